@@ -1,0 +1,125 @@
+// The one way in: `npm start`, `npm test` and `npm run soak` come through here. Written in ES5 so that an old Node
+// parses it and can say what to do, instead of failing on syntax.
+'use strict';
+var childProcess = require('child_process');
+var crypto = require('crypto');
+var fs = require('fs');
+var path = require('path');
+
+var ROOT = path.join(__dirname, '..');
+var WANTED = { major: 20, minor: 19 };
+// What the native parts are built with. Each tool stands for the Debian package that brings it.
+var TOOLS = [
+  { command: 'gcc', debian: 'gcc' },
+  { command: 'ld', debian: 'binutils' },
+  { command: 'make', debian: 'make' }
+];
+var HEADERS = [
+  { path: '/usr/include/stdio.h', debian: 'libc6-dev' },
+  { path: '/usr/include/linux/userfaultfd.h', debian: 'linux-libc-dev' }
+];
+
+function say(text) {
+  process.stderr.write(text + '\n');
+}
+
+function stop(text) {
+  say('nestedsgx: ' + text);
+  process.exit(1);
+}
+
+function checkNode() {
+  var parts = process.versions.node.split('.');
+  var major = Number(parts[0]);
+  var minor = Number(parts[1]);
+  if (major < WANTED.major || (major === WANTED.major && minor < WANTED.minor)) {
+    stop(
+      'this is Node ' + process.versions.node + '; version 20.19 or newer is needed.\n' +
+        'Install a newer Node (for example from nodejs.org, or with nvm: nvm install 22) and run the command again.'
+    );
+  }
+}
+
+function checkMachine() {
+  if (process.platform === 'linux' && process.arch === 'x64') return;
+  stop(
+    'enclaves run on x86-64 Linux; this is ' + process.platform + ' on ' + process.arch + '.\n' +
+      'Signing, measuring and verifying work anywhere: install the package and use those commands of nsgx directly.'
+  );
+}
+
+function run(command, args, options) {
+  var result = childProcess.spawnSync(command, args, Object.assign({ cwd: ROOT, stdio: 'inherit' }, options || {}));
+  if (result.error) stop(command + ' could not be started: ' + result.error.message);
+  return result.status === null ? 1 : result.status;
+}
+
+function missingPackages() {
+  var missing = [];
+  TOOLS.forEach(function (tool) {
+    var found = String(process.env.PATH || '').split(':').some(function (dir) {
+      return dir !== '' && fs.existsSync(path.join(dir, tool.command));
+    });
+    if (!found) missing.push(tool.debian);
+  });
+  HEADERS.forEach(function (header) {
+    // Debian keeps these two under /usr/include; elsewhere the compiler will say what it misses.
+    if (fs.existsSync('/etc/debian_version') && !fs.existsSync(header.path)) missing.push(header.debian);
+  });
+  return missing;
+}
+
+function systemPackages() {
+  var missing = missingPackages();
+  if (missing.length === 0) return;
+  var list = missing.join(' ');
+  var isDebian = fs.existsSync('/etc/debian_version');
+  var isRoot = typeof process.getuid === 'function' && process.getuid() === 0;
+  if (!isDebian) stop('these system packages are missing: ' + list + '. Install them and run the command again.');
+  if (!isRoot) {
+    stop('these system packages are missing: ' + list + '.\nRun: sudo apt-get install ' + list + '\nthen run the command again.');
+  }
+  say('nestedsgx: installing the missing system packages: apt-get install ' + list);
+  var env = Object.assign({}, process.env, { DEBIAN_FRONTEND: 'noninteractive' });
+  var apt = ['install', '--yes', '--no-install-recommends'].concat(missing);
+  var quiet = { env: env, stdio: ['ignore', 'ignore', 'inherit'] };
+  run('apt-get', ['update'], quiet);
+  if (run('apt-get', apt, quiet) !== 0) stop('apt-get could not install ' + list + '; its message is above.');
+}
+
+function npmPackages() {
+  var lock = fs.readFileSync(path.join(ROOT, 'package-lock.json'));
+  var digest = crypto.createHash('sha256').update(lock).digest('hex');
+  var marker = path.join(ROOT, 'node_modules', '.nestedsgx-lock');
+  if (fs.existsSync(marker) && fs.readFileSync(marker, 'utf8') === digest) return;
+  say('nestedsgx: installing the packages of the lockfile');
+  if (run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { stdio: ['ignore', 'ignore', 'inherit'] }) !== 0) {
+    stop('npm ci failed; its message is above. Check the connection to the npm registry and run the command again.');
+  }
+  fs.writeFileSync(marker, digest);
+}
+
+function build() {
+  if (run(process.execPath, [path.join(__dirname, 'build.mjs')]) !== 0) stop('the build failed; its message is above.');
+}
+
+var COMMANDS = {
+  start: ['packages/nestedsgx/bin/nsgx.mjs', 'demo'],
+  test: ['scripts/test.mjs'],
+  soak: ['scripts/test.mjs', '--soak'],
+  build: []
+};
+
+function main() {
+  var name = process.argv[2];
+  if (!Object.prototype.hasOwnProperty.call(COMMANDS, name)) stop('usage: node scripts/bootstrap.cjs start|test|soak|build');
+  checkNode();
+  checkMachine();
+  systemPackages();
+  npmPackages();
+  build();
+  if (COMMANDS[name].length === 0) return;
+  process.exit(run(process.execPath, COMMANDS[name].concat(process.argv.slice(3))));
+}
+
+main();
