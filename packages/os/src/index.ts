@@ -1,1 +1,20 @@
-export {};
+export * from './cpus.js';
+export * from './descriptors.js';
+export { errnoName, OS_ERRORS, OsError, systemError } from './errors.js';
+export * from './futex.js';
+export * from './guard.js';
+export * from './linux.js';
+export * from './memory.js';
+export {
+  configureNative,
+  type ForeignFunctions,
+  loadLibrary,
+  loadNative,
+  type NativeFunction,
+  type NativeLibrary,
+  viewOf,
+} from './native.js';
+export * from './processes.js';
+export * from './sockets.js';
+export * from './spawn.js';
+export * from './uffd.js';
