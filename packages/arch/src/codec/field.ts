@@ -32,11 +32,10 @@ export const u8: FieldType<number> = {
 /** Unsigned 16-bit integer, a JS number. */
 export const u16: FieldType<number> = {
   size: 2,
-  read: (b, at) => b[at] | (b[at + 1] << 8),
+  read: (b, at) => readU16(b, at),
   write(value, b, at, path) {
     checkedInteger(value, 0xffff, path);
-    b[at] = value;
-    b[at + 1] = value >>> 8;
+    writeU16(b, at, value);
   },
 };
 
@@ -93,6 +92,17 @@ export function array<T>(element: FieldType<T>, count: number): FieldType<T[]> {
       for (let i = 0; i < count; i++) element.write(value[i], b, at + i * element.size, `${path}[${i}]`);
     },
   };
+}
+
+/** The little-endian u16 at `at`; bytes past the end read as 0, so check the length first. */
+export function readU16(b: Uint8Array, at: number): number {
+  return b[at] | (b[at + 1] << 8);
+}
+
+/** Writes the low 16 bits of `value` at `at`, little endian. */
+export function writeU16(b: Uint8Array, at: number, value: number): void {
+  b[at] = value;
+  b[at + 1] = value >>> 8;
 }
 
 /** The little-endian u32 at `at`; bytes past the end read as 0, so check the length first. */

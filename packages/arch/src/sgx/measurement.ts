@@ -16,6 +16,8 @@ const BLOCK = 64;
 const MEASURED_PAGE = BLOCK + (PAGE / CHUNK) * (BLOCK + CHUNK);
 /** Pages laid out at once: the buffer stays in the second-level cache while it is filled and hashed. */
 const PAGES_AT_ONCE = 48;
+/** Where the pages of one batch are staged, behind the stream. */
+const STAGE = PAGES_AT_ONCE * MEASURED_PAGE;
 const EADDS_AT_ONCE = 256;
 
 const TAG_ECREATE = new Uint8Array([0x45, 0x43, 0x52, 0x45, 0x41, 0x54, 0x45, 0]);
@@ -37,7 +39,6 @@ export class EnclaveMeasurement {
   #created = false;
   readonly #block = new Uint8Array(BLOCK);
   #pages: Uint8Array | null = null;
-  #words: Int32Array | null = null;
   #eadds: Uint8Array | null = null;
 
   constructor(hash: HashProvider) {
@@ -130,40 +131,31 @@ export class EnclaveMeasurement {
   #addMeasured(offset: bigint, secinfo: Uint8Array, pages: Uint8Array): void {
     const count = pages.length / PAGE;
     const out = this.#measuredBuffer();
-    const words = this.#words!;
     const info = secinfo.subarray(0, 48);
-    // A misaligned source is brought in by one copy per page; an aligned one is read in place as words.
-    const aligned = pages.byteOffset % 4 === 0;
-    const source = aligned
-      ? new Int32Array(pages.buffer, pages.byteOffset, pages.length / 4)
-      : new Int32Array(PAGE / 4);
-    const sourceBytes = aligned ? null : new Uint8Array(source.buffer);
     for (let done = 0; done < count; ) {
       const now = Math.min(PAGES_AT_ONCE, count - done);
+      // The pages are staged behind the stream and moved into place from there: `copyWithin` is the one
+      // bulk copy that allocates nothing, and there are sixteen of them to a page.
+      out.set(pages.subarray(done * PAGE, (done + now) * PAGE), STAGE);
+      let from = STAGE;
+      let to = 0;
       for (let i = 0; i < now; i++) {
-        const pageIndex = done + i;
-        const pageOffset = offset + BigInt(pageIndex * PAGE);
-        const at = i * MEASURED_PAGE;
-        writeU64(out, at + 8, pageOffset);
-        out.set(info, at + 16);
-        let from = pageIndex * (PAGE / 4);
-        if (sourceBytes !== null) {
-          sourceBytes.set(pages.subarray(pageIndex * PAGE, (pageIndex + 1) * PAGE));
-          from = 0;
-        }
-        const low = Number(pageOffset & 0xffff_ffffn) | 0;
-        const high = Number((pageOffset >> 32n) & 0xffff_ffffn) | 0;
-        let to = (at + BLOCK) / 4;
+        const pageOffset = offset + BigInt((done + i) * PAGE);
+        const low = Number(pageOffset & 0xffff_ffffn);
+        const high = Number((pageOffset >> 32n) & 0xffff_ffffn);
+        writeU32(out, to + 8, low);
+        writeU32(out, to + 12, high);
+        out.set(info, to + 16);
+        to += BLOCK;
         for (let chunk = 0; chunk < PAGE; chunk += CHUNK) {
-          words[to + 2] = low | chunk;
-          words[to + 3] = high;
-          to += BLOCK / 4;
-          for (let w = 0; w < CHUNK / 4; w++) words[to + w] = source[from + w];
-          to += CHUNK / 4;
-          from += CHUNK / 4;
+          writeU32(out, to + 8, low | chunk);
+          writeU32(out, to + 12, high);
+          out.copyWithin(to + BLOCK, from, from + CHUNK);
+          to += BLOCK + CHUNK;
+          from += CHUNK;
         }
       }
-      this.#hash.update(out.subarray(0, now * MEASURED_PAGE));
+      this.#hash.update(out.subarray(0, to));
       done += now;
     }
   }
@@ -171,13 +163,12 @@ export class EnclaveMeasurement {
   /** The buffer of PAGES_AT_ONCE page slots with tags and zero padding in place. */
   #measuredBuffer(): Uint8Array {
     if (this.#pages !== null) return this.#pages;
-    const out = new Uint8Array(PAGES_AT_ONCE * MEASURED_PAGE);
-    for (let at = 0; at < out.length; at += MEASURED_PAGE) {
+    const out = new Uint8Array(STAGE + PAGES_AT_ONCE * PAGE);
+    for (let at = 0; at < STAGE; at += MEASURED_PAGE) {
       out.set(TAG_EADD, at);
       for (let c = 0; c < PAGE / CHUNK; c++) out.set(TAG_EEXTEND, at + BLOCK + c * (BLOCK + CHUNK));
     }
     this.#pages = out;
-    this.#words = new Int32Array(out.buffer);
     return out;
   }
 }

@@ -1,7 +1,6 @@
 /** Enclave Signature Structure. Source: Intel SDM Vol. 3D, "Enclave Signature Structure (SIGSTRUCT)". */
 import { bytes, u8, u16, u32 } from '../codec/field.js';
 import { at, type StructValue, struct } from '../codec/struct.js';
-import type { HashProvider } from '../hash/provider.js';
 import { ATTRIBUTES } from './attributes.js';
 
 /** SIGSTRUCT (1808 bytes, page aligned). MODULUS, SIGNATURE, Q1, Q2 are little-endian integers of 384 bytes. */
@@ -37,17 +36,3 @@ export const SIGSTRUCT_HEADER = Object.freeze([6, 0, 0, 0, 0xe1, 0, 0, 0, 0, 0, 
 export const SIGSTRUCT_HEADER2 = Object.freeze([1, 1, 0, 0, 0x60, 0, 0, 0, 0x60, 0, 0, 0, 1, 0, 0, 0]);
 /** SIGSTRUCT.VENDOR of Intel's own enclaves; all others have 0. */
 export const SIGSTRUCT_VENDOR_INTEL = 0x8086;
-
-/** The 256 signed bytes of a SIGSTRUCT: [0, 128) and [900, 1028). Throws CODEC_SHORT_INPUT. */
-export function sigstructSigningData(sigstruct: Uint8Array): Uint8Array {
-  SIGSTRUCT.firstReservedNonZero(sigstruct);
-  const out = new Uint8Array(256);
-  out.set(sigstruct.subarray(0, 128), 0);
-  out.set(sigstruct.subarray(900, 1028), 128);
-  return out;
-}
-
-/** MRSIGNER: SHA-256 of the 384-byte little-endian modulus. SDM Vol. 3D, operation of EINIT. */
-export function mrsigner(hash: HashProvider, modulusLE: Uint8Array): Uint8Array {
-  return hash.sha256().update(modulusLE).digest();
-}
