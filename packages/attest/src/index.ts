@@ -1,1 +1,36 @@
-export {};
+/**
+ * Verification and policy of attestation evidence, offline, in Node and in the browser.
+ * @module
+ */
+export {
+  type Check,
+  type Claims,
+  type ClaimValue,
+  formatVerdict,
+  type Verdict,
+} from './appraisal.js';
+export { type Collateral, collateralFromFiles } from './collateral.js';
+export { ATTEST_ERRORS, AttestError, type AttestErrorCode } from './errors.js';
+export {
+  isolationOf,
+  KEY_BINDING_LABEL,
+  keyBinding,
+  NESTED_CHECKS,
+  SOFTWARE_FAMILY_ID,
+} from './nested/appraise.js';
+export { NESTED_CERTIFICATION_TYPE, type NestedQuote, parseNestedQuote } from './nested/quote.js';
+export {
+  DCAP_STATUSES,
+  ISOLATIONS,
+  type Isolation,
+  type Policy,
+  type PolicyDocument,
+  parsePolicy,
+  parsePolicyText,
+} from './policy.js';
+export type { VerifyOptions } from './request.js';
+export { RAW_SNP_CHECKS } from './snp/appraise.js';
+export { type GuestPolicy, parseSnpReport, SNP_REPORT_BYTES, type SnpReport } from './snp/report.js';
+export { SNP_PRODUCTS, type SnpProduct, type SnpTcb } from './snp/tcb.js';
+export { type EvidenceFormat, evidenceFormat, MAX_EVIDENCE_BYTES, verify } from './verify.js';
+export { type Certificate, parseCertificate } from './x509/certificate.js';

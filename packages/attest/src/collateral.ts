@@ -1,0 +1,48 @@
+/** What a verifier brings along besides the evidence: certificates, revocation lists, Intel's TCB documents. */
+
+/** Collateral files by role, each PEM or DER as its issuer serves it (JSON for the last two). All optional. */
+export interface Collateral {
+  readonly ark?: Uint8Array;
+  readonly ask?: Uint8Array;
+  readonly vcek?: Uint8Array;
+  readonly vlek?: Uint8Array;
+  /** AMD's revocation list of the ARK. */
+  readonly crl?: Uint8Array;
+  readonly rootCa?: Uint8Array;
+  readonly rootCrl?: Uint8Array;
+  readonly pckCrl?: Uint8Array;
+  readonly tcbSigning?: Uint8Array;
+  readonly tcbInfo?: Uint8Array;
+  readonly qeIdentity?: Uint8Array;
+}
+
+const ROLES: readonly (readonly [string, keyof Collateral])[] = [
+  ['ark', 'ark'],
+  ['ask', 'ask'],
+  ['vcek', 'vcek'],
+  ['vlek', 'vlek'],
+  ['crl', 'crl'],
+  ['root-ca', 'rootCa'],
+  ['root-crl', 'rootCrl'],
+  ['pck-crl', 'pckCrl'],
+  ['tcb-signing', 'tcbSigning'],
+];
+
+/**
+ * Sorts the files of a collateral directory into their roles: `ark.pem ask.pem vcek.der vlek.der crl.der`,
+ * `root-ca.der root-crl.der pck-crl.der tcb-signing.pem tcb-info.json qe-identity.json`. Certificates and
+ * lists may end in `.pem`, `.der`, `.crt`, `.cer` or `.crl`; other names are left out.
+ */
+export function collateralFromFiles(files: Iterable<readonly [name: string, bytes: Uint8Array]>): Collateral {
+  const collateral: { -readonly [K in keyof Collateral]: Collateral[K] } = {};
+  for (const [name, bytes] of files) {
+    if (name === 'tcb-info.json') collateral.tcbInfo = bytes;
+    else if (name === 'qe-identity.json') collateral.qeIdentity = bytes;
+    else {
+      const match = /^([a-z-]+)\.(?:pem|der|crt|cer|crl)$/.exec(name);
+      const role = match === null ? undefined : ROLES.find(([stem]) => stem === match[1]);
+      if (role !== undefined) collateral[role[1]] = bytes;
+    }
+  }
+  return collateral;
+}

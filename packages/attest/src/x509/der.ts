@@ -1,0 +1,197 @@
+/**
+ * A strict reader of DER (ITU-T X.690): definite minimal lengths, single-byte tags, no trailing bytes.
+ * What DER forbids is refused, so that one certificate has one encoding.
+ */
+import { AttestError, type AttestErrorCode } from '../errors.js';
+
+/** Tags used in certificates and CRLs. */
+export const TAG = Object.freeze({
+  BOOLEAN: 0x01,
+  INTEGER: 0x02,
+  BIT_STRING: 0x03,
+  OCTET_STRING: 0x04,
+  NULL: 0x05,
+  OID: 0x06,
+  ENUMERATED: 0x0a,
+  UTF8_STRING: 0x0c,
+  PRINTABLE_STRING: 0x13,
+  T61_STRING: 0x14,
+  IA5_STRING: 0x16,
+  UTC_TIME: 0x17,
+  GENERALIZED_TIME: 0x18,
+  BMP_STRING: 0x1e,
+  SEQUENCE: 0x30,
+  SET: 0x31,
+} as const);
+
+/** One element: its tag, its contents, and its whole encoding (views into the input). */
+export interface DerElement {
+  readonly tag: number;
+  readonly contents: Uint8Array;
+  readonly encoding: Uint8Array;
+}
+
+/** @throws AttestError always */
+export function derFailure(reason: string, code: AttestErrorCode = 'CERTIFICATE_MALFORMED'): never {
+  throw new AttestError(code, `The DER encoding is invalid: ${reason}.`);
+}
+
+/** Walks the elements inside one constructed value. */
+export class DerReader {
+  #at = 0;
+
+  constructor(readonly bytes: Uint8Array) {}
+
+  get done(): boolean {
+    return this.#at === this.bytes.length;
+  }
+
+  /** The tag of the next element, or -1 at the end. */
+  peek(): number {
+    return this.done ? -1 : this.bytes[this.#at]!;
+  }
+
+  /** The next element, of any tag. @throws AttestError on anything but DER */
+  any(): DerElement {
+    const start = this.#at;
+    const left = this.bytes.length - start;
+    if (left < 2) derFailure(`an element needs 2 bytes, ${left} are left`);
+    const tag = this.bytes[start]!;
+    if ((tag & 0x1f) === 0x1f) derFailure(`tag 0x${tag.toString(16)} has more than one byte`);
+    let length = this.bytes[start + 1]!;
+    let header = 2;
+    if (length === 0x80) derFailure('a length is indefinite');
+    if (length > 0x80) {
+      const count = length & 0x7f;
+      if (count > 3 || left < 2 + count) derFailure(`a length of ${count} bytes does not fit`);
+      length = 0;
+      for (let i = 0; i < count; i++) length = length * 256 + this.bytes[start + 2 + i]!;
+      if (length < 0x80 || length < 2 ** (8 * (count - 1))) derFailure('a length is not minimal');
+      header += count;
+    }
+    if (length > left - header) derFailure(`an element of ${length} bytes exceeds the ${left - header} left`);
+    this.#at = start + header + length;
+    return {
+      tag,
+      contents: this.bytes.subarray(start + header, this.#at),
+      encoding: this.bytes.subarray(start, this.#at),
+    };
+  }
+
+  /** The next element, which must carry `tag`. @throws AttestError */
+  expect(tag: number, what: string): DerElement {
+    if (this.done) derFailure(`${what} is missing`);
+    const element = this.any();
+    if (element.tag !== tag) {
+      derFailure(`${what} has tag 0x${element.tag.toString(16)} instead of 0x${tag.toString(16)}`);
+    }
+    return element;
+  }
+
+  /** The elements inside the next element, which must carry `tag`. @throws AttestError */
+  enter(tag: number, what: string): DerReader {
+    return new DerReader(this.expect(tag, what).contents);
+  }
+
+  /** The next element if it carries `tag`, else null. @throws AttestError */
+  optional(tag: number): DerElement | null {
+    return this.peek() === tag ? this.any() : null;
+  }
+
+  /** @throws AttestError when elements are left */
+  end(what: string): void {
+    if (!this.done) derFailure(`${what} has ${this.bytes.length - this.#at} bytes too many`);
+  }
+}
+
+/** Dotted form of an OBJECT IDENTIFIER's contents. @throws AttestError */
+export function oidText(contents: Uint8Array): string {
+  if (contents.length === 0 || contents.length > 32) derFailure('an object identifier has a wrong length');
+  const arcs: number[] = [];
+  let value = 0;
+  let fresh = true;
+  for (const byte of contents) {
+    if (fresh && byte === 0x80) derFailure('an object identifier is not minimal');
+    value = value * 128 + (byte & 0x7f);
+    if (value > 0xffff_ffff) derFailure('an object identifier has an arc above 32 bits');
+    fresh = (byte & 0x80) === 0;
+    if (fresh) {
+      arcs.push(value);
+      value = 0;
+    }
+  }
+  if (!fresh) derFailure('an object identifier is cut short');
+  const first = arcs[0]!;
+  const root = first < 40 ? 0 : first < 80 ? 1 : 2;
+  return [root, first - 40 * root, ...arcs.slice(1)].join('.');
+}
+
+/** Contents of an INTEGER as magnitude, most significant byte first, no leading zero. @throws AttestError if negative */
+export function unsignedInteger(contents: Uint8Array, what: string): Uint8Array {
+  const first = contents[0];
+  if (first === undefined) derFailure(`${what} is empty`);
+  if (first >= 0x80) derFailure(`${what} is negative`);
+  if (contents.length === 1) return contents;
+  if (first === 0) {
+    if (contents[1]! < 0x80) derFailure(`${what} is not minimal`);
+    return contents.subarray(1);
+  }
+  return contents;
+}
+
+/** A small non-negative INTEGER (or ENUMERATED) as a number up to 2^31. @throws AttestError */
+export function smallInteger(contents: Uint8Array, what: string): number {
+  const magnitude = unsignedInteger(contents, what);
+  if (magnitude.length > 4) derFailure(`${what} is above 2^31`);
+  let value = 0;
+  for (const byte of magnitude) value = value * 256 + byte;
+  if (value > 0x7fff_ffff) derFailure(`${what} is above 2^31`);
+  return value;
+}
+
+/** A BOOLEAN, which DER writes as 0x00 or 0xff. @throws AttestError */
+export function booleanValue(contents: Uint8Array, what: string): boolean {
+  if (contents.length !== 1 || (contents[0] !== 0 && contents[0] !== 0xff))
+    derFailure(`${what} is no boolean`);
+  return contents[0] === 0xff;
+}
+
+/** Bytes of a BIT STRING without unused bits. @throws AttestError */
+export function wholeBits(contents: Uint8Array, what: string): Uint8Array {
+  if (contents.length === 0 || contents[0] !== 0) derFailure(`${what} has unused bits`);
+  return contents.subarray(1);
+}
+
+/** Milliseconds since 1970 of a UTCTime or GeneralizedTime (RFC 5280 §4.1.2.5: seconds present, zone Z). @throws AttestError */
+export function timeValue(element: DerElement, what: string): number {
+  let text = '';
+  for (const byte of element.contents) text += String.fromCharCode(byte);
+  const short = element.tag === TAG.UTC_TIME;
+  if (!short && element.tag !== TAG.GENERALIZED_TIME) derFailure(`${what} is no time`);
+  const match = (
+    short ? /^(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/ : /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/
+  ).exec(text);
+  if (match === null) derFailure(`${what} is no time`);
+  const [year, month, day, hour, minute, second] = match.slice(1).map(Number) as [
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
+  const fullYear = short ? (year >= 50 ? 1900 + year : 2000 + year) : year;
+  const time = Date.UTC(fullYear, month - 1, day, hour, minute, second);
+  const date = new Date(time);
+  if (
+    date.getUTCFullYear() !== fullYear ||
+    date.getUTCMonth() !== month - 1 ||
+    date.getUTCDate() !== day ||
+    date.getUTCHours() !== hour ||
+    date.getUTCMinutes() !== minute ||
+    date.getUTCSeconds() !== second
+  ) {
+    derFailure(`${what} is no date of the calendar`);
+  }
+  return time;
+}
