@@ -1,0 +1,4 @@
+/** The parts of package `image` that need Node: key files, signing, image files. */
+export * from './files.js';
+export * from './key.js';
+export * from './sign-image.js';
