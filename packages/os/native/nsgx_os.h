@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #endif
 #include <errno.h>
+#include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/syscall.h>
@@ -34,6 +35,9 @@ long futex_wake_word(uint32_t *word, int count);
 void ring_doorbell(uint32_t *word, uint32_t *asleep);
 /* Sleeps until *word differs from expected or the deadline passes; never longer. */
 int futex_wait_until(uint32_t *word, uint32_t expected, uint64_t deadline_ns);
+
+/* thread.c: returns an error number or 0. */
+int start_thread(pthread_t *thread, size_t stack_bytes, void *(*run)(void *), void *argument);
 
 /* socket.c: one message with descriptors. Received descriptors are close-on-exec. */
 #define MAX_MESSAGE_BYTES 65536

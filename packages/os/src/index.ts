@@ -1,6 +1,8 @@
+export * from './call-pool.js';
 export * from './cpus.js';
 export * from './descriptors.js';
 export { errnoName, OS_ERRORS, OsError, systemError } from './errors.js';
+export * from './event-pump.js';
 export * from './futex.js';
 export * from './guard.js';
 export * from './linux.js';
@@ -12,6 +14,8 @@ export {
   loadNative,
   type NativeFunction,
   type NativeLibrary,
+  nativeSymbol,
+  packageLibraryPath,
   viewOf,
 } from './native.js';
 export * from './processes.js';

@@ -112,6 +112,19 @@ const DECLARATIONS = {
   uffdWriteProtect:
     'int64_t nsgx_uffd_write_protect(int32_t fd, uint64_t address, uint64_t length, int32_t on)',
   uffdWake: 'int64_t nsgx_uffd_wake(int32_t fd, uint64_t address, uint64_t length)',
+  pumpCreate: 'int64_t nsgx_pump_create(uint64_t wake, uint64_t asleep)',
+  pumpPendingAddress: 'int64_t nsgx_pump_pending_address(uint64_t pump)',
+  pumpAdd: 'int64_t nsgx_pump_add(uint64_t pump, int32_t fd, uint32_t token, int32_t kind)',
+  pumpRemove: 'int64_t nsgx_pump_remove(uint64_t pump, uint32_t token)',
+  pumpDrain: 'int64_t nsgx_pump_drain(uint64_t pump, void *into, uint64_t capacity)',
+  pumpClose: 'int64_t nsgx_pump_close(uint64_t pump)',
+  poolCreate: 'int64_t nsgx_pool_create(uint32_t max_threads, int32_t follow)',
+  poolEvent: 'int64_t nsgx_pool_event(uint64_t pool)',
+  poolCompletions: 'int64_t nsgx_pool_completions(uint64_t pool)',
+  poolSubmit: 'int64_t nsgx_pool_submit(uint64_t pool, uint64_t function, uint64_t argument, uint32_t id)',
+  poolCollect: 'int64_t nsgx_pool_collect(uint64_t pool)',
+  poolStop: 'int64_t nsgx_pool_stop(uint64_t pool, void *out)',
+  poolDestroy: 'int64_t nsgx_pool_destroy(uint64_t pool)',
 } as const;
 
 /** Every function of the library, bound. */
@@ -120,6 +133,7 @@ export type Native = Record<keyof typeof DECLARATIONS, NativeFunction>;
 let configuration: { koffi?: object; libraryPath?: string } = {};
 let foreign: ForeignFunctions | undefined;
 let loaded: Native | undefined;
+let library: ReturnType<ForeignFunctions['load']> | undefined;
 
 /**
  * Says where the native parts come from, before their first use: `koffi` is the FFI module itself (for instance
@@ -140,6 +154,11 @@ export function configureNative(options: { koffi?: object; libraryPath?: string 
 /** This file's path, as an ES module and as part of a CommonJS bundle. Evaluated only when it is needed. */
 function here(): string {
   return typeof __filename === 'string' ? __filename : fileURLToPath(import.meta.url);
+}
+
+/** The library built inside this package: the file that is measured when nothing else is configured. */
+export function packageLibraryPath(): string {
+  return resolve(dirname(here()), '../../native/build/libnsgx-os.so');
 }
 
 function foreignFunctions(): ForeignFunctions {
@@ -187,9 +206,8 @@ function openLibrary(path: string): ReturnType<ForeignFunctions['load']> {
  */
 export function loadNative(path?: string): Native {
   if (loaded) return loaded;
-  const file =
-    path ?? configuration.libraryPath ?? resolve(dirname(here()), '../../native/build/libnsgx-os.so');
-  const library = openLibrary(file);
+  const file = path ?? configuration.libraryPath ?? packageLibraryPath();
+  library = openLibrary(file);
   const table: Partial<Native> = {};
   for (const [name, declaration] of Object.entries(DECLARATIONS)) {
     table[name as keyof Native] = library.func(declaration);
@@ -201,6 +219,12 @@ export function loadNative(path?: string): Native {
 /** The bound functions; loads the library on first use. */
 export function native(): Native {
   return loaded ?? loadNative();
+}
+
+/** Address of a function of libnsgx-os itself. */
+export function nativeSymbol(name: string): number {
+  native();
+  return Number(foreignFunctions().address(library!.symbol(name)));
 }
 
 /** Opens another native library through the same FFI module. */
