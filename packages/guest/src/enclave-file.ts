@@ -10,11 +10,14 @@ import type { GuestBlock } from './memory.js';
 import { EnclavePageTable } from './page-table.js';
 import { addRange, type RangeSource } from './range-add.js';
 import { encls, type LeafOutcome, leafOutcome, SGX_CALL, sgxCall, svsmRefused } from './svsm.js';
+import { SVSM_RESULT } from './vcpu.js';
 
 const PAGE = 4096;
 const SIGSTRUCT_SIZE = 1808;
 const TOKEN_SIZE = 304;
 const VENDOR_INTEL = 0x8086;
+/** Frames that one REMOVE_RANGE takes at most. */
+const REMOVE_AT_ONCE = 4096;
 
 /** Flag of `addPages`: EEXTEND every 256-byte chunk of the pages. */
 export const SGX_PAGE_MEASURE = 1;
@@ -249,21 +252,31 @@ export class SgxEnclaveFile {
   #removeFrames(gpa: number, count: number): boolean {
     const { vcpu } = this.device.connection;
     if (vcpu.closed !== null || this.device.connection.closed) return false;
-    let removed = true;
-    for (let i = 0; i < count; i++) {
-      try {
-        for (let attempt = 0; ; attempt++) {
-          const outcome = encls(vcpu, ENCLS.EREMOVE, 'EREMOVE', 0, gpa + i * PAGE);
-          if (outcome.fault === undefined && outcome.code === SGX_ERROR.SGX_ENCLAVE_ACT && attempt < 100)
-            continue;
-          if (outcome.fault !== undefined || outcome.code !== 0) removed = false;
-          break;
-        }
-      } catch {
-        return false;
+    try {
+      for (let done = 0, attempt = 0; done < count; ) {
+        const pieces = Math.min(count - done, REMOVE_AT_ONCE);
+        const result = sgxCall(vcpu, SGX_CALL.REMOVE_RANGE, gpa + done * PAGE, pieces);
+        if (result.rax === SVSM_RESULT.UNSUPPORTED_CALL)
+          return this.#removeSingly(gpa + done * PAGE, count - done);
+        const outcome = leafOutcome(result, 'REMOVE_RANGE');
+        done += Math.floor(outcome.rdx / PAGE);
+        if (outcome.fault === undefined && outcome.code === 0) continue;
+        if (outcome.code !== SGX_ERROR.SGX_ENCLAVE_ACT || attempt++ >= 100) return false;
       }
+      return true;
+    } catch {
+      return false;
     }
-    return removed;
+  }
+
+  #removeSingly(gpa: number, count: number): boolean {
+    const { vcpu } = this.device.connection;
+    for (let i = 0, attempt = 0; i < count; ) {
+      const outcome = encls(vcpu, ENCLS.EREMOVE, 'EREMOVE', 0, gpa + i * PAGE);
+      if (outcome.fault === undefined && outcome.code === 0) i++;
+      else if (outcome.code !== SGX_ERROR.SGX_ENCLAVE_ACT || attempt++ >= 100) return false;
+    }
+    return true;
   }
 
   #frame(): number {

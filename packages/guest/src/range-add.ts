@@ -134,8 +134,9 @@ export function addRange(file: SgxEnclaveFile, request: RangeRequest): number {
       }
     } catch (error) {
       enter(piece, done);
-      // The page that failed may have been added without being extended, so its frame is removed, not just freed.
-      if (piece.count * PAGE > done) file.reclaim(piece.gpa + done, piece.count - done / PAGE, 1);
+      // A faulting range does not say how far it came: every frame of it is removed, not just freed.
+      const left = piece.count - done / PAGE;
+      if (left > 0) file.reclaim(piece.gpa + done, left, left);
       if (error instanceof SgxIoctlError) error.count = confirmed;
       throw error;
     }

@@ -1,22 +1,14 @@
 /** Protocol 0x4E53 of the monitor as the driver uses it: ENCLS leaves and the bulk and service calls. */
 
+import { SGX_CALL as CALLS, SVSM_PROTOCOL_SGX } from '@nestedsgx/arch';
 import { guestError } from './errors.js';
 import { SVSM_RESULT, type SvsmResult, type Vcpu } from './vcpu.js';
 
 /** RAX[63:32] of the calls below. */
-export const SGX_PROTOCOL = 0x4e53;
+export const SGX_PROTOCOL = SVSM_PROTOCOL_SGX;
 
-/** Calls from 0x100 on; calls below are ENCLS leaf numbers. */
-export const SGX_CALL = Object.freeze({
-  QUERY: 0x100,
-  ADD_RANGE: 0x101,
-  BIND_GATES: 0x102,
-  QUOTE: 0x103,
-  QE_TARGETINFO: 0x104,
-  KICK: 0x105,
-  ENCLAVE_STATUS: 0x106,
-  AUTHORIZE_PROVISION: 0x107,
-} as const);
+/** Calls from 0x100 on; calls below are ENCLS leaf numbers. REMOVE_RANGE is EREMOVE of consecutive frames. */
+export const SGX_CALL = Object.freeze({ ...CALLS, REMOVE_RANGE: 0x108 } as const);
 
 /** Outcome of a leaf: its SGX error code (0 for success), or the exception it raised. */
 export interface LeafOutcome {

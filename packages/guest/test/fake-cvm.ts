@@ -107,6 +107,10 @@ function leaf(call: number, rcx: number, rdx: number, r8: number): Answer {
       return [0, secs.has(rcx) ? 1 : 2, 42];
     case 0x107:
       return [0, 0];
+    case 0x108:
+      if (MODE === 'incomplete') return [0x8000_0002];
+      for (let at = 0; at < rdx; at++) leaf(3, 0, rcx + at * PAGE, 0);
+      return [0, 0, rdx * PAGE];
     case 0x1f0: // what lies in a frame: hash, offset, flags
       return pages.has(rcx)
         ? [0, pages.get(rcx)?.hash, pages.get(rcx)?.offset, pages.get(rcx)?.flags]
