@@ -1,0 +1,34 @@
+/* OCALLs: the request goes into the buffer that the host gave with the ECALL, the answer is copied once and then used. */
+#include "runtime.h"
+
+nsgx_status nsgx_ocall(uint32_t index, const nsgx_writer *request, nsgx_reader *response) {
+    struct thread_data *thread = nsgx_thread();
+    struct nsgx_call *call = thread->call;
+    *response = (nsgx_reader){NULL, NULL, NSGX_OCALL_FAILED};
+    if (request->status != NSGX_OK) return response->status = request->status;
+    if (call == NULL) return NSGX_OCALL_FAILED;
+
+    uint64_t buffer = (call->ocall_buffer + 7) & ~7ull;
+    uint64_t skipped = buffer - call->ocall_buffer;
+    if (call->ocall_capacity < skipped + sizeof(struct ocall_ms) ||
+        call->ocall_capacity - skipped - sizeof(struct ocall_ms) < request->length)
+        return response->status = NSGX_OUT_OF_MEMORY;
+    uint64_t body = buffer + sizeof(struct ocall_ms);
+    uint64_t answer = (body + request->length + 7) & ~7ull;
+    uint64_t end = call->ocall_buffer + call->ocall_capacity;
+    struct ocall_ms ms = {body, request->length, answer, answer < end ? end - answer : 0, 0, 0};
+    if (!nsgx_copy_out((void *)body, request->data, request->length) ||
+        !nsgx_copy_out((void *)buffer, &ms, sizeof ms))
+        return NSGX_OCALL_FAILED;
+
+    nsgx_exit_ocall(index, (void *)buffer);
+
+    if (!nsgx_copy_in(&ms, (const void *)buffer, sizeof ms)) return NSGX_OCALL_FAILED;
+    if (ms.status != 0 || ms.response_length > ms.response_capacity) return NSGX_OCALL_FAILED;
+    if (ms.response_length > nsgx_layout.heap_size) return response->status = NSGX_OUT_OF_MEMORY;
+    uint8_t *copy = nsgx_call_alloc(ms.response_length);
+    if (copy == NULL) return response->status = NSGX_OUT_OF_MEMORY;
+    if (!nsgx_copy_in(copy, (const void *)ms.response, ms.response_length)) return NSGX_OCALL_FAILED;
+    *response = (nsgx_reader){copy, copy + ms.response_length, NSGX_OK};
+    return NSGX_OK;
+}

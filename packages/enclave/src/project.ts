@@ -1,0 +1,117 @@
+/** An enclave project on disk: enclave.json, interface.json, src/. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { z } from 'zod';
+import { enclaveError } from './errors.js';
+import { type EnclaveInterface, invalid, parseInterface } from './interface.js';
+
+const configSchema = z.strictObject({
+  /** Name of the enclave and of its files. */
+  name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'is not a plain file name'),
+  /** Number of TCSs: so many calls may be inside at once. */
+  threads: z.int().min(1).max(1024).default(4),
+  /** Pages of heap (4 KiB each). */
+  heapPages: z.int().min(1).max(4_194_304).default(64),
+  /** Whether heap pages are measured; the runtime never relies on what they hold, so large heaps may go without. */
+  heapMeasured: z.boolean().default(true),
+  /** Pages of stack of each thread. */
+  stackPages: z.int().min(4).max(4096).default(16),
+  /** SSA frames of each thread (NSSA). */
+  ssaFrames: z.int().min(2).max(8).default(3),
+  /** The interface file, relative to the project. */
+  interface: z.string().default('interface.json'),
+  /** Folders with .c and .S files, relative to the project. */
+  sources: z.array(z.string()).min(1).default(['src']),
+  /** Further compiler options, such as -mavx2 or -DNAME. */
+  cflags: z
+    .array(z.string().regex(/^-[DUmOfW][^\n]*$/, 'is not a -D, -U, -m, -O, -f or -W option'))
+    .max(64)
+    .default([]),
+  isvProdId: z.int().min(0).max(65535).default(0),
+  isvSvn: z.int().min(0).max(65535).default(0),
+  /** Whether the signature shall ask for ATTRIBUTES.DEBUG. */
+  debug: z.boolean().default(false),
+  /** Further ATTRIBUTES. */
+  attributes: z
+    .strictObject({ provisionKey: z.boolean().default(false), kss: z.boolean().default(false) })
+    .default({ provisionKey: false, kss: false }),
+  /** SECS.MISCSELECT; 1 (EXINFO) lets handlers see the details of #PF and #GP. */
+  miscselect: z.int().min(0).max(1).default(1),
+});
+
+/** The settings of enclave.json with every default filled in. */
+export type EnclaveConfig = z.output<typeof configSchema>;
+/** Settings as an author writes them. */
+export type EnclaveConfigInput = z.input<typeof configSchema>;
+
+/** A project that was read and checked. */
+export interface EnclaveProject {
+  /** Absolute path of the project. */
+  readonly dir: string;
+  readonly config: EnclaveConfig;
+  readonly interface: EnclaveInterface;
+  /** Source files relative to `dir`, sorted. */
+  readonly sources: readonly string[];
+}
+
+function readJson(path: string): unknown {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (cause) {
+    throw enclaveError('PROJECT_FILE', `cannot read ${path}`, {
+      cause,
+      advice: 'Give the folder of an enclave project; `nsgx new DIR` makes one.',
+    });
+  }
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw enclaveError('PROJECT_INVALID', `${path} is not JSON: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** Source files under `folder`, relative to `dir`, sorted by code unit: their order decides the link order. */
+function listSources(dir: string, folder: string): string[] {
+  const found: string[] = [];
+  const walk = (relative: string, depth: number) => {
+    if (depth > 16) return;
+    let entries: import('node:fs').Dirent[];
+    try {
+      entries = readdirSync(join(dir, relative), { withFileTypes: true });
+    } catch (cause) {
+      throw enclaveError('PROJECT_FILE', `cannot read the source folder ${join(dir, relative)}`, { cause });
+    }
+    for (const entry of entries) {
+      const path = `${relative}/${entry.name}`;
+      if (entry.isDirectory()) walk(path, depth + 1);
+      else if (/\.(c|S)$/.test(entry.name)) found.push(path);
+    }
+  };
+  walk(folder.replace(/\/+$/, ''), 0);
+  return found.sort();
+}
+
+/**
+ * Reads a project. `overrides` replace settings of enclave.json.
+ *
+ * Throws PROJECT_FILE, PROJECT_INVALID, PROJECT_NO_SOURCES, INTERFACE_NAME.
+ */
+export function readProject(dir: string, overrides: Partial<EnclaveConfigInput> = {}): EnclaveProject {
+  const root = resolve(dir);
+  const path = join(root, 'enclave.json');
+  const raw = readJson(path);
+  const merged = typeof raw === 'object' && raw !== null && !Array.isArray(raw) ? { ...raw, ...overrides } : raw;
+  const parsed = configSchema.safeParse(merged);
+  if (!parsed.success) throw invalid(path, parsed.error);
+  const config = parsed.data;
+  const interfacePath = join(root, config.interface);
+  const calls = parseInterface(readJson(interfacePath), interfacePath);
+  const sources = config.sources.flatMap((folder) => listSources(root, folder));
+  if (sources.length === 0) {
+    throw enclaveError('PROJECT_NO_SOURCES', `${root} has no .c file in ${config.sources.join(', ')}`, {
+      advice: 'Put the C files of the enclave into src/.',
+    });
+  }
+  return { dir: root, config, interface: calls, sources };
+}

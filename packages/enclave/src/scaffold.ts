@@ -1,0 +1,57 @@
+/** New enclave projects from templates, and the samples that come with the package. */
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { basename, join, resolve } from 'node:path';
+import { PACKAGE_DIR } from './compile.js';
+import { enclaveError } from './errors.js';
+
+/** Names of the templates of `nsgx new`. */
+export const TEMPLATES = ['c'] as const;
+/** Names of the samples: `calc` (the tour's), `bench` (kernels with a large heap), `evil` (the attack suite's). */
+export const SAMPLES = ['calc', 'bench', 'evil'] as const;
+
+/** Folder of a sample project. Build it with another `out` than its own when the package may be read-only. */
+export function sampleDirectory(name: (typeof SAMPLES)[number]): string {
+  if (!SAMPLES.includes(name)) {
+    throw enclaveError('PROJECT_TEMPLATE', `there is no sample '${name}'`, {
+      advice: `Choose one of ${SAMPLES.join(', ')}.`,
+    });
+  }
+  return join(PACKAGE_DIR, 'samples', name);
+}
+
+/** A name for the enclave made of the folder's name. */
+function nameOf(dir: string): string {
+  const name = basename(resolve(dir)).replace(/[^A-Za-z0-9._-]/g, '-').replace(/^[^A-Za-z0-9]+/, '').slice(0, 64);
+  return name === '' ? 'enclave' : name;
+}
+
+/**
+ * Makes a project in `dir` (created when missing) that builds at once. Returns the paths of the new files, relative
+ * to `dir`.
+ *
+ * Throws PROJECT_TEMPLATE for an unknown template and PROJECT_EXISTS when the folder holds something already.
+ */
+export function newProject(dir: string, template: (typeof TEMPLATES)[number] = 'c'): string[] {
+  if (!TEMPLATES.includes(template)) {
+    throw enclaveError('PROJECT_TEMPLATE', `there is no template '${template}'`, {
+      advice: `Choose one of ${TEMPLATES.join(', ')}.`,
+    });
+  }
+  if (existsSync(dir) && readdirSync(dir).length > 0) {
+    throw enclaveError('PROJECT_EXISTS', `${dir} exists and is not empty`, { advice: 'Give a folder that does not exist yet.' });
+  }
+  mkdirSync(dir, { recursive: true });
+  cpSync(join(PACKAGE_DIR, 'templates', template), dir, { recursive: true });
+  // A file called .gitignore in the package would act on the package itself.
+  if (existsSync(join(dir, 'gitignore'))) renameSync(join(dir, 'gitignore'), join(dir, '.gitignore'));
+  const name = nameOf(dir);
+  const files: string[] = [];
+  for (const entry of readdirSync(dir, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue;
+    const path = join(entry.parentPath, entry.name);
+    const text = readFileSync(path, 'utf8');
+    if (text.includes('@NAME@')) writeFileSync(path, text.replaceAll('@NAME@', name));
+    files.push(path.slice(resolve(dir).length + 1));
+  }
+  return files.sort();
+}
