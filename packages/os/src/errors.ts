@@ -12,7 +12,6 @@ export const OS_ERRORS: Readonly<Record<string, string>> = Object.freeze({
   MESSAGE_TRUNCATED: 'A message or its descriptors were larger than the receiver allows; it was dropped.',
   CALL_QUEUE_FULL: 'More asynchronous native calls are waiting than the pool accepts.',
   CALL_POOL_CLOSED: 'An asynchronous native call was submitted to, or was waiting in, a closed pool.',
-  SPAWN_FAILED: 'A child process ended before its program started.',
   EACCES: 'The kernel refused access.',
   EADDRINUSE: 'Another process listens on this socket path.',
   EAGAIN: 'The operation would have to wait, or a limit on processes or threads is reached.',

@@ -57,7 +57,8 @@ export function memfdCreate(name: string, options: MemfdOptions = {}): number {
 /**
  * Makes an executable memory file that holds `bytes`, sealed against every change, to be run with
  * `spawn({ executable: { fd } })` or loaded from `/proc/self/fd/N`. With mode 0111 a program started from it is
- * non-dumpable from its first instruction (for ordinary users).
+ * non-dumpable from its first instruction (for ordinary users). A process of another user that opens it by path
+ * needs read permission for others (0555).
  */
 export function sealedExecutable(name: string, bytes: Uint8Array, mode = 0o500): number {
   const fd = memfdCreate(name, { exec: true, mode });
