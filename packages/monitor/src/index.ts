@@ -1,1 +1,29 @@
-export {};
+/** VMPL0 logic: EPC, EPCM, one file per leaf function, keys, quoting, SVSM dispatch. No native code. */
+export { ADD_RANGE_CHECKS, addRange, type BulkOutcome } from './bulk/add-range.js';
+export { REMOVE_RANGE_CHECKS, REMOVE_RANGE_MAX, removeRange } from './bulk/remove-range.js';
+export { checkEnter, EENTER_CHECKS, enterableFrames } from './enclu/eenter.js';
+export * from './errors.js';
+export { checkInvariants } from './invariants.js';
+export { CmacKey, cmac, tagsEqual, wipe } from './keys/cmac.js';
+export * from './keys/derivation.js';
+export { type BaseKeys, KeyHierarchy } from './keys/hierarchy.js';
+export * from './leaf/checks.js';
+export * from './leaves.js';
+export { type Isolation, Monitor, type MonitorOptions, type MonitorStats } from './monitor.js';
+export type * from './ports.js';
+export { KEY_BINDING_LABEL, QuotingEnclave } from './quote/quoting-enclave.js';
+export { EnclaveRecord, LOST_REASON, type TcsRecord } from './state/enclave.js';
+export * from './state/epcm.js';
+export { FOREIGN, type FrameOwner, FrameSpace, NOT_EPC } from './state/frames.js';
+export {
+  DEFAULT_PLATFORM,
+  INTEL_XSAVE,
+  type Platform,
+  type XsaveLayout,
+  xfrmLegal,
+  xsaveSize,
+} from './state/platform.js';
+export { type MonitorState, newState } from './state/state.js';
+export type { EnclaveStats, LeafCount } from './stats.js';
+export { CALL_REMOVE_RANGE, ENCLAVE_STATUS } from './svsm/sgx.js';
+export type { TraceEvent, TraceSink } from './trace.js';

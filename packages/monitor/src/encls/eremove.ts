@@ -1,0 +1,89 @@
+/** ENCLS[EREMOVE]. Source: Intel SDM Vol. 3D, "EREMOVE—Remove a page from the EPC", Operation. */
+import { PT_SECS, PT_TCS, PT_VA } from '@nestedsgx/arch';
+import { invariant } from '../errors.js';
+import { checkList, DONE, type LeafOutcome, PF_ACCESS, trip } from '../leaf/checks.js';
+import { available } from '../state/available.js';
+import { type EnclaveRecord, LOST_REASON } from '../state/enclave.js';
+import { destroyEnclave, loseEnclave, refreshAdmission } from '../state/enclave-life.js';
+import { FOREIGN, NOT_EPC } from '../state/frames.js';
+import type { FrameOwner, MonitorState } from '../state/state.js';
+
+/** EREMOVE's checks, in the manual's order. */
+export const EREMOVE_CHECKS = checkList('EREMOVE', [
+  ['page-aligned', '#GP(0)', 'RCX is 4096-byte aligned'],
+  ['page-in-epc', '#PF', 'RCX resolves to an EPC page'],
+  ['page-owned', 'REFUSED', 'the EPC frame belongs to the caller', 'deviation'],
+  ['no-children', 'SGX_CHILD_PRESENT', 'PT_SECS: no EPC page is associated with the SECS'],
+  ['not-active', 'SGX_ENCLAVE_ACT', 'no thread is active in the enclave'],
+] as const);
+
+/** RCX = EPC page. */
+export function eremove(s: MonitorState, owner: FrameOwner, _rbx: number, rcx: number): LeafOutcome {
+  const C = EREMOVE_CHECKS;
+  if (rcx % 4096 !== 0) return trip(C, 'page-aligned');
+  const frame = s.frames.resolve(owner, rcx);
+  if (frame === NOT_EPC) return trip(C, 'page-in-epc', rcx, PF_ACCESS);
+  if (frame === FOREIGN) return trip(C, 'page-owned');
+  if (!s.epcm.valid(frame)) return DONE;
+  const type = s.epcm.type(frame);
+  if (type === PT_VA) {
+    s.epcm.clear(frame);
+    return DONE;
+  }
+  if (type === PT_SECS) {
+    const enclave = s.enclaves.get(frame);
+    invariant(enclave !== undefined, `valid SECS frame ${frame} has no enclave`);
+    if (enclave.children !== 0) return trip(C, 'no-children');
+    destroyEnclave(s, enclave);
+    return DONE;
+  }
+  const enclave = s.enclaves.get(s.epcm.secs(frame));
+  invariant(enclave !== undefined, `frame ${frame} has no enclave`);
+  if (!quiesce(enclave)) return trip(C, 'not-active');
+  removePage(s, enclave, frame);
+  release(enclave);
+  return DONE;
+}
+
+/** Stops entries and tells whether nobody is inside. When false, entries are allowed again. */
+export function quiesce(enclave: EnclaveRecord): boolean {
+  const running = enclave.running;
+  if (running === null || running.lost !== null) return true;
+  running.freeze();
+  if (!running.anyInside()) return true;
+  running.unfreeze();
+  return false;
+}
+
+/** Allows entries again after {@link quiesce}. */
+export function release(enclave: EnclaveRecord): void {
+  if (enclave.running !== null && enclave.running.lost === null) enclave.running.unfreeze();
+}
+
+/** Takes one page of a quiescent enclave: EPCM entry invalid, unmapped, scrubbed; admission follows. */
+export function removePage(s: MonitorState, enclave: EnclaveRecord, frame: number): void {
+  const offset = unlinkPage(s, enclave, frame);
+  dropPages(enclave, offset, 4096);
+  if (enclave.running !== null && enclave.admissionPages.has(offset / 4096)) refreshAdmission(s, enclave);
+}
+
+/** The EPCM half of {@link removePage}; returns the page's offset, which the caller unmaps and scrubs. */
+export function unlinkPage(s: MonitorState, enclave: EnclaveRecord, frame: number): number {
+  const offset = s.epcm.address(frame) - enclave.base;
+  if (s.epcm.type(frame) === PT_TCS && !enclave.initialized) {
+    const index = enclave.tcs.findIndex((tcs) => tcs.frame === frame);
+    if (index >= 0) enclave.tcs.splice(index, 1);
+  }
+  s.epcm.clear(frame);
+  enclave.pages.delete(offset / 4096);
+  return offset;
+}
+
+/** Unmaps and scrubs. An enclave whose pages cannot be taken away must not run on. */
+export function dropPages(enclave: EnclaveRecord, offset: number, length: number): void {
+  const dropped = available(() => {
+    if (enclave.running !== null && enclave.running.lost === null) enclave.running.unmap(offset, length);
+    enclave.memory.discard(offset, length);
+  });
+  if (!dropped) loseEnclave(enclave, 'a page could not be taken away', LOST_REASON.RUNNER);
+}

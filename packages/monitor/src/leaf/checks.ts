@@ -1,0 +1,94 @@
+/**
+ * Checks and outcomes of leaf functions. A leaf's checks are rows of a frozen list, in the order of the
+ * manual's pseudo-code; refusing means naming the row, and the row says what the architecture answers.
+ */
+import { PFEC, SGX_ERROR, VECTOR } from '@nestedsgx/arch';
+
+/** What a failed check gives: a fault, a code in RAX with ZF, or (REFUSED) a request the platform does not take. */
+export type CheckOutcome = '#GP(0)' | '#PF' | '#UD' | 'REFUSED' | keyof typeof SGX_ERROR;
+
+/** One check: stable id, outcome when it fails, and what must hold. `deviation` marks one that is not the manual's. */
+export interface CheckRow {
+  readonly id: string;
+  readonly outcome: CheckOutcome;
+  readonly requires: string;
+  readonly deviation: boolean;
+}
+
+/** The checks of one leaf, in order. */
+export interface CheckList<I extends string = string> {
+  readonly leaf: string;
+  readonly rows: readonly CheckRow[];
+  readonly at: Readonly<Record<I, number>>;
+}
+
+type RowInput = readonly [id: string, outcome: CheckOutcome, requires: string, kind?: 'deviation'];
+
+/** Builds a frozen check list. */
+export function checkList<const R extends readonly RowInput[]>(
+  leaf: string,
+  rows: R,
+): CheckList<R[number][0]> {
+  const at = Object.fromEntries(rows.map((row, i) => [row[0], i])) as Record<R[number][0], number>;
+  const list = rows.map(([id, outcome, requires, kind]) =>
+    Object.freeze({ id, outcome, requires, deviation: kind === 'deviation' }),
+  );
+  return Object.freeze({ leaf, rows: Object.freeze(list), at: Object.freeze(at) });
+}
+
+/** How a leaf ended. */
+export type OutcomeKind = 'done' | 'error' | 'fault' | 'refused';
+
+/** Result of one leaf: RAX (0 or an SGX code, ZF set when not 0), or a fault, or a refusal. */
+export interface LeafOutcome {
+  readonly kind: OutcomeKind;
+  readonly rax: number;
+  readonly vector: number;
+  readonly errorCode: number;
+  /** Faulting address (#PF). */
+  readonly address: number;
+  /** Row of the check that failed, or −1. */
+  readonly check: number;
+  /** The list `check` is a row of, or null. */
+  readonly list: CheckList | null;
+}
+
+/** The one outcome of success. */
+export const DONE: LeafOutcome = Object.freeze({
+  kind: 'done',
+  rax: 0,
+  vector: 0,
+  errorCode: 0,
+  address: 0,
+  check: -1,
+  list: null,
+});
+
+/** #PF error code of an EPCM violation: present, and the SGX bit. */
+export const PF_EPCM = PFEC.SGX | PFEC.P;
+/** #PF error code of a source operand that VMPL1 itself cannot access. */
+export const PF_ACCESS = PFEC.P;
+
+/** The outcome of failing check `id` of `list`; `address` and `errorCode` matter for #PF only. */
+export function trip<I extends string>(
+  list: CheckList<I>,
+  id: I,
+  address = 0,
+  errorCode: number = PF_EPCM,
+): LeafOutcome {
+  const check = list.at[id];
+  const { outcome } = list.rows[check];
+  const base = { rax: 0, vector: 0, errorCode: 0, address: 0, check, list };
+  switch (outcome) {
+    case '#GP(0)':
+      return { ...base, kind: 'fault', vector: VECTOR.GP };
+    case '#UD':
+      return { ...base, kind: 'fault', vector: VECTOR.UD };
+    case '#PF':
+      return { ...base, kind: 'fault', vector: VECTOR.PF, errorCode, address };
+    case 'REFUSED':
+      return { ...base, kind: 'refused' };
+    default:
+      return { ...base, kind: 'error', rax: SGX_ERROR[outcome] };
+  }
+}

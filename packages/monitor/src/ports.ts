@@ -1,0 +1,201 @@
+/**
+ * What the monitor needs of the world below it, as small structural interfaces: the processor that executes
+ * enclaves, and the machine. Offsets are bytes from BASEADDR, addresses are guest-physical (gPA) unless said.
+ */
+import type { HashProvider } from '@nestedsgx/arch';
+
+/** Private memory of one enclave; offset = linear address − BASEADDR. */
+export interface EnclaveMemory {
+  /** Bytes of the ELRANGE. */
+  readonly size: number;
+  /** A copy of `length` bytes at `offset`. */
+  read(offset: number, length: number): Uint8Array;
+  /** Writes bytes (runs of up to 1 MiB are expected). */
+  write(offset: number, bytes: Uint8Array): void;
+  /** Scrubs and unmaps the range everywhere. */
+  discard(offset: number, length: number): void;
+  /** Gives everything back. */
+  close(): void;
+}
+
+/** A run of pages with one effective permission (RMP ∩ EPCM ∩ page table). */
+export interface PageRange {
+  offset: number;
+  length: number;
+  r: boolean;
+  w: boolean;
+  x: boolean;
+}
+
+/** What the processor must know of one TCS. `nssa` counts the usable SSA frames. */
+export interface ThreadStart {
+  tcsOffset: number;
+  /** Offset of SSA frame 0. */
+  ossa: number;
+  nssa: number;
+  oentry: number;
+  ofsbase: number;
+  ogsbase: number;
+  debugOptIn: boolean;
+}
+
+/** Everything the processor needs to execute an enclave. */
+export interface ProcessorStart {
+  enclaveId: number;
+  base: number;
+  size: number;
+  memory: EnclaveMemory;
+  ranges: PageRange[];
+  threads: ThreadStart[];
+  ssaFrameBytes: number;
+  xfrm: bigint;
+  miscselect: number;
+  debug: boolean;
+  gates: { gpa: number; count: number };
+}
+
+/** An ENCLU leaf that an enclave thread asks the monitor to execute. Operands are the raw registers. */
+export interface LeafRequest {
+  thread: number;
+  leaf: number;
+  rbx: bigint;
+  rcx: bigint;
+  rdx: bigint;
+}
+
+/** The answer: RAX and flags, or a fault to be delivered to the thread. */
+export interface LeafResult {
+  rax: bigint;
+  zf: boolean;
+  cf: boolean;
+  fault?: { vector: number; errorCode: number; address: bigint };
+}
+
+/** An enclave that is being executed. */
+export interface RunningEnclave {
+  readonly pid: number;
+  threadState(thread: number): { state: number; cssa: number; entryEpoch: number; admitted: boolean };
+  setAdmitted(thread: number, on: boolean): void;
+  freeze(): void;
+  unfreeze(): void;
+  bumpEpoch(): number;
+  /** True when a thread is not idle (with `beforeEpoch`: entered before that epoch). */
+  anyInside(beforeEpoch?: number): boolean;
+  map(range: PageRange): void;
+  unmap(offset: number, length: number): void;
+  kick(thread: number): void;
+  pendingLeaves(): LeafRequest[];
+  answerLeaf(thread: number, result: LeafResult): void;
+  /** Why the enclave cannot go on, or null. */
+  readonly lost: string | null;
+  stop(): void;
+}
+
+/** Executes enclaves. `start` returns when the enclave can be entered, or throws. */
+export interface EnclaveProcessor {
+  createMemory(size: number): EnclaveMemory;
+  start(start: ProcessorStart): RunningEnclave;
+}
+
+/** Guest memory as the monitor touches it on behalf of a VMPL: every access is checked against the RMP. */
+export interface GuestMemoryPort {
+  /** A private copy. Throws NESTED_PAGE_FAULT or PAGE_NOT_VALIDATED when `vmpl` may not read it. */
+  copyIn(vmpl: number, gpa: number, length: number): Uint8Array;
+  /** As copyIn, into the caller's buffer. */
+  copyInto(vmpl: number, gpa: number, into: Uint8Array): void;
+  /** Writes; all or nothing. Throws as copyIn when `vmpl` may not write it. */
+  copyOut(vmpl: number, gpa: number, bytes: Uint8Array): void;
+}
+
+/** Rights of a mapping. */
+export interface Permissions {
+  r: boolean;
+  w: boolean;
+  x: boolean;
+}
+
+/** A request in the SVSM calling convention; numbers are exact below 2^53 and no safe integers above. */
+export interface CallPort {
+  readonly protocol: number;
+  readonly call: number;
+  readonly rcx: number;
+  readonly rdx: number;
+  readonly r8: number;
+  readonly r9: number;
+  big(register: 'rcx' | 'rdx' | 'r8' | 'r9'): bigint;
+}
+
+/** Registers of an answer; a missing one keeps what the guest wrote. */
+export interface CallAnswer {
+  rax: number | bigint;
+  rcx?: number | bigint;
+  rdx?: number | bigint;
+  r8?: number | bigint;
+}
+
+/** One virtual CPU: its doorbell words and calling area. */
+export interface VcpuPort {
+  readonly index: number;
+  caaGpa: number;
+  pending(): boolean;
+  accept(): number;
+  complete(ring: number): void;
+}
+
+/** What an exit of a virtual CPU was. */
+export type ExitPort =
+  | { kind: 'call'; call: CallPort }
+  | { kind: 'served' }
+  | { kind: 'terminated'; set: number; code: number }
+  | { kind: 'fault'; fault: Error };
+
+/** The part of the machine that the monitor uses; `Machine` of package machine fits. */
+export interface MachinePort {
+  /** gPA and bytes of the EPC range, multiples of 4096. */
+  readonly epcBase: number;
+  readonly epcBytes: number;
+  readonly guest: GuestMemoryPort;
+  readonly memory: { readonly ramBytes: number; zero(page: number, pages: number): void };
+  readonly rmp: {
+    /** Throws when `vmpl` may not access all of the range. */
+    check(vmpl: number, gpa: number, length: number, access: 'r' | 'w' | 'x' | 'xs' | 'vmsa'): void;
+  };
+  readonly vcpus: {
+    get(index: number): VcpuPort | undefined;
+    registerVmsa(gpa: number, apicId: number, sevFeatures: bigint): unknown;
+    unregisterVmsa(gpa: number): boolean;
+    vmsa(gpa: number): unknown;
+  };
+  vmgexit(vcpu: VcpuPort): ExitPort;
+  answer(vcpu: VcpuPort, answer: CallAnswer): void;
+  rmpadjust(callerVmpl: number, gpa: number, size: number, attrs: number): number;
+  /** At VMPL0. */
+  pvalidate(gpa: number, size: number, validate: boolean): { code: number; carry: boolean };
+  /** RMP ∩ the permissions that the EPCM gives: what a mapping in a runner may be. */
+  effectiveMapping(gpa: number, epcm: Readonly<Permissions>): Permissions;
+  /** Takes RAM away from VMPL1, zero. Throws MACHINE_DEPOSIT when it is not VMPL1's to give. */
+  deposit(gpa: number, length: number): void;
+  /** Gives deposited RAM back to VMPL1, zero. Throws MACHINE_DEPOSIT. */
+  withdraw(gpa: number, length: number): void;
+}
+
+/** Guest messages to the PSP; `GuestMessageChannel` of package machine fits. */
+export interface ReportPort {
+  /** An SNP attestation report (1184 bytes) over 64 bytes of report data, for the given VMPL. */
+  report(reportData: Uint8Array, vmpl: number): Uint8Array;
+}
+
+/** A measurement in progress; `EnclaveMeasurement` of package arch fits. */
+export interface MeasurementPort {
+  ecreate(ssaFrameSize: number, size: bigint): void;
+  eadd(offset: bigint, secinfo: Uint8Array): void;
+  eextend(offset: bigint, chunk: Uint8Array): void;
+  addPages(offset: bigint, secinfo: Uint8Array, pages: Uint8Array, measured: boolean): void;
+  digest(): Uint8Array;
+}
+
+/** Hashing, replaceable as a whole (a threaded measurement, another SHA-2). */
+export interface HashingPort {
+  readonly hash: HashProvider;
+  measurement(): MeasurementPort;
+}

@@ -1,0 +1,129 @@
+/** What happens to an enclave as a whole: ranges for the processor, admission of threads, the end. */
+import { PT_REG, readU32, readU64, TCS } from '@nestedsgx/arch';
+import { enterableFrames } from '../enclu/eenter.js';
+import type { PageRange, ProcessorStart, ThreadStart } from '../ports.js';
+import { type EnclaveRecord, LOST_REASON } from './enclave.js';
+import { EPCM_PT_SHIFT, EPCM_R, EPCM_W, EPCM_X } from './epcm.js';
+import { type MonitorState, u64ToNumber } from './state.js';
+
+const PAGE = 4096;
+
+/** The effective mapping of every regular page, merged into runs of equal permission. */
+export function effectiveRanges(s: MonitorState, enclave: EnclaveRecord): PageRange[] {
+  const out: PageRange[] = [];
+  let last: PageRange | null = null;
+  const wanted = { r: false, w: false, x: false };
+  enclave.pages.forEach((page, frame) => {
+    const bits = s.epcm.bits(frame);
+    if (bits >>> EPCM_PT_SHIFT !== PT_REG) return;
+    wanted.r = (bits & EPCM_R) !== 0;
+    wanted.w = (bits & EPCM_W) !== 0;
+    wanted.x = (bits & EPCM_X) !== 0;
+    const { r, w, x } = s.machine.effectiveMapping(s.frames.gpa(frame), wanted);
+    const offset = page * PAGE;
+    if (
+      last !== null &&
+      last.offset + last.length === offset &&
+      last.r === r &&
+      last.w === w &&
+      last.x === x
+    ) {
+      last.length += PAGE;
+      return;
+    }
+    last = { offset, length: PAGE, r, w, x };
+    out.push(last);
+  });
+  return out;
+}
+
+/** What the processor must know of a TCS; `nssa` is limited to the SSA frames that EENTER would accept. */
+export function threadStart(s: MonitorState, enclave: EnclaveRecord, index: number): ThreadStart {
+  const { offset } = enclave.tcs[index];
+  const tcs = enclave.memory.read(offset, 72);
+  const o = TCS.offsets;
+  return {
+    tcsOffset: offset,
+    ossa: offsetOrZero(tcs, o.OSSA),
+    nssa: enterableFrames(s, enclave, index, tcs),
+    oentry: offsetOrZero(tcs, o.OENTRY),
+    ofsbase: offsetOrZero(tcs, o.OFSBASE),
+    ogsbase: offsetOrZero(tcs, o.OGSBASE),
+    debugOptIn: (readU32(tcs, o.FLAGS) & 1) !== 0,
+  };
+}
+
+/** An offset that is no address belongs to a thread that is not admitted; the processor gets 0. */
+function offsetOrZero(tcs: Uint8Array, at: number): number {
+  const value = u64ToNumber(tcs, at);
+  return Number.isFinite(value) ? value : 0;
+}
+
+/** Pages whose removal can change who may enter: TCS pages and the SSA frames they name. */
+export function admissionPages(enclave: EnclaveRecord, threads: readonly ThreadStart[]): Set<number> {
+  const pages = new Set<number>();
+  for (const { tcsOffset, ossa, nssa } of threads) {
+    pages.add(tcsOffset / PAGE);
+    const end = ossa + nssa * enclave.ssaFrameBytes;
+    for (let at = ossa; at < end; at += PAGE) pages.add(at / PAGE);
+  }
+  return pages;
+}
+
+/** Everything for {@link EnclaveProcessor.start}. The enclave has gates. */
+export function processorStart(s: MonitorState, enclave: EnclaveRecord): ProcessorStart {
+  return {
+    enclaveId: enclave.id,
+    base: enclave.base,
+    size: enclave.size,
+    memory: enclave.memory,
+    ranges: effectiveRanges(s, enclave),
+    threads: enclave.tcs.map((_, i) => threadStart(s, enclave, i)),
+    ssaFrameBytes: enclave.ssaFrameBytes,
+    xfrm: readU64(enclave.secs, 56),
+    miscselect: enclave.miscselect,
+    debug: (enclave.flags & 2n) !== 0n,
+    gates: enclave.gates ?? { gpa: 0, count: 0 },
+  };
+}
+
+/** Sets `admitted` of every thread to what EENTER's checks of SECS, TCS and SSA say now. */
+export function refreshAdmission(s: MonitorState, enclave: EnclaveRecord): void {
+  const running = enclave.running;
+  if (running === null || running.lost !== null) return;
+  for (let i = 0; i < enclave.tcs.length; i++) {
+    const { offset, frame } = enclave.tcs[i];
+    const present = enclave.pages.get(offset / PAGE) === frame;
+    running.setAdmitted(i, present && enterableFrames(s, enclave, i, enclave.memory.read(offset, 72)) > 0);
+  }
+}
+
+/** Ends the execution of an enclave for good; its pages stay until EREMOVE. */
+export function loseEnclave(enclave: EnclaveRecord, why: string, reason: number): void {
+  if (enclave.lost !== null) return;
+  enclave.lost = why;
+  enclave.lostReason = reason;
+  const running = enclave.running;
+  enclave.running = null;
+  if (running !== null) running.stop();
+}
+
+/** EREMOVE of a SECS without children: the processor stops, memory is given back, the entry is invalid. */
+export function destroyEnclave(s: MonitorState, enclave: EnclaveRecord): void {
+  enclave.running?.stop();
+  enclave.running = null;
+  enclave.memory.close();
+  enclave.secs.fill(0);
+  s.enclaves.delete(enclave.secsFrame);
+  s.epcm.clear(enclave.secsFrame);
+}
+
+/** Removes an enclave with all its pages (its owner is gone): stopped first, then scrubbed as a whole. */
+export function removeWhole(s: MonitorState, enclave: EnclaveRecord): void {
+  loseEnclave(enclave, 'its owner is gone', LOST_REASON.DETACHED);
+  enclave.pages.forEach((_, frame) => {
+    s.epcm.clear(frame);
+  });
+  enclave.memory.discard(0, enclave.size);
+  destroyEnclave(s, enclave);
+}

@@ -1,0 +1,101 @@
+/** One enclave: its SECS at architectural offsets, and what the processor keeps in the SECS's hidden part. */
+import { ATTRIBUTES_INIT, readU32, readU64, SECS, writeU64 } from '@nestedsgx/arch';
+import type { EnclaveMemory, MeasurementPort, RunningEnclave } from '../ports.js';
+import { EnclavePages } from './page-table.js';
+
+const ATTRIBUTES_AT = SECS.offsets.ATTRIBUTES;
+
+/** Reasons for ENCLAVE_STATUS. */
+export const LOST_REASON = Object.freeze({ NONE: 0, RUNNER: 1, START: 2, DETACHED: 3 } as const);
+
+/** A page of type PT_TCS, in the order of EADD. */
+export interface TcsRecord {
+  readonly offset: number;
+  readonly frame: number;
+}
+
+/** State of one enclave from ECREATE to the EREMOVE of its SECS. */
+export class EnclaveRecord {
+  /** SECS.EID. */
+  readonly id: number;
+  readonly owner: number;
+  readonly secsFrame: number;
+  /** The SECS page, 4096 bytes. */
+  readonly secs: Uint8Array;
+  readonly base: number;
+  readonly size: number;
+  readonly memory: EnclaveMemory;
+  readonly measurement: MeasurementPort;
+  readonly pages = new EnclavePages();
+  /** TCS pages; index = thread index of gates and control page, fixed by the order of EADD. */
+  readonly tcs: TcsRecord[] = [];
+  /** Set by EINIT. SDM keeps these in SECS fields it does not place. */
+  isvExtProdId = new Uint8Array(16);
+  isvFamilyId = new Uint8Array(16);
+  gates: { gpa: number; count: number } | null = null;
+  provisionAuthorized = false;
+  running: RunningEnclave | null = null;
+  /** Set by EINIT: page numbers whose removal can change who may enter. */
+  admissionPages: ReadonlySet<number> = new Set();
+  /** Why the enclave can never run again, or null. */
+  lost: string | null = null;
+  lostReason: number = LOST_REASON.NONE;
+
+  constructor(
+    id: number,
+    owner: number,
+    secsFrame: number,
+    secs: Uint8Array,
+    memory: EnclaveMemory,
+    measurement: MeasurementPort,
+  ) {
+    this.id = id;
+    this.owner = owner;
+    this.secsFrame = secsFrame;
+    this.secs = secs;
+    this.base = Number(readU64(secs, SECS.offsets.BASEADDR));
+    this.size = Number(readU64(secs, SECS.offsets.SIZE));
+    this.memory = memory;
+    this.measurement = measurement;
+  }
+
+  /** Pages added and not removed (the SECS has children). */
+  get children(): number {
+    return this.pages.count;
+  }
+
+  /** SECS.ATTRIBUTES.FLAGS. */
+  get flags(): bigint {
+    return readU64(this.secs, ATTRIBUTES_AT);
+  }
+
+  /** SECS.ATTRIBUTES.XFRM. */
+  get xfrm(): bigint {
+    return readU64(this.secs, ATTRIBUTES_AT + 8);
+  }
+
+  /** SECS.MISCSELECT. */
+  get miscselect(): number {
+    return readU32(this.secs, SECS.offsets.MISCSELECT);
+  }
+
+  /** SECS.SSAFRAMESIZE in bytes. */
+  get ssaFrameBytes(): number {
+    return readU32(this.secs, SECS.offsets.SSAFRAMESIZE) * 4096;
+  }
+
+  /** ATTRIBUTES.INIT. */
+  get initialized(): boolean {
+    return (this.secs[ATTRIBUTES_AT] & 1) !== 0;
+  }
+
+  /** ATTRIBUTES.KSS. */
+  get kss(): boolean {
+    return (this.secs[ATTRIBUTES_AT] & 0x80) !== 0;
+  }
+
+  /** Sets ATTRIBUTES.INIT. */
+  markInitialized(): void {
+    writeU64(this.secs, ATTRIBUTES_AT, this.flags | ATTRIBUTES_INIT);
+  }
+}

@@ -1,0 +1,102 @@
+/**
+ * The Enclave Page Cache Map: one entry per EPC frame, in typed arrays that are allocated 16,384 frames at a
+ * time when first written. Source: Intel SDM Vol. 3D, "Enclave Page Cache Map (EPCM)".
+ */
+
+/** EPCM.R, W, X have SECINFO's bit positions. */
+export const EPCM_R = 1 << 0;
+export const EPCM_W = 1 << 1;
+export const EPCM_X = 1 << 2;
+/** EPCM.PENDING, MODIFIED, PR have SECINFO's bit positions too. */
+export const EPCM_PENDING = 1 << 3;
+export const EPCM_MODIFIED = 1 << 4;
+export const EPCM_PR = 1 << 5;
+export const EPCM_BLOCKED = 1 << 6;
+export const EPCM_VALID = 1 << 7;
+/** R | W | X. */
+export const EPCM_RWX = EPCM_R | EPCM_W | EPCM_X;
+/** EPCM.PT is bits 15:8, as SECINFO.FLAGS.PAGE_TYPE. */
+export const EPCM_PT_SHIFT = 8;
+
+const CHUNK_BITS = 14;
+const CHUNK = 1 << CHUNK_BITS;
+const MASK = CHUNK - 1;
+
+/** No SECS: value of `secs()` for a frame that belongs to none. */
+export const NO_FRAME = -1;
+
+/** EPCM entries by frame index (0 … frames−1). An entry never written reads as invalid. */
+export class Epcm {
+  readonly #bits: (Uint16Array | undefined)[] = [];
+  readonly #secs: (Int32Array | undefined)[] = [];
+  readonly #address: (Float64Array | undefined)[] = [];
+  #valid = 0;
+
+  /** Frames with VALID = 1. */
+  get validCount(): number {
+    return this.#valid;
+  }
+
+  /** VALID, R, W, X, PT, BLOCKED, PENDING, MODIFIED and PR in one word. */
+  bits(frame: number): number {
+    const chunk = this.#bits[frame >>> CHUNK_BITS];
+    return chunk === undefined ? 0 : chunk[frame & MASK];
+  }
+
+  /** EPCM.VALID. */
+  valid(frame: number): boolean {
+    return (this.bits(frame) & EPCM_VALID) !== 0;
+  }
+
+  /** EPCM.PT; 0 (PT_SECS) for an invalid entry, so check VALID first. */
+  type(frame: number): number {
+    return this.bits(frame) >>> EPCM_PT_SHIFT;
+  }
+
+  /** EPCM.ENCLAVESECS: frame of the SECS, or NO_FRAME (for a SECS or version array itself, or an invalid entry). */
+  secs(frame: number): number {
+    const chunk = this.#secs[frame >>> CHUNK_BITS];
+    return chunk === undefined ? NO_FRAME : chunk[frame & MASK];
+  }
+
+  /** EPCM.ENCLAVEADDRESS in bytes (page aligned); 0 for a SECS. */
+  address(frame: number): number {
+    const chunk = this.#address[frame >>> CHUNK_BITS];
+    return chunk === undefined ? 0 : chunk[frame & MASK];
+  }
+
+  /** Makes the entry valid: `bits` is R/W/X | PT << 8, all other flags 0. */
+  fill(frame: number, bits: number, secs: number, address: number): void {
+    const c = frame >>> CHUNK_BITS;
+    let chunk = this.#bits[c];
+    if (chunk === undefined) {
+      chunk = new Uint16Array(CHUNK);
+      this.#bits[c] = chunk;
+      this.#secs[c] = new Int32Array(CHUNK).fill(NO_FRAME);
+      this.#address[c] = new Float64Array(CHUNK);
+    }
+    const i = frame & MASK;
+    if ((chunk[i] & EPCM_VALID) === 0) this.#valid++;
+    chunk[i] = bits | EPCM_VALID;
+    this.#secs[c]![i] = secs;
+    this.#address[c]![i] = address;
+  }
+
+  /** Changes flags of a valid entry (never VALID). */
+  setBits(frame: number, bits: number): void {
+    const chunk = this.#bits[frame >>> CHUNK_BITS];
+    if (chunk !== undefined) chunk[frame & MASK] = bits | (chunk[frame & MASK] & EPCM_VALID);
+  }
+
+  /** VALID := 0, and everything else with it. */
+  clear(frame: number): void {
+    const c = frame >>> CHUNK_BITS;
+    const chunk = this.#bits[c];
+    if (chunk === undefined) return;
+    const i = frame & MASK;
+    if ((chunk[i] & EPCM_VALID) !== 0) this.#valid--;
+    chunk[i] = 0;
+    this.#secs[c]![i] = NO_FRAME;
+    this.#address[c]![i] = 0;
+  }
+}

@@ -1,0 +1,128 @@
+/** Protocol 0x4E53: the SGX leaf functions and what belongs to them. Calls below 0x100 are ENCLS leaf numbers. */
+import { PT_SECS, REPORT, SGX_CALL, SVSM } from '@nestedsgx/arch';
+import { addRange } from '../bulk/add-range.js';
+import { removeRange } from '../bulk/remove-range.js';
+import { enclsLeaf } from '../leaves.js';
+import type { CallAnswer } from '../ports.js';
+import type { EnclaveRecord } from '../state/enclave.js';
+import { readGuest, writeGuest } from '../state/state.js';
+import { type CallContext, type CallHandler, failure, isPage, leafAnswer, success } from './context.js';
+import { guestRam } from './core.js';
+
+/** REMOVE_RANGE: RCX = gPA of the first frame, RDX = number of frames. */
+export const CALL_REMOVE_RANGE = 0x108;
+
+/** States that ENCLAVE_STATUS gives in RCX; RDX has the reason of a loss. */
+export const ENCLAVE_STATUS = Object.freeze({ UNINITIALIZED: 0, RUNNING: 1, LOST: 2 } as const);
+
+/** The enclave whose SECS is at `gpa` and belongs to the caller, or null. */
+function enclaveAt({ s, owner }: CallContext, gpa: number): EnclaveRecord | null {
+  if (!isPage(gpa)) return null;
+  const frame = s.frames.resolve(owner, gpa);
+  if (frame < 0 || !s.epcm.valid(frame) || s.epcm.type(frame) !== PT_SECS) return null;
+  return s.enclaves.get(frame) ?? null;
+}
+
+/** QUERY: RCX = EPC base, RDX = EPC bytes, R8 = free frames. */
+function query({ s }: CallContext): CallAnswer {
+  const free = s.frames.regular + s.frames.depositedCount - s.epcm.validCount;
+  return success(s.machine.epcBase, s.machine.epcBytes, free);
+}
+
+/** ADD_RANGE: RCX = operand; RCX = SGX code (or error code of the fault), RDX = bytes done. */
+const addRangeCall: CallHandler = ({ s, owner, call }, note) => {
+  const { outcome, done } = addRange(s, owner, call.rcx);
+  note(outcome);
+  return leafAnswer(outcome, done);
+};
+
+/** REMOVE_RANGE: answers as ADD_RANGE. */
+const removeRangeCall: CallHandler = ({ s, owner, call }, note) => {
+  const { outcome, done } = removeRange(s, owner, call.rcx, call.rdx);
+  note(outcome);
+  return leafAnswer(outcome, done);
+};
+
+/** BIND_GATES: RCX = SECS, RDX = gPA of the gate area, R8 = pages. Before EINIT. */
+function bindGates(c: CallContext): CallAnswer {
+  const { s, call } = c;
+  const enclave = enclaveAt(c, call.rcx);
+  if (enclave === null || enclave.initialized) return failure(SVSM.INVALID_PARAMETER);
+  const count = call.r8;
+  if (!Number.isInteger(count) || count < 1 || count > s.platform.maxThreads)
+    return failure(SVSM.INVALID_PARAMETER);
+  if (!isPage(call.rdx) || !guestRam(s, call.rdx, count * 4096)) return failure(SVSM.INVALID_ADDRESS);
+  enclave.gates = { gpa: call.rdx, count };
+  return success();
+}
+
+/** QUOTE: RCX = REPORT (432 bytes), RDX = output, R8 = its capacity. RCX = length of the quote. */
+function quote({ s, call, quoting }: CallContext): CallAnswer {
+  const needed = quoting.quoteLength;
+  if (!(call.r8 >= needed)) return failure(SVSM.INVALID_PARAMETER, needed);
+  const report = readGuest(s, call.rcx, REPORT.size);
+  if (report === null) return failure(SVSM.INVALID_ADDRESS);
+  const bytes = quoting.quote(s, report);
+  if (bytes === null) return failure(SVSM.INVALID_PARAMETER);
+  if (!writeGuest(s, call.rdx, bytes)) return failure(SVSM.INVALID_ADDRESS);
+  return success(bytes.length);
+}
+
+/** QE_TARGETINFO: RCX = output (512 bytes). */
+function qeTargetinfo({ s, call, quoting }: CallContext): CallAnswer {
+  return writeGuest(s, call.rcx, quoting.targetInfo()) ? success() : failure(SVSM.INVALID_ADDRESS);
+}
+
+/** KICK: RCX = SECS, RDX = index of the TCS. Stands in for an IPI. */
+function kick(c: CallContext): CallAnswer {
+  const enclave = enclaveAt(c, c.call.rcx);
+  const thread = c.call.rdx;
+  if (enclave === null || !Number.isInteger(thread) || thread < 0 || thread >= enclave.tcs.length)
+    return failure(SVSM.INVALID_PARAMETER);
+  if (enclave.running === null || enclave.running.lost !== null) return failure(SVSM.INVALID_REQUEST);
+  enclave.running.kick(thread);
+  return success();
+}
+
+/** ENCLAVE_STATUS: RCX = SECS; RCX = state, RDX = reason. */
+function enclaveStatus(c: CallContext): CallAnswer {
+  const enclave = enclaveAt(c, c.call.rcx);
+  if (enclave === null) return failure(SVSM.INVALID_PARAMETER);
+  if (enclave.lost !== null || enclave.running?.lost)
+    return success(ENCLAVE_STATUS.LOST, enclave.lostReason || 1);
+  return success(enclave.initialized ? ENCLAVE_STATUS.RUNNING : ENCLAVE_STATUS.UNINITIALIZED);
+}
+
+/** AUTHORIZE_PROVISION: RCX = SECS. Before EINIT. */
+function authorizeProvision(c: CallContext): CallAnswer {
+  const enclave = enclaveAt(c, c.call.rcx);
+  if (enclave === null || enclave.initialized) return failure(SVSM.INVALID_PARAMETER);
+  enclave.provisionAuthorized = true;
+  return success();
+}
+
+const CALLS: ReadonlyMap<number, { name: string; handle: CallHandler }> = new Map([
+  [SGX_CALL.QUERY as number, { name: 'QUERY', handle: query }],
+  [SGX_CALL.ADD_RANGE, { name: 'ADD_RANGE', handle: addRangeCall }],
+  [SGX_CALL.BIND_GATES, { name: 'BIND_GATES', handle: bindGates }],
+  [SGX_CALL.QUOTE, { name: 'QUOTE', handle: quote }],
+  [SGX_CALL.QE_TARGETINFO, { name: 'QE_TARGETINFO', handle: qeTargetinfo }],
+  [SGX_CALL.KICK, { name: 'KICK', handle: kick }],
+  [SGX_CALL.ENCLAVE_STATUS, { name: 'ENCLAVE_STATUS', handle: enclaveStatus }],
+  [SGX_CALL.AUTHORIZE_PROVISION, { name: 'AUTHORIZE_PROVISION', handle: authorizeProvision }],
+  [CALL_REMOVE_RANGE, { name: 'REMOVE_RANGE', handle: removeRangeCall }],
+]);
+
+/** The handler of a call of protocol 0x4E53, or undefined. Leaves come from the leaf table. */
+export function sgxCall(number: number): { name: string; handle: CallHandler } | undefined {
+  const row = enclsLeaf(number);
+  if (row === undefined) return CALLS.get(number);
+  return {
+    name: row.name,
+    handle: ({ s, owner, call }, note) => {
+      const outcome = row.execute(s, owner, call.rcx, call.rdx, call.r8);
+      note(outcome);
+      return leafAnswer(outcome);
+    },
+  };
+}
