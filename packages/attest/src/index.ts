@@ -10,6 +10,9 @@ export {
   type Verdict,
 } from './appraisal.js';
 export { type Collateral, collateralFromFiles } from './collateral.js';
+export { DCAP_SGX_CHECKS, DCAP_TDX_CHECKS } from './dcap/appraise.js';
+export { type DcapQuote, parseDcapQuote } from './dcap/quote.js';
+export { type DecodedEvidence, decodeEvidence } from './decode.js';
 export { ATTEST_ERRORS, AttestError, type AttestErrorCode } from './errors.js';
 export {
   isolationOf,

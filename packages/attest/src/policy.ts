@@ -135,7 +135,7 @@ export function parsePolicy(document: unknown): Policy {
     const where = path === '' ? 'The policy' : `The policy field '${path}'`;
     const reason = unknown === undefined ? `is not valid: ${issue.message}` : 'is not known';
     throw new AttestError('POLICY_INVALID', `${where} ${reason}.`, {
-      advice: 'Correct the field; docs/ATTESTATION.md lists the fields of policy version 1.',
+      advice: 'Correct or remove that field: a policy says nothing that is not understood.',
     });
   }
   const { nested, snp, dcap } = result.data;

@@ -1,6 +1,8 @@
 /** The entry point: tells the evidence's format and appraises it. */
 import { Appraisal, failed, type Verdict } from './appraisal.js';
 import { copyBytes } from './bytes.js';
+import { appraiseDcap } from './dcap/appraise.js';
+import { looksLikeQuote } from './dcap/quote.js';
 import { AttestError } from './errors.js';
 import { appraiseNested } from './nested/appraise.js';
 import { looksLikeNestedQuote } from './nested/quote.js';
@@ -18,6 +20,7 @@ export type EvidenceFormat = 'evidence' | 'snp-report' | 'quote';
 export function evidenceFormat(bytes: Uint8Array): EvidenceFormat | null {
   if (looksLikeSnpReport(bytes)) return 'snp-report';
   if (looksLikeNestedQuote(bytes)) return 'evidence';
+  if (looksLikeQuote(bytes)) return 'quote';
   return null;
 }
 
@@ -55,6 +58,7 @@ export async function verify(evidence: Uint8Array, options: VerifyOptions = {}):
   const format = evidenceFormat(bytes);
   if (format === 'evidence') return appraiseNested(bytes, request);
   if (format === 'snp-report') return appraiseSnp(bytes, request);
+  if (format === 'quote') return appraiseDcap(bytes, request);
   return unusable(`The ${bytes.length} bytes are no quote and no SNP report`);
 }
 

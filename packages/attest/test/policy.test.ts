@@ -47,7 +47,7 @@ describe('policy', () => {
       [{ version: 1, nestd: {} }, /'nestd' is not known/],
       [{ version: 1, nested: { mrEnclave: [] } }, /'nested\.mrEnclave' is not known/],
       [{ version: 1, nested: { mrenclave: ['00'] } }, /'nested\.mrenclave\[0\]'.*64 hexadecimal digits/],
-      [{ version: 1, nested: { mrenclave: ['0x' + '00'.repeat(31)] } }, /'nested\.mrenclave\[0\]'/],
+      [{ version: 1, nested: { mrenclave: [`0x${'00'.repeat(31)}`] } }, /'nested\.mrenclave\[0\]'/],
       [{ version: 1, nested: { mrenclave: '00'.repeat(32) } }, /'nested\.mrenclave'/],
       [{ version: 1, nested: { softwareRoots: ['*'] } }, /'nested\.softwareRoots\[0\]'/],
       [{ version: 1, nested: { isolation: ['any'] } }, /'nested\.isolation\[0\]'/],

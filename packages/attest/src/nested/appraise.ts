@@ -108,7 +108,7 @@ export async function appraiseNested(input: Uint8Array, request: Request): Promi
           `the machine's isolation is ${isolation}, the policy accepts ${policy.nested.isolation.join(', ') || 'none'} (nested.isolation)`,
         );
   });
-  await runEnclaveChecks(appraisal, quote.body, policy.nested, 'nested');
+  await runEnclaveChecks(appraisal, quote.body, policy.nested, 'nested', true);
   await runReportDataCheck(appraisal, quote.body.reportData, request.reportData);
 
   Object.assign(claims, sgxBodyFields(quote.body));

@@ -40,14 +40,13 @@ export interface NestedQuote {
   readonly certificates: readonly Uint8Array<ArrayBuffer>[];
 }
 
-/** True when `input` is a Quote v3 that carries (or once carried) certification data of this system. */
+/** True when `input` is a Quote v3 with certification data of this system, or without a quoting enclave. */
 export function looksLikeNestedQuote(input: Uint8Array): boolean {
   if (input.length < CERTIFICATION_TYPE_OFFSET + 2) return false;
   const view = new DataView(input.buffer, input.byteOffset, input.byteLength);
-  return (
-    view.getUint16(0, true) === 3 &&
-    view.getUint16(CERTIFICATION_TYPE_OFFSET, true) === NESTED_CERTIFICATION_TYPE
-  );
+  if (view.getUint16(0, true) !== 3) return false;
+  if (view.getUint16(CERTIFICATION_TYPE_OFFSET, true) === NESTED_CERTIFICATION_TYPE) return true;
+  return allZero(input.subarray(CERTIFICATION_TYPE_OFFSET - 2 - 64 - 384, CERTIFICATION_TYPE_OFFSET - 2));
 }
 
 /**

@@ -21,12 +21,13 @@ export interface EnclavePins {
   readonly allowDebug: boolean;
 }
 
-/** Runs {@link ENCLAVE_CHECKS}; `section` is the policy's part for the messages. */
+/** Runs {@link ENCLAVE_CHECKS}; `section` is the policy's part for the messages, `pinNeeded` fails an unpinned enclave. */
 export async function runEnclaveChecks(
   appraisal: Appraisal,
   body: SgxBody,
   pins: EnclavePins,
   section: 'nested' | 'dcap',
+  pinNeeded: boolean,
 ): Promise<void> {
   const format = ['evidence.format'];
   const unpinned = pins.mrenclave.length === 0 && pins.mrsigner.length === 0;
@@ -37,6 +38,7 @@ export async function runEnclaveChecks(
 
   await appraisal.check('enclave.mrenclave', format, () => {
     const hex = toHex(body.mrEnclave);
+    if (unpinned && !pinNeeded) return unasked(`the policy pins none (MRENCLAVE is ${hex})`);
     if (unpinned) {
       return failed(
         `the policy pins neither MRENCLAVE nor MRSIGNER, so any enclave would do; this one's MRENCLAVE is ${hex}: pin ${section}.mrenclave or ${section}.mrsigner`,

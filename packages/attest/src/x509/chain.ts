@@ -1,5 +1,5 @@
 /** Path validation (RFC 5280 §6, for the fixed chains of AMD, Intel and this system). */
-import { sameBytes, toHex } from '../bytes.js';
+import { concatBytes, sameBytes, toHex } from '../bytes.js';
 import type { Certificate } from './certificate.js';
 import { digest, verifySignature } from './keys.js';
 
@@ -30,6 +30,20 @@ export function validityFault(certificate: Certificate, time: number): string | 
   return null;
 }
 
+/** Signatures found good, by SHA-256 of certificate and issuer's key: the same few authorities come again and again. */
+const goodSignatures = new Set<string>();
+const GOOD_SIGNATURES_LIMIT = 256;
+
+async function signedBy(child: Certificate, issuer: Certificate): Promise<boolean> {
+  const known = toHex(await digest('SHA-256', concatBytes(child.der, issuer.publicKey.spki)));
+  if (goodSignatures.has(known)) return true;
+  if (!(await verifySignature(issuer.publicKey, child.signatureAlgorithm, child.signature, child.tbs)))
+    return false;
+  if (goodSignatures.size >= GOOD_SIGNATURES_LIMIT) goodSignatures.clear();
+  goodSignatures.add(known);
+  return true;
+}
+
 /**
  * Why `chain` (end entity first, self-signed root last) does not hold at `time`, or null.
  * Checks names, signatures (the root's own too), basicConstraints, path lengths, keyUsage and validity.
@@ -53,7 +67,7 @@ export async function chainFault(chain: readonly Certificate[], time: number): P
     if (issuer.keyUsage !== null && !issuer.keyUsage.certSign) {
       return `the key usage of ${certificateLabel(issuer)} does not allow it to sign certificates`;
     }
-    if (!(await verifySignature(issuer.publicKey, child.signatureAlgorithm, child.signature, child.tbs))) {
+    if (!(await signedBy(child, issuer))) {
       return `the signature on ${label} is not by the key of ${certificateLabel(issuer)}`;
     }
     const fault = validityFault(child, time);

@@ -6,6 +6,8 @@ import { DerReader, derFailure, TAG, unsignedInteger } from './der.js';
 /** A curve with its coordinate length in bytes. */
 export type Curve = 'P-256' | 'P-384';
 
+type Crypto = typeof globalThis.crypto;
+
 const COORDINATE_BYTES: Record<Curve, number> = { 'P-256': 32, 'P-384': 48 };
 
 /** SubjectPublicKeyInfo up to and including the 0x04 of an uncompressed point. */
@@ -84,7 +86,11 @@ export function p256Spki(point: Uint8Array): Uint8Array<ArrayBuffer> {
 }
 
 function subtle(): typeof globalThis.crypto.subtle {
-  return globalThis.crypto.subtle;
+  const found = (globalThis as { crypto?: Crypto }).crypto?.subtle;
+  if (found !== undefined) return found;
+  throw new AttestError('CRYPTO_UNAVAILABLE', 'WebCrypto (crypto.subtle) is not available here.', {
+    advice: 'Use Node 20 or newer, or serve the page over https or from localhost.',
+  });
 }
 
 /** SHA-2 digest through WebCrypto. */
@@ -106,15 +112,12 @@ export async function verifyEcdsa(
   data: Uint8Array,
 ): Promise<boolean> {
   if (key.kind !== 'ec' || signature.length !== 2 * COORDINATE_BYTES[key.curve]) return false;
+  const api = subtle();
   try {
-    const imported = await subtle().importKey(
-      'spki',
-      key.spki,
-      { name: 'ECDSA', namedCurve: key.curve },
-      false,
-      ['verify'],
-    );
-    return await subtle().verify({ name: 'ECDSA', hash }, imported, copyBytes(signature), copyBytes(data));
+    const imported = await api.importKey('spki', key.spki, { name: 'ECDSA', namedCurve: key.curve }, false, [
+      'verify',
+    ]);
+    return await api.verify({ name: 'ECDSA', hash }, imported, copyBytes(signature), copyBytes(data));
   } catch {
     return false;
   }
@@ -150,16 +153,13 @@ export async function verifySignature(
 ): Promise<boolean> {
   if (algorithm === 'rsa-pss-sha384') {
     if (key.kind !== 'rsa') return false;
+    const api = subtle();
     try {
-      const imported = await subtle().importKey(
-        'spki',
-        key.spki,
-        { name: 'RSA-PSS', hash: 'SHA-384' },
-        false,
-        ['verify'],
-      );
+      const imported = await api.importKey('spki', key.spki, { name: 'RSA-PSS', hash: 'SHA-384' }, false, [
+        'verify',
+      ]);
       const parameters = { name: 'RSA-PSS', saltLength: 48 };
-      return await subtle().verify(parameters, imported, copyBytes(signature), copyBytes(data));
+      return await api.verify(parameters, imported, copyBytes(signature), copyBytes(data));
     } catch {
       return false;
     }

@@ -7,11 +7,12 @@ export const MAX_CHAIN = 10;
 
 const ARMOUR = /-----BEGIN ([A-Z0-9 ]{1,40})-----([A-Za-z0-9+/=\s]*)-----END ([A-Z0-9 ]{1,40})-----/g;
 
-/** Decodes standard base64 (white space allowed), or null when it is not that. */
+/** Decodes standard base64 (white space allowed, unused bits zero), or null when it is not that. */
 export function fromBase64(text: string): Uint8Array<ArrayBuffer> | null {
   const compact = text.replace(/\s+/g, '');
   if (compact.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(compact)) return null;
   const binary = atob(compact);
+  if (btoa(binary) !== compact) return null;
   const bytes = new Uint8Array(binary.length);
   for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
   return bytes;
@@ -41,6 +42,9 @@ export function derBlocks(file: Uint8Array, label: string, what: string): Uint8A
     if (blocks.length > MAX_CHAIN) {
       throw new AttestError('COLLATERAL_MALFORMED', `${what} holds more than ${MAX_CHAIN} PEM blocks.`);
     }
+  }
+  if (blocks.length > 0 && text.split('-----').length !== 4 * blocks.length + 1) {
+    throw new AttestError('COLLATERAL_MALFORMED', `${what} holds a PEM block that is damaged.`);
   }
   if (blocks.length === 0) {
     throw new AttestError('COLLATERAL_MALFORMED', `${what} is neither DER nor PEM.`, {
