@@ -1,0 +1,165 @@
+/* The host's half of the gate. Everything read from the page is untrusted; what steers the waiting is kept here. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+#include <x86intrin.h>
+#include "layout.h"
+
+#define READ(place) (*(volatile __typeof__(place) *)&(place))
+#define WRITE(place, value) (*(volatile __typeof__(place) *)&(place) = (value))
+#define SPIN_MIN_CYCLES 1200u
+#define WAIT_NS 20000000L
+
+/* Private to the host process. */
+struct host_gate {
+  struct gate *page;
+  u32 seq, spin;
+  int peer; /* pidfd of the cvm, or -1 */
+  int follow; /* whether the runner may move to this thread's CPU */
+  u32 usable_cpus;
+  u64 calls, sleeps, wakes;
+};
+
+/* One asynchronous entry, run on a thread of the caller's pool. */
+struct gate_job {
+  u64 gate;
+  u32 function, kind;
+  u64 rdi, rsi, rdx, r8, r9, rsp, rbp;
+  u64 out[6];
+};
+_Static_assert(sizeof(struct gate_job) == 120, "gate_job");
+
+struct host_gate *nsgx_gate_open(u64 page, int peer);
+void nsgx_gate_close(struct host_gate *g);
+u32 nsgx_gate_enter(struct host_gate *g, u32 function, u64 rdi, u64 rsi);
+int nsgx_gate_run_job(struct gate_job *job);
+void nsgx_gate_counters(struct host_gate *g, u64 *out);
+
+static long futex(u32 *word, int op, u32 value, const struct timespec *timeout) {
+  return syscall(SYS_futex, word, op, value, timeout, NULL, 0);
+}
+
+static u64 now(u32 *cpu) {
+  u32 aux;
+  u64 tsc = __rdtscp(&aux);
+  *cpu = aux & 0xfff;
+  return tsc;
+}
+
+static int peer_gone(const struct host_gate *g) {
+  if (g->peer < 0) return 0;
+  struct pollfd p = { g->peer, POLLIN, 0 };
+  return poll(&p, 1, 0) > 0;
+}
+
+struct host_gate *nsgx_gate_open(u64 page, int peer) {
+  struct host_gate *g = calloc(1, sizeof *g);
+  cpu_set_t set;
+  if (!g) return NULL;
+  g->page = (struct gate *)page;
+  g->peer = peer;
+  g->seq = READ(g->page->request_seq);
+  g->spin = SPIN_MAX_CYCLES;
+  g->follow = 1;
+  g->usable_cpus = sched_getaffinity(0, sizeof set, &set) == 0 ? (u32)CPU_COUNT(&set) : 1;
+  return g;
+}
+
+void nsgx_gate_close(struct host_gate *g) { free(g); }
+
+void nsgx_gate_counters(struct host_gate *g, u64 *out) {
+  out[0] = g->calls;
+  out[1] = g->sleeps;
+  out[2] = g->wakes;
+}
+
+/* 1 when the answer came, 0 when it is time to sleep. */
+static int spin(struct host_gate *g, struct gate *p, u64 start) {
+  do {
+    if (READ(p->response_seq) == g->seq) {
+      g->spin = g->spin * 2 > SPIN_MAX_CYCLES ? SPIN_MAX_CYCLES : g->spin * 2;
+      return 1;
+    }
+    if (READ(p->progress_state) == PROGRESS_IN_MONITOR) break;
+    _mm_pause();
+  } while (__rdtsc() - start < g->spin);
+  g->spin = g->spin / 2 < SPIN_MIN_CYCLES ? SPIN_MIN_CYCLES : g->spin / 2;
+  return 0;
+}
+
+/* 0 when the enclave is lost. */
+static int sleep_for_answer(struct host_gate *g, struct gate *p) {
+  const struct timespec timeout = { 0, WAIT_NS };
+  g->sleeps++;
+  atomic_exchange((_Atomic u32 *)&p->host_asleep, 1);
+  for (;;) {
+    u32 seen = READ(p->response_seq);
+    if (seen == g->seq) break;
+    if (READ(p->progress_state) == PROGRESS_LOST) {
+      WRITE(p->host_asleep, 0);
+      return 0;
+    }
+    long result = futex(&p->response_seq, FUTEX_WAIT, seen, &timeout);
+    if (result < 0 && errno == ETIMEDOUT && peer_gone(g)) {
+      WRITE(p->host_asleep, 0);
+      return 0;
+    }
+  }
+  WRITE(p->host_asleep, 0);
+  return 1;
+}
+
+/*
+ * EENTER (2) or ERESUME (3) with RDI and RSI; the other registers are whatever the request line holds. Blocks until
+ * the enclave is left. Returns an EXIT_KIND; the registers are in the response line.
+ */
+u32 nsgx_gate_enter(struct host_gate *g, u32 function, u64 rdi, u64 rsi) {
+  struct gate *p = g->page;
+  u32 cpu;
+  if (READ(p->progress_state) == PROGRESS_LOST) return EXIT_KIND_LOST;
+  WRITE(p->request_function, function);
+  WRITE(p->request_rdi, rdi);
+  WRITE(p->request_rsi, rsi);
+  u64 start = now(&cpu);
+  u32 hint = g->follow ? cpu : NO_CPU;
+  if (READ(p->host_cpu) != hint) WRITE(p->host_cpu, hint);
+  g->seq++;
+  g->calls++;
+  atomic_exchange((_Atomic u32 *)&p->request_seq, g->seq);
+  if (READ(p->runner_asleep)) {
+    g->wakes++;
+    futex(&p->request_seq, FUTEX_WAKE, 1, NULL);
+  } else if (READ(p->runner_cpu) != cpu && g->usable_cpus > 1 && spin(g, p, start)) {
+    return READ(p->response_kind);
+  }
+  if (!sleep_for_answer(g, p)) return EXIT_KIND_LOST;
+  return READ(p->response_kind);
+}
+
+/* An entry for a thread of a pool: all registers from the job, results into it. */
+int nsgx_gate_run_job(struct gate_job *job) {
+  struct host_gate *g = (struct host_gate *)job->gate;
+  struct gate *p = g->page;
+  WRITE(p->request_rdx, job->rdx);
+  WRITE(p->request_r8, job->r8);
+  WRITE(p->request_r9, job->r9);
+  WRITE(p->request_rsp, job->rsp);
+  WRITE(p->request_rbp, job->rbp);
+  g->follow = 0;
+  job->kind = nsgx_gate_enter(g, job->function, job->rdi, job->rsi);
+  g->follow = 1;
+  job->out[0] = READ(p->response_rdi);
+  job->out[1] = READ(p->response_rsi);
+  job->out[2] = READ(p->response_rdx);
+  job->out[3] = READ(p->response_r8);
+  job->out[4] = READ(p->response_r9);
+  job->out[5] = READ(p->response_rbx);
+  return (int)job->kind;
+}

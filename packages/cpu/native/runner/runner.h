@@ -1,0 +1,117 @@
+/* Shared by the runner's C files. Freestanding: no libc, no TLS, general registers only. */
+#ifndef NSGX_RUNNER_H
+#define NSGX_RUNNER_H
+#include "layout.h"
+
+#define NORETURN __attribute__((noreturn))
+#define COUNT(list) (sizeof(list) / sizeof((list)[0]))
+
+/* Shared memory is read and written once, in the order of the program (x86 keeps stores in order). */
+#define READ(place) (*(volatile __typeof__(place) *)&(place))
+#define WRITE(place, value) (*(volatile __typeof__(place) *)&(place) = (value))
+#define EXCHANGE(place, value) __atomic_exchange_n(&(place), (value), __ATOMIC_SEQ_CST)
+
+#define SOCKET 3
+#define AGENT_INDEX MAX_THREADS
+
+/* What the runner knows of its enclave; copied from the plan at start. */
+struct enclave {
+  u64 base, size, ram_base, ram_bytes, xfrm;
+  u32 threads, ssa_frame_bytes, miscselect, ranges, sites;
+  const struct plan_range *range;
+  const struct plan_site *site;
+  u32 *doorbell;
+  u32 cpus; /* usable CPUs at start */
+};
+extern struct enclave enclave;
+extern u32 process_id;
+extern u8 cpu_mask[128];
+
+static inline struct thread *thread_at(u32 index) {
+  return (struct thread *)(u64)(MEMORY_THREADS + (index << 12));
+}
+static inline struct control *control(void) { return (struct control *)(u64)MEMORY_CONTROL; }
+
+static inline u64 cycles(u32 *cpu) {
+  u32 low, high, aux;
+  __asm__ volatile("rdtscp" : "=a"(low), "=d"(high), "=c"(aux));
+  *cpu = aux & 0xfff;
+  return (u64)high << 32 | low;
+}
+static inline u64 cycles_only(void) {
+  u32 low, high;
+  __asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
+  return (u64)high << 32 | low;
+}
+static inline int canonical(u64 address) { return (u64)((s64)(address << 16) >> 16) == address; }
+static inline int in_elrange(u64 address) { return address - enclave.base < enclave.size; }
+
+/* gate.S */
+u32 enter_enclave(struct thread *t);
+u32 resume_enclave(struct thread *t, const void *xsave);
+void patched_enclu(void);
+NORETURN void leave_to_host(struct thread *t, u32 why);
+NORETURN void resume_context(void *context);
+void signal_entry(void);
+void load_xstate(const void *image);
+s32 guarded_copy(void *to, const void *from, u64 bytes);
+s32 guarded_store_pair(u64 *to, u64 first, u64 second);
+s32 guarded_xsave(void *area, u64 mask);
+s32 guarded_load(const u8 *from, u8 *to);
+s32 try_int80(u32 number, u32 argument, s64 *result);
+extern char enter_window_start[], enter_window_end[], resume_window_start[], resume_window_end[], resume_xrstor[];
+extern char guard_start[], guard_end[], guard_fail[], int80_at[], int80_fail[], image_start[], image_end[];
+extern char call_futex_ip[], call_setaffinity_ip[], call_read_ip[], call_tgkill_ip[], call_exit_group_ip[];
+s64 call_futex(u32 *word, u64 op, u64 value, const void *timeout, u64 second, u64 third);
+s64 call_setaffinity(u64 pid, u64 bytes, const u8 *mask);
+s64 call_read(u64 fd, void *to, u64 bytes);
+s64 call_tgkill(u64 process, u64 thread, u64 signal);
+NORETURN void call_exit_group(u64 status);
+
+/* start.S */
+s64 start_call(u64 number, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f);
+s64 start_thread(u64 flags, void *stack_top, u32 *parent_tid, struct thread *t);
+void no_restorer(void);
+
+/* xstate.c */
+void xstate_setup(void);
+u32 xstate_bytes(u64 xfrm);
+s32 xstate_acceptable(const u8 *image);
+extern u64 xstate_xcr0;
+extern u32 xstate_stack_bytes;
+extern const u8 xstate_initial[];
+
+/* aex.c */
+s32 aex_save(struct thread *t);
+s32 eresume_load(struct thread *t);
+
+/* signals.c */
+void signals_install(void);
+void signal_stack_install(u32 index);
+NORETURN void on_signal(s32 signal, const s32 *info, u64 *context);
+void exception_set_gp(struct thread *t);
+void exception_set(struct thread *t, u32 vector, u32 error_code, u64 address);
+
+/* filter.c */
+s64 filter_install(void);
+
+/* thread.c */
+NORETURN void thread_main(struct thread *t);
+void ring_monitor(void);
+NORETURN void lost(u32 reason, u32 detail, u64 address);
+
+/* wait.c */
+void wait_for_request(struct thread *t, struct gate *gate);
+void publish(struct thread *t, struct gate *gate);
+void cpus_setup(void);
+
+/* plan.c */
+s64 userfault_available(void);
+s64 plan_apply(int *files, u64 plan_bytes, struct started *out, int *userfault);
+
+/* main.c */
+NORETURN void runner_main(const u64 *stack);
+void thread_setup(struct thread *t);
+void *memcpy(void *to, const void *from, u64 bytes);
+void *memset(void *to, int value, u64 bytes);
+#endif

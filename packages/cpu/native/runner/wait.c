@@ -1,0 +1,118 @@
+/*
+ * Waiting for the host. A thread either follows its caller (asleep on the caller's CPU, woken there in one switch)
+ * or, once calls come quickly, moves to another CPU and spins; one missed request sends it back.
+ */
+#include "runner.h"
+
+enum { FOLLOW = 0, SPIN = 1 };
+#define HOT_GAP_CYCLES 60000u
+#define HOT_NEEDED 16u
+#define HOT_NEEDED_MAX 512u
+#define GRACE_WAITS 4u
+#define GRACE_CYCLES 400000u
+#define WORTH_IT_HITS 400u
+
+u8 cpu_mask[128];
+
+void cpus_setup(void) {
+  s64 bytes = start_call(204 /* sched_getaffinity */, 0, sizeof cpu_mask, (u64)cpu_mask, 0, 0, 0);
+  enclave.cpus = 0;
+  for (s64 i = 0; i < bytes; i++)
+    for (u32 bit = 0; bit < 8; bit++) enclave.cpus += cpu_mask[i] >> bit & 1;
+  if (enclave.cpus == 0) enclave.cpus = 1;
+}
+
+static s32 usable(u32 cpu) { return cpu < sizeof cpu_mask * 8 && (cpu_mask[cpu >> 3] >> (cpu & 7) & 1); }
+
+static void run_only_on(u32 cpu) {
+  u8 mask[128];
+  for (u32 i = 0; i < sizeof mask; i++) mask[i] = 0;
+  mask[cpu >> 3] = (u8)(1u << (cpu & 7));
+  call_setaffinity(0, sizeof mask, mask);
+}
+
+static void run_anywhere_but(u32 cpu) {
+  u8 mask[128];
+  for (u32 i = 0; i < sizeof mask; i++) mask[i] = cpu_mask[i];
+  if (cpu != NO_CPU) mask[cpu >> 3] &= (u8)~(1u << (cpu & 7));
+  call_setaffinity(0, sizeof mask, mask);
+}
+
+static void follow(struct thread *t, struct gate *gate) {
+  u32 cpu = READ(gate->host_cpu);
+  if (cpu == t->cpu || enclave.cpus < 2) return;
+  if (cpu == NO_CPU) run_anywhere_but(NO_CPU);
+  else if (usable(cpu)) run_only_on(cpu);
+  else return;
+  t->cpu = cpu;
+}
+
+/* Calls follow one another closely: leave the caller's CPU and stay awake. */
+static void start_spinning(struct thread *t, struct gate *gate) {
+  u32 cpu = READ(gate->host_cpu);
+  t->hot = 0;
+  if (!usable(cpu)) return;
+  WRITE(gate->runner_cpu, NO_CPU);
+  run_anywhere_but(cpu);
+  t->cpu = NO_CPU - 1;
+  t->mode = SPIN;
+  t->spin = SPIN_MAX_CYCLES;
+  t->grace = GRACE_WAITS;
+  t->hits = 0;
+}
+
+static void stop_spinning(struct thread *t) {
+  t->mode = FOLLOW;
+  t->hot = 0;
+  if (t->hits < WORTH_IT_HITS) {
+    if (t->hot_needed < HOT_NEEDED_MAX) t->hot_needed *= 2;
+  } else {
+    t->hot_needed = HOT_NEEDED;
+  }
+}
+
+static s32 spin(struct thread *t, struct gate *gate, u32 budget) {
+  u32 cpu;
+  u64 start = cycles(&cpu);
+  if (READ(gate->runner_cpu) != cpu) WRITE(gate->runner_cpu, cpu);
+  do {
+    if (READ(gate->request_seq) != t->seen) return 1;
+    __asm__ volatile("pause");
+  } while (cycles_only() - start < budget);
+  return READ(gate->request_seq) != t->seen;
+}
+
+/* Returns when the host has published a request after the one seen last. */
+void wait_for_request(struct thread *t, struct gate *gate) {
+  static const s64 timeout[2] = { 2, 0 };
+  if (t->mode == FOLLOW && t->hot >= t->hot_needed && enclave.cpus > 1) start_spinning(t, gate);
+  if (t->mode == SPIN) {
+    if (spin(t, gate, t->grace ? GRACE_CYCLES : t->spin)) {
+      if (t->grace) t->grace--;
+      t->hits++;
+      return;
+    }
+    stop_spinning(t);
+  } else if (READ(gate->request_seq) != t->seen) {
+    t->hot++;
+    return;
+  }
+  follow(t, gate);
+  u32 cpu;
+  cycles(&cpu);
+  if (READ(gate->runner_cpu) != cpu) WRITE(gate->runner_cpu, cpu);
+  EXCHANGE(gate->runner_asleep, 1);
+  while (READ(gate->request_seq) == t->seen)
+    call_futex(&gate->request_seq, 0 /* FUTEX_WAIT */, t->seen, timeout, 0, 0);
+  WRITE(gate->runner_asleep, 0);
+  if (cycles_only() - t->published < HOT_GAP_CYCLES) t->hot++;
+  else t->hot = 0;
+}
+
+/* Makes the response visible and wakes the host if it sleeps. */
+void publish(struct thread *t, struct gate *gate) {
+  WRITE(gate->progress_state, PROGRESS_IDLE);
+  EXCHANGE(gate->response_seq, t->seen);
+  if (READ(gate->host_asleep)) call_futex(&gate->response_seq, 1 /* FUTEX_WAKE */, 1, 0, 0, 0);
+  t->published = cycles_only();
+}

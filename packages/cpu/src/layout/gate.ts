@@ -1,0 +1,49 @@
+import { defineLayout } from './layout.js';
+
+/**
+ * The gate page of one TCS, in guest RAM. Every cache line has one writer. The runner believes nothing in it but
+ * the request line, which it copies once; the host treats everything in it as untrusted.
+ */
+export const GATE = defineLayout('gate', 4096, {
+  // Request line: written by the host, published by storing the sequence number last.
+  requestSeq: ['u32', 0],
+  requestFunction: ['u32', 4],
+  requestRdi: ['u64', 8],
+  requestRsi: ['u64', 16],
+  requestRdx: ['u64', 24],
+  requestR8: ['u64', 32],
+  requestR9: ['u64', 40],
+  requestRsp: ['u64', 48],
+  requestRbp: ['u64', 56],
+  // Response line: written by the runner.
+  responseSeq: ['u32', 64],
+  responseKind: ['u32', 68],
+  responseRdi: ['u64', 72],
+  responseRsi: ['u64', 80],
+  responseRdx: ['u64', 88],
+  responseR8: ['u64', 96],
+  responseR9: ['u64', 104],
+  responseRbx: ['u64', 112],
+  // Progress line: written by the runner, and by the cvm once the runner is gone.
+  progressState: ['u32', 128],
+  runnerAsleep: ['u32', 132],
+  runnerCpu: ['u32', 136],
+  // Host line.
+  hostAsleep: ['u32', 192],
+  hostCpu: ['u32', 196],
+});
+
+/** ENCLU leaves that a host may ask a gate for. */
+export const GATE_FUNCTION = Object.freeze({ EENTER: 2, ERESUME: 3 });
+
+/** How an entry ended. For AEX and ENTRY_FAILED: RDI holds vector | error code << 32, RSI the address. */
+export const EXIT_KIND = Object.freeze({ NONE: 0, EEXIT: 1, AEX: 2, ENTRY_FAILED: 3, LOST: 4 });
+
+/** Where the runner's thread is. */
+export const PROGRESS = Object.freeze({ IDLE: 0, IN_ENCLAVE: 1, IN_MONITOR: 2, IN_KERNEL: 3, LOST: 4 });
+
+/** Vector that an AEX reports for an interrupt (a kick); it has no valid EXITINFO. */
+export const INTERRUPT_VECTOR = 32;
+
+/** "No CPU named" in the host and progress lines. */
+export const NO_CPU = 0xffff_ffff;

@@ -1,0 +1,154 @@
+import { createHash } from 'node:crypto';
+import { EXCEPTIONS, FAULT_SIGNALS, ILLEGAL_OPCODES, ILLEGAL_OPCODES_0F } from '../exceptions.js';
+import { ANSWER, CONTROL, CONTROL_TCS, LOST_REASON, TCS_STATE } from './control.js';
+import { EXIT_KIND, GATE, GATE_FUNCTION, INTERRUPT_VECTOR, NO_CPU, PROGRESS } from './gate.js';
+import { type Field, type Layout, SCALAR_BYTES } from './layout.js';
+import {
+  AEP_ADDRESS,
+  KICK_SIGNAL,
+  MAX_MAPS,
+  MAX_SITES,
+  MAX_THREADS,
+  RUNNER_MEMORY,
+  SPIN_MAX_CYCLES,
+} from './memory.js';
+import { AGENT, AGENT_OP, HELLO, HELLO_FLAG, MAGIC, START, STARTED, STARTED_FLAG } from './messages.js';
+import {
+  MAP_FLAG,
+  PLAN,
+  PLAN_FILE,
+  PLAN_FLAG,
+  PLAN_MAP,
+  PLAN_RANGE,
+  PLAN_SIGNATURE,
+  PLAN_SITE,
+  PLAN_THREAD,
+} from './plan.js';
+import { BACK, THREAD } from './thread.js';
+
+const LAYOUTS: readonly Layout<Record<string, Field>>[] = [
+  GATE,
+  CONTROL,
+  CONTROL_TCS,
+  PLAN,
+  PLAN_THREAD,
+  PLAN_MAP,
+  PLAN_RANGE,
+  PLAN_SITE,
+  HELLO,
+  START,
+  STARTED,
+  AGENT,
+  THREAD,
+];
+
+const TABLES: Readonly<Record<string, Readonly<Record<string, number>>>> = {
+  MEMORY: RUNNER_MEMORY,
+  GATE_FUNCTION,
+  EXIT_KIND,
+  PROGRESS,
+  TCS_STATE,
+  ANSWER,
+  LOST: LOST_REASON,
+  PLAN_FLAG,
+  MAP_FLAG,
+  PLAN_FILE,
+  MAGIC,
+  HELLO_FLAG,
+  STARTED_FLAG,
+  AGENT_OP,
+  BACK,
+};
+
+const NUMBERS: Readonly<Record<string, number>> = {
+  MAX_THREADS,
+  MAX_SITES,
+  MAX_MAPS,
+  AEP_ADDRESS,
+  KICK_SIGNAL,
+  SPIN_MAX_CYCLES,
+  INTERRUPT_VECTOR,
+  NO_CPU,
+  PLAN_SIGNATURE,
+};
+
+const snake = (name: string) => name.replace(/([a-z0-9])([A-Z])/g, '$1_$2').toLowerCase();
+
+function structText({ name, size, fields }: Layout<Record<string, Field>>): string {
+  const lines: string[] = [];
+  let end = 0;
+  const pad = (to: number) => {
+    if (to > end) lines.push(`  u8 reserved_at_${end}[${to - end}];`);
+  };
+  for (const [field, [type, offset, count = 1]] of Object.entries(fields)) {
+    pad(offset);
+    lines.push(`  ${type} ${snake(field)}${count > 1 ? `[${count}]` : ''};`);
+    end = offset + SCALAR_BYTES[type] * count;
+  }
+  pad(size);
+  const align = Object.values(fields).some(([type]) => type === 'u64') ? 8 : 4;
+  return `struct ${name} {\n${lines.join('\n')}\n} __attribute__((aligned(${align})));\n_Static_assert(sizeof(struct ${name}) == ${size}, "${name}");\n`;
+}
+
+function definitions(): string {
+  const lines: string[] = [];
+  for (const [name, value] of Object.entries(NUMBERS)) lines.push(`#define ${name} ${value}`);
+  for (const [table, entries] of Object.entries(TABLES))
+    for (const [name, value] of Object.entries(entries)) lines.push(`#define ${table}_${name} ${value}`);
+  for (const { name, size, fields } of LAYOUTS) {
+    lines.push(`#define ${name.toUpperCase()}_BYTES ${size}`);
+    for (const [field, [, offset]] of Object.entries(fields))
+      lines.push(`#define ${name.toUpperCase()}_${snake(field).toUpperCase()} ${offset}`);
+  }
+  return lines.join('\n');
+}
+
+function exceptionText(): string {
+  const validity = { never: 0, always: 1, 'with EXINFO': 2 } as const;
+  const rows = EXCEPTIONS.map(
+    (e) =>
+      `  { ${e.signal}, ${e.trap}, ${e.vector}, ${validity[e.exitInfo]}, ${e.exitType}, ${e.rewind} }, /* ${e.name} */`,
+  );
+  const bytes = (list: readonly number[]) => list.map((b) => `0x${b.toString(16)}`).join(', ');
+  return [
+    'struct exception_row { s32 signal, trap; u32 vector, exit_info_when, exit_type, rewind; };',
+    '#ifdef WANT_EXCEPTION_TABLE',
+    `static const struct exception_row exception_rows[] = {\n${rows.join('\n')}\n};`,
+    `static const u8 illegal_opcodes[] = { ${bytes(ILLEGAL_OPCODES)} };`,
+    `static const u8 illegal_opcodes_0f[] = { ${bytes(ILLEGAL_OPCODES_0F)} };`,
+    '#endif',
+    '#ifdef WANT_FAULT_SIGNALS',
+    `static const int fault_signals[] = { ${FAULT_SIGNALS.join(', ')} };`,
+    '#endif',
+  ].join('\n');
+}
+
+function body(): string {
+  return [
+    definitions(),
+    '#ifndef __ASSEMBLER__',
+    'typedef unsigned char u8; typedef unsigned short u16; typedef unsigned int u32; typedef unsigned long u64;',
+    'typedef int s32; typedef long s64;',
+    ...LAYOUTS.map(structText),
+    exceptionText(),
+    '#endif',
+  ].join('\n');
+}
+
+/** First eight bytes of the SHA-256 of all layouts: a runner built from other layouts is refused at HELLO. */
+export function layoutId(): bigint {
+  return createHash('sha256').update(body()).digest().readBigUInt64LE(0);
+}
+
+/** The C header that the native parts are compiled with. */
+export function headerText(): string {
+  return [
+    '/* Generated from packages/cpu/src; do not edit. */',
+    '#ifndef NSGX_LAYOUT_H',
+    '#define NSGX_LAYOUT_H',
+    `#define LAYOUT_ID 0x${layoutId().toString(16)}ul`,
+    body(),
+    '#endif',
+    '',
+  ].join('\n');
+}

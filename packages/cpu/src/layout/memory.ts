@@ -1,0 +1,49 @@
+/**
+ * Where things lie in a runner's address space. All of it is below 2 GiB, so that the stub reaches it with 32-bit
+ * absolute addresses from whatever code the enclave runs.
+ */
+export const RUNNER_MEMORY = Object.freeze({
+  /** The runner's own image. */
+  IMAGE: 0x0100_0000,
+  /** One thread block of 4 KiB for each thread: index << 12 is its offset, and the limit of its GDT entry. */
+  THREADS: 0x0200_0000,
+  /** Alternate signal stacks; the index of a thread follows from the address of its stack. */
+  SIGNAL_STACKS: 0x0300_0000,
+  SIGNAL_STACK_STRIDE: 0x2_0000,
+  /** Ordinary stacks of the threads. */
+  STACKS: 0x0500_0000,
+  STACK_STRIDE: 0x1_0000,
+  /** Control memory shared with the monitor's process. */
+  CONTROL: 0x0600_0000,
+  /** The plan: what to map, which threads to start, where the patched sites are. Read only. */
+  PLAN: 0x0700_0000,
+  PLAN_MAX: 0x0100_0000,
+  /** u64 addresses that patched 7-byte sites jump through. Read only. */
+  SLOTS: 0x0800_0000,
+  /** Trampolines of 7-byte sites. */
+  TRAMPOLINES: 0x0810_0000,
+  TRAMPOLINES_MAX: 0x0040_0000,
+  /** XSAVE areas used by ERESUME. */
+  XSAVE: 0x0900_0000,
+  XSAVE_STRIDE: 0x4000,
+  /** End of the low region. */
+  END: 0x1000_0000,
+});
+
+/** Threads (TCS) that one runner can serve; index 255 is the agent's own. */
+export const MAX_THREADS = 255;
+
+/** Patched sites per enclave; sites beyond this trap. */
+export const MAX_SITES = 8192;
+
+/** Mappings per enclave, well below the kernel's default vm.max_map_count of 65,530. */
+export const MAX_MAPS = 30_000;
+
+/** RCX at EENTER: the asynchronous exit pointer. Nothing is ever executed there. */
+export const AEP_ADDRESS = 0x1000;
+
+/** Signal that makes a running thread leave its enclave (the stand-in for an interrupt): SIGUSR2. */
+export const KICK_SIGNAL = 12;
+
+/** Longest time either side spins for the other, in TSC cycles. */
+export const SPIN_MAX_CYCLES = 4000;

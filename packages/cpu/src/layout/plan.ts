@@ -1,0 +1,73 @@
+import { defineLayout } from './layout.js';
+
+/** Head of the plan: a memory file that tells a runner all it has to know about its enclave. */
+export const PLAN = defineLayout('plan', 256, {
+  magic: ['u32', 0],
+  flags: ['u32', 4],
+  base: ['u64', 8],
+  size: ['u64', 16],
+  ramBase: ['u64', 24],
+  ramBytes: ['u64', 32],
+  doorbell: ['u64', 40],
+  xfrm: ['u64', 48],
+  ssaFrameBytes: ['u32', 56],
+  miscselect: ['u32', 60],
+  threads: ['u32', 64],
+  threadsAt: ['u32', 68],
+  maps: ['u32', 72],
+  mapsAt: ['u32', 76],
+  ranges: ['u32', 80],
+  rangesAt: ['u32', 84],
+  sites: ['u32', 88],
+  sitesAt: ['u32', 92],
+  /** Span around the ELRANGE that stays mapped (ELRANGE and the trampolines beside it). */
+  spanStart: ['u64', 96],
+  spanEnd: ['u64', 104],
+});
+
+/** One thread: addresses are linear. */
+export const PLAN_THREAD = defineLayout('plan_thread', 64, {
+  tcs: ['u64', 0],
+  ssa: ['u64', 8],
+  entry: ['u64', 16],
+  fsBase: ['u64', 24],
+  gsBase: ['u64', 32],
+  gate: ['u64', 40],
+  nssa: ['u32', 48],
+  flags: ['u32', 52],
+});
+
+/** One mapping: which of the files sent with START goes where. */
+export const PLAN_MAP = defineLayout('plan_map', 32, {
+  address: ['u64', 0],
+  length: ['u64', 8],
+  offset: ['u64', 16],
+  file: ['u32', 24],
+  flags: ['u32', 28],
+});
+
+/** One range of pages that the enclave has, sorted by address: tells the causes of a page fault apart. */
+export const PLAN_RANGE = defineLayout('plan_range', 24, {
+  address: ['u64', 0],
+  length: ['u64', 8],
+  permissions: ['u32', 16],
+  reserved: ['u32', 20],
+});
+
+/** One patched site. */
+export const PLAN_SITE = defineLayout('plan_site', 16, {
+  enclu: ['u64', 0],
+  leaf: ['u32', 8],
+  reserved: ['u32', 12],
+});
+
+export const PLAN_SIGNATURE = 0x4e41_4c50;
+
+/** Bits of PLAN.flags. */
+export const PLAN_FLAG = Object.freeze({ USERFAULT: 1, DEBUG: 2 });
+
+/** Bits of PLAN_MAP.flags; the low three are PROT_READ, PROT_WRITE, PROT_EXEC. */
+export const MAP_FLAG = Object.freeze({ R: 1, W: 2, X: 4, POPULATE: 8, USERFAULT: 16 });
+
+/** Files sent with START, in this order. */
+export const PLAN_FILE = Object.freeze({ PLAN: 0, RAM: 1, EPC: 2, CONTROL: 3, OVERLAY: 4, COUNT: 5 });

@@ -1,0 +1,65 @@
+import { close, memfdCreate, pread, punchHole, pwrite } from '@nestedsgx/os';
+import { CpuError } from '../errors.js';
+import type { EnclaveMemory } from './ports.js';
+
+const PAGE = 4096;
+
+/**
+ * An enclave's pages: one sealed sparse memory file that only the monitor's process and one runner ever hold;
+ * offset = linear address − BASEADDR.
+ */
+export class MemfdEnclaveMemory implements EnclaveMemory {
+  /** Bytes of the ELRANGE. */
+  readonly size: number;
+  #fd: number;
+
+  /** @throws CpuError PROCESSOR_ARGUMENT when `size` is not a positive multiple of 4096; OsError */
+  constructor(size: number) {
+    if (!Number.isSafeInteger(size) || size <= 0 || size % PAGE !== 0)
+      throw new CpuError('PROCESSOR_ARGUMENT', `An enclave memory of ${size} bytes cannot be made.`);
+    this.size = size;
+    this.#fd = memfdCreate('nsgx-epc', { size, seal: true });
+  }
+
+  /** Descriptor of the memory file. @throws CpuError ENCLAVE_STOPPED after close */
+  get fd(): number {
+    if (this.#fd < 0) throw new CpuError('ENCLAVE_STOPPED', 'The enclave memory was given back.');
+    return this.#fd;
+  }
+
+  read(offset: number, length: number): Uint8Array {
+    this.#check(offset, length);
+    const bytes = new Uint8Array(length);
+    for (let done = 0; done < length; ) {
+      const n = pread(this.fd, bytes.subarray(done), offset + done);
+      if (n === 0) break;
+      done += n;
+    }
+    return bytes;
+  }
+
+  write(offset: number, bytes: Uint8Array): void {
+    this.#check(offset, bytes.byteLength);
+    if (bytes.byteLength > 0) pwrite(this.fd, bytes, offset);
+  }
+
+  discard(offset: number, length: number): void {
+    this.#check(offset, length);
+    if (length > 0) punchHole(this.fd, offset, length);
+  }
+
+  close(): void {
+    if (this.#fd < 0) return;
+    const fd = this.#fd;
+    this.#fd = -1;
+    close(fd);
+  }
+
+  #check(offset: number, length: number): void {
+    if (!Number.isSafeInteger(offset) || offset < 0 || length < 0 || offset + length > this.size)
+      throw new CpuError(
+        'PROCESSOR_ARGUMENT',
+        `${length} bytes at offset ${offset} leave the enclave memory of ${this.size} bytes.`,
+      );
+  }
+}

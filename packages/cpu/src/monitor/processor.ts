@@ -1,0 +1,192 @@
+import { close, type Mapping, memfdCreate, mmap, punchHole, pwrite, sealMemfd, viewOf } from '@nestedsgx/os';
+import { CpuError } from '../errors.js';
+import { CONTROL, controlBytes } from '../layout/control.js';
+import { GATE } from '../layout/gate.js';
+import { RUNNER_MEMORY } from '../layout/memory.js';
+import { MemfdEnclaveMemory } from './enclave-memory.js';
+import { buildOverlay, type Overlay } from './overlay.js';
+import { buildPlan, normalizeRanges, placesBeside } from './plan-builder.js';
+import type { EnclaveMemory, EnclaveProcessor, ProcessorStart } from './ports.js';
+import { type RunnerFacts, type RunnerOptions, RunnerProcess } from './runner-process.js';
+import { NativeEnclave } from './running-enclave.js';
+
+const PAGE = 4096;
+const ALL_SEALS = 0xf;
+
+/** Options of {@link NativeProcessor}. */
+export interface NativeProcessorOptions extends RunnerOptions {
+  /** Sealed memory file of guest RAM, and where every process of the machine maps it. */
+  ramFd: number;
+  ramBase: number;
+  ramBytes: number;
+  /** Virtual address of the machine's doorbell word; 0 for none. */
+  doorbell: number;
+  /** Sealed memory file with the runner's program (see sealRunnerProgram). Stays the caller's. */
+  runnerFd: number;
+  /** Replace `mov $leaf; ENCLU` sites by jumps (default), or let every ENCLU trap. */
+  patch?: boolean;
+  /** Make userfaultfds (default where the kernel allows them). */
+  userfault?: boolean;
+  /** Keep one runner started ahead of the next enclave (default true). */
+  spare?: boolean;
+  /** Called when an enclave's runner is there, and when it has gone, so that its pidfd can be watched. */
+  onStarted?: (enclave: NativeEnclave) => void;
+  onEnded?: (enclave: NativeEnclave) => void;
+}
+
+/** Executes enclaves natively, each in a runner process of its own. */
+export class NativeProcessor implements EnclaveProcessor {
+  readonly #options: NativeProcessorOptions;
+  readonly #enclaves = new Set<NativeEnclave>();
+  #spare: RunnerProcess | null = null;
+  #closed = false;
+
+  constructor(options: NativeProcessorOptions) {
+    this.#options = options;
+    if (options.spare !== false) this.prepareSpare();
+  }
+
+  /** Starts the runner for the next enclave ahead of time. */
+  prepareSpare(): void {
+    if (this.#closed || this.#spare || this.#options.spare === false) return;
+    this.#spare = new RunnerProcess(this.#options.runnerFd, this.#options);
+  }
+
+  /** What this machine's runner can do. @throws CpuError RUNNER_REFUSED, RUNNER_MISMATCH, RUNNER_TIMEOUT */
+  facts(): RunnerFacts {
+    this.#spare ??= new RunnerProcess(this.#options.runnerFd, this.#options);
+    return this.#spare.facts();
+  }
+
+  /** Enclaves that run. */
+  get enclaves(): ReadonlySet<NativeEnclave> {
+    return this.#enclaves;
+  }
+
+  createMemory(size: number): EnclaveMemory {
+    return new MemfdEnclaveMemory(size);
+  }
+
+  /**
+   * Starts an enclave: overlay, plan, a runner, mappings. Returns when its gates serve.
+   *
+   * @throws CpuError PROCESSOR_ARGUMENT, PROCESSOR_LIMIT, RUNNER_*; OsError
+   */
+  start(start: ProcessorStart): NativeEnclave {
+    const { memory } = start;
+    if (!(memory instanceof MemfdEnclaveMemory))
+      throw new CpuError('PROCESSOR_ARGUMENT', 'The enclave memory was not made by this processor.');
+    if (this.#closed) throw new CpuError('ENCLAVE_STOPPED', 'The processor was closed.');
+    const runner = this.#takeRunner();
+    const files: number[] = [];
+    let control: Mapping | undefined;
+    try {
+      const facts = runner.facts();
+      const ranges = normalizeRanges(start.ranges, start.size);
+      const overlay = this.#overlay(start, ranges, facts);
+      const controlLength = controlBytes(start.threads.length);
+      const plan = buildPlan(
+        start,
+        ranges,
+        overlay,
+        this.#options,
+        controlLength,
+        facts.userfault && this.#options.userfault !== false,
+      );
+      if (plan.byteLength > RUNNER_MEMORY.PLAN_MAX)
+        throw new CpuError('PROCESSOR_LIMIT', 'The enclave has too many separate page ranges.');
+      const planFd = sealedFile('nsgx-plan', plan);
+      files.push(planFd);
+      const controlFd = memfdCreate('nsgx-control', { size: controlLength, seal: true });
+      files.push(controlFd);
+      // Overlay pages are punched when their enclave page goes: no seal against writing.
+      const overlayFd = memfdCreate('nsgx-overlay', {
+        size: Math.max(overlay?.bytes.byteLength ?? 0, PAGE),
+        seal: true,
+      });
+      files.push(overlayFd);
+      if (overlay) pwrite(overlayFd, overlay.bytes, 0);
+      control = mmap({ fd: controlFd, length: controlLength, prot: 'rw', shared: true });
+      const gates = this.#options.ramBase + start.gates.gpa;
+      viewOf(gates, start.gates.count * GATE.size).fill(0);
+      const { uffd } = runner.start(
+        [planFd, this.#options.ramFd, memory.fd, controlFd, overlayFd],
+        plan.byteLength,
+        control.address + CONTROL.at.ready,
+      );
+      const mapped = control;
+      const enclave = new NativeEnclave({
+        runner,
+        control,
+        memory,
+        uffd,
+        place: {
+          base: start.base,
+          gates,
+          threads: start.threads.length,
+          overlayPages: new Map((overlay?.pages ?? []).map((page) => [page.offset, page.fileOffset])),
+        },
+        patchedSites: overlay?.sites.length ?? 0,
+        punchOverlay: (offset) => punchHole(overlayFd, offset, PAGE),
+        onEnd: (ended) => {
+          this.#enclaves.delete(ended);
+          close(overlayFd);
+          mapped.unmap();
+          this.#options.onEnded?.(ended);
+        },
+      });
+      close(planFd);
+      close(controlFd);
+      this.#enclaves.add(enclave);
+      this.#options.onStarted?.(enclave);
+      return enclave;
+    } catch (error) {
+      runner.kill();
+      for (const fd of files) close(fd);
+      control?.unmap();
+      throw error;
+    } finally {
+      this.prepareSpare();
+    }
+  }
+
+  #takeRunner(): RunnerProcess {
+    const spare = this.#spare;
+    this.#spare = null;
+    if (spare && !spare.exited()) return spare;
+    spare?.kill();
+    return new RunnerProcess(this.#options.runnerFd, this.#options);
+  }
+
+  #overlay(start: ProcessorStart, ranges: ProcessorStart['ranges'], facts: RunnerFacts): Overlay | null {
+    if (this.#options.patch === false || !facts.threadLookup) return null;
+    return buildOverlay(start.base, start.memory, ranges, facts, (bytes) =>
+      placesBeside(start.base, start.size, this.#options, bytes),
+    );
+  }
+
+  /** Marks the enclave of a runner that has ended as lost. Returns it, or null when the process was none of ours. */
+  runnerExited(pid: number): NativeEnclave | null {
+    for (const enclave of this.#enclaves)
+      if (enclave.pid === pid) {
+        enclave.markLost();
+        return enclave;
+      }
+    return null;
+  }
+
+  /** Stops every enclave and the spare runner. */
+  close(): void {
+    this.#closed = true;
+    for (const enclave of [...this.#enclaves]) enclave.stop();
+    this.#spare?.kill();
+    this.#spare = null;
+  }
+}
+
+function sealedFile(name: string, bytes: Uint8Array): number {
+  const fd = memfdCreate(name, { size: bytes.byteLength });
+  pwrite(fd, bytes, 0);
+  sealMemfd(fd, ALL_SEALS);
+  return fd;
+}

@@ -1,0 +1,37 @@
+/** Leaves whose `mov` is replaced; a site with another number traps and is judged there. */
+const LEAF_MAX = 0x0c;
+const ENCLU = Buffer.from([0x0f, 0x01, 0xd7]);
+const PAGE = 4096;
+
+/** A `mov $leaf,%eax` or `%rax` directly before an ENCLU, all on one page. */
+export interface EncluSite {
+  /** Offset of the mov in the searched bytes. */
+  mov: number;
+  /** 5: B8 imm32. 7: REX.W C7 /0 imm32. */
+  movBytes: 5 | 7;
+  /** Offset of the ENCLU. */
+  enclu: number;
+  leaf: number;
+}
+
+const isRex = (byte: number) => (byte & 0xf0) === 0x40;
+
+/**
+ * Finds the ENCLU sites of executable bytes that start on a page boundary. A mov that an earlier REX prefix turns
+ * into one to another register is not a site; neither is one that crosses a page.
+ */
+export function findEncluSites(code: Uint8Array, limit: number): EncluSite[] {
+  const bytes = Buffer.from(code.buffer, code.byteOffset, code.byteLength);
+  const sites: EncluSite[] = [];
+  for (let at = bytes.indexOf(ENCLU); at >= 0 && sites.length < limit; at = bytes.indexOf(ENCLU, at + 3)) {
+    const inPage = at % PAGE;
+    if (inPage > PAGE - 3) continue;
+    const leaf = at >= 4 ? bytes.readUInt32LE(at - 4) : LEAF_MAX + 1;
+    if (leaf > LEAF_MAX) continue;
+    const long = inPage >= 7 && bytes[at - 7] === 0x48 && bytes[at - 6] === 0xc7 && bytes[at - 5] === 0xc0;
+    const short = at >= 6 && inPage >= 5 && bytes[at - 5] === 0xb8 && !isRex(bytes[at - 6]);
+    if (long) sites.push({ mov: at - 7, movBytes: 7, enclu: at, leaf });
+    else if (short) sites.push({ mov: at - 5, movBytes: 5, enclu: at, leaf });
+  }
+  return sites;
+}
