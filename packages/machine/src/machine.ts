@@ -1,7 +1,7 @@
 /** The software SNP machine: memory, RMP, vCPUs and security processor, put together and launched. */
 import { MachineError } from './errors.js';
 import { NestedPageFault, NPF } from './faults.js';
-import { depositMemory, GUEST_RAM_ATTRS, withdrawMemory } from './memory/deposit.js';
+import { depositMemory, withdrawMemory } from './memory/deposit.js';
 import { GuestAccess } from './memory/guest-access.js';
 import { PhysicalMemory } from './memory/physical-memory.js';
 import {
@@ -19,6 +19,7 @@ import type { SoftwarePsp } from './psp/software-psp.js';
 import type { Mapping } from './rmp/mapping.js';
 import type { RmpResult } from './rmp/result.js';
 import { Rmp } from './rmp/rmp.js';
+import { PERM } from './rmp/table.js';
 import type { SvsmAnswer } from './vcpu/svsm-call.js';
 import { type Vcpu, VcpuTable } from './vcpu/vcpu-table.js';
 import { answerCall, type VmgExit, vmgexit } from './vcpu/vmgexit.js';
@@ -78,19 +79,11 @@ export class Machine {
     }
     const memory = PhysicalMemory.create(options.ramBytes ?? DEFAULT_RAM_BYTES, options.slot);
     const machine = new Machine(memory, epcBytes, options.psp);
-    machine.#assign(RAM_GPA, memory.ramBytes, GUEST_RAM_ATTRS);
-    machine.#assign(EPC_GPA, epcBytes, undefined);
+    machine.rmp.fillAtLaunch('ram', PERM.ALL);
+    machine.rmp.fillAtLaunch('epc', 0);
     machine.shareWithHost(DOORBELL_GPA);
     memory.residence.openForGuest();
     return machine;
-  }
-
-  #assign(base: number, bytes: number, guestAttrs: number | undefined): void {
-    for (let at = base; at < base + bytes; at += LARGE_PAGE_SIZE) {
-      must(this.rmp.rmpupdate(at, { assigned: true, size: 1, asid: this.rmp.asid }), 'RMPUPDATE', at);
-      must(this.rmp.pvalidate(0, at, 1, true).code, 'PVALIDATE', at);
-      if (guestAttrs !== undefined) must(this.rmp.rmpadjust(0, at, 1, guestAttrs), 'RMPADJUST', at);
-    }
   }
 
   /**

@@ -8,7 +8,7 @@ import { PERM } from '../rmp/table.js';
 const GUEST_VMPL = 1;
 
 /** Permissions VMPL1 has on its RAM: all. */
-export const GUEST_RAM_ATTRS = GUEST_VMPL | (PERM.ALL << 8);
+const GUEST_RAM_ATTRS = GUEST_VMPL | (PERM.ALL << 8);
 
 /**
  * Takes [gpa, gpa+length) away from VMPL1. Every page must be guest RAM that VMPL1 has in full, validated
@@ -24,8 +24,7 @@ export function depositMemory(machine: Machine, gpa: number, length: number): vo
       throw new MachineError('MACHINE_DEPOSIT', `0x${at.toString(16)} is not memory VMPL1 has in full`);
     }
   }
-  adjust(machine, gpa, length, GUEST_VMPL);
-  machine.memory.zero(gpa / PAGE_SIZE, length / PAGE_SIZE);
+  machine.memory.discarding(() => adjust(machine, gpa, length, GUEST_VMPL));
 }
 
 /**

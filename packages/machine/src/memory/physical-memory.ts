@@ -44,6 +44,7 @@ export class PhysicalMemory {
   readonly #privateFd: number;
   readonly #privateMapping: Mapping;
   #open = true;
+  #discard = false;
 
   private constructor(ramFd: number, ramMapping: Mapping, privateFd: number, privateMapping: Mapping) {
     this.ramFd = ramFd;
@@ -141,6 +142,16 @@ export class PhysicalMemory {
     this.#scrub(page, pages);
   }
 
+  /** Runs `change`; pages that it takes out of guest RAM are zero afterwards instead of keeping their content. */
+  discarding(change: () => void): void {
+    this.#discard = true;
+    try {
+      change();
+    } finally {
+      this.#discard = false;
+    }
+  }
+
   /** Unmaps everything and closes the descriptors. */
   close(): void {
     if (!this.#open) return;
@@ -179,6 +190,10 @@ export class PhysicalMemory {
 
   /** Moves pages out of guest RAM: content to the private file, a hole in RAM. */
   #hide(page: number, pages: number): void {
+    if (this.#discard) {
+      this.#scrub(page, pages);
+      return;
+    }
     const offset = page * PAGE_SIZE;
     const length = pages * PAGE_SIZE;
     if (!guardedCopy(this.#privateMapping.address + offset, this.base + offset, length))

@@ -40,7 +40,7 @@ export class RamResidence {
     const first = hidden[page];
     let end = page + 1;
     while (end < limit && hidden[end] === first) end++;
-    return end < limit ? end : limit;
+    return Math.min(end, limit);
   }
 
   /** Until this is called, guest RAM is untouched zeros and changes of the table move nothing. */

@@ -8,7 +8,7 @@ import { type PvalidateResult, pvalidate } from './pvalidate.js';
 import type { RmpResult } from './result.js';
 import { rmpadjust } from './rmpadjust.js';
 import { type RmpState, rmpupdate } from './rmpupdate.js';
-import { ASID_SHIFT, ENTRY, permsOf, RmpRegion, RmpTable } from './table.js';
+import { ASID_SHIFT, ENTRY, PERM, permShift, permsOf, RmpRegion, RmpTable } from './table.js';
 import { unsmash } from './unsmash.js';
 
 /** A decoded entry. `perms[v]` are the permission bits of VMPL v. */
@@ -46,6 +46,18 @@ export class Rmp {
   /** ASID of the guest. */
   get asid(): number {
     return this.table.asid;
+  }
+
+  /**
+   * Puts every 2 MiB entry of a range into the state that RMPUPDATE, PVALIDATE at VMPL0 and (with
+   * `guestPerms`) RMPADJUST for VMPL1 would leave: assigned, validated, full permissions for VMPL0. For the
+   * launch only: nothing is moved or scrubbed.
+   */
+  fillAtLaunch(kind: RmpRegion['kind'], guestPerms: number): void {
+    const word = ENTRY.ASSIGNED | ENTRY.VALIDATED | (this.asid << ASID_SHIFT) | (PERM.ALL << permShift(0));
+    for (const region of this.table.regions) {
+      if (region.kind === kind) region.large.fill(word | (guestPerms << permShift(1)) | ENTRY.LARGE);
+    }
   }
 
   /** RMPUPDATE, by the hypervisor. */

@@ -18,7 +18,7 @@ export function changePageState(machine: Machine, gpa: number, op: number, size:
   for (let at = gpa; at < gpa + bytes; at += PAGE_SIZE) {
     const entry = machine.rmp.entry(at);
     if (entry === undefined || (entry.assigned && !ownedByGuest(entry))) return false;
-    if (entry.size === 1 && op !== PSC_OP.PRIVATE) break;
+    if (entry.size === 1) break;
   }
   switch (op) {
     case PSC_OP.PRIVATE:
