@@ -85,7 +85,7 @@ async function intelChain(
   const fault = await chainFault(chain, time);
   if (fault !== null) return refuse(fault);
   const root = chain[chain.length - 1]!;
-  const fingerprint = await keyFingerprint(root);
+  const fingerprint = keyFingerprint(root);
   if (fingerprint !== INTEL_ROOT_FINGERPRINT) {
     return refuse(
       `the root ${certificateLabel(root)} has the key fingerprint ${fingerprint}, Intel's is ${INTEL_ROOT_FINGERPRINT}`,
@@ -171,8 +171,8 @@ export async function appraiseDcap(input: Uint8Array, request: Request): Promise
           'the ECDSA P-256 signature over header and body does not verify under the attestation key in the quote',
         ),
   );
-  await appraisal.check('dcap.qe-binding', ['evidence.format'], async () => {
-    const hash = await digest('SHA-256', concatBytes(quote.attestationKey, quote.qeAuthentication));
+  await appraisal.check('dcap.qe-binding', ['evidence.format'], () => {
+    const hash = digest('SHA-256', concatBytes(quote.attestationKey, quote.qeAuthentication));
     const { reportData } = quote.qe;
     return sameBytes(reportData.subarray(0, 32), hash) && allZero(reportData.subarray(32))
       ? ok("the QE report's data are the SHA-256 of attestation key and authentication data")

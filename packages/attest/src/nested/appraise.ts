@@ -42,7 +42,7 @@ export function isolationOf(report: SnpReport, endorsement: Endorsement): Isolat
 }
 
 /** REPORT_DATA that binds the monitor's key X ‖ Y: SHA-512(label ‖ SubjectPublicKeyInfo). */
-export async function keyBinding(attestationKey: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
+export function keyBinding(attestationKey: Uint8Array): Uint8Array<ArrayBuffer> {
   return digest(
     'SHA-512',
     concatBytes(new TextEncoder().encode(KEY_BINDING_LABEL), p256Spki(attestationKey)),
@@ -71,8 +71,8 @@ export async function appraiseNested(input: Uint8Array, request: Request): Promi
           'the ECDSA P-256 signature over header and report body does not verify under the attestation key in the quote',
         );
   });
-  await appraisal.check('monitor.key-binding', ['evidence.format'], async () => {
-    const expected = await keyBinding(quote.attestationKey);
+  await appraisal.check('monitor.key-binding', ['evidence.format'], () => {
+    const expected = keyBinding(quote.attestationKey);
     return sameBytes(expected, quote.snpReport.reportData)
       ? ok('REPORT_DATA of the SNP report is the SHA-512 of the attestation key')
       : failed(

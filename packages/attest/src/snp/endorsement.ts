@@ -110,7 +110,7 @@ export async function verifyEndorsement(
   }
   const fault = await chainFault(chain, time);
   if (fault !== null) return refuse(fault);
-  const fingerprint = await keyFingerprint(chain[2]!);
+  const fingerprint = keyFingerprint(chain[2]!);
   const root = trustedRoot(fingerprint, policy.nested.softwareRoots);
   if (root === null) {
     const pinned = policy.nested.softwareRoots;

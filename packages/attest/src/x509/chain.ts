@@ -14,8 +14,8 @@ export function timeText(time: number): string {
 }
 
 /** SHA-256 of the certificate's SubjectPublicKeyInfo, hexadecimal: how roots are named. */
-export async function keyFingerprint(certificate: Certificate): Promise<string> {
-  return toHex(await digest('SHA-256', certificate.publicKey.spki));
+export function keyFingerprint(certificate: Certificate): string {
+  return toHex(digest('SHA-256', certificate.publicKey.spki));
 }
 
 /** Why `certificate` is not valid at `time` (milliseconds since 1970), or null. */
@@ -35,7 +35,7 @@ const goodSignatures = new Set<string>();
 const GOOD_SIGNATURES_LIMIT = 256;
 
 async function signedBy(child: Certificate, issuer: Certificate): Promise<boolean> {
-  const known = toHex(await digest('SHA-256', concatBytes(child.der, issuer.publicKey.spki)));
+  const known = toHex(digest('SHA-256', concatBytes(child.der, issuer.publicKey.spki)));
   if (goodSignatures.has(known)) return true;
   if (!(await verifySignature(issuer.publicKey, child.signatureAlgorithm, child.signature, child.tbs)))
     return false;

@@ -1,4 +1,5 @@
 /** Public keys and signatures: the few algorithms in use, each recognised by its one exact DER encoding. */
+import { sha256, sha384, sha512 } from '@noble/hashes/sha2.js';
 import { concatBytes, copyBytes, fromHex, sameBytes, toHex } from '../bytes.js';
 import { AttestError } from '../errors.js';
 import { DerReader, derFailure, TAG, unsignedInteger } from './der.js';
@@ -93,12 +94,37 @@ function subtle(): typeof globalThis.crypto.subtle {
   });
 }
 
-/** SHA-2 digest through WebCrypto. */
-export async function digest(
-  algorithm: 'SHA-256' | 'SHA-384' | 'SHA-512',
-  data: Uint8Array,
-): Promise<Uint8Array<ArrayBuffer>> {
-  return new Uint8Array(await subtle().digest(algorithm, copyBytes(data)));
+const HASHES = { 'SHA-256': sha256, 'SHA-384': sha384, 'SHA-512': sha512 } as const;
+
+/** SHA-2 digest, computed here: for inputs of a few KiB a hop to WebCrypto's threads costs more. */
+export function digest(algorithm: keyof typeof HASHES, data: Uint8Array): Uint8Array<ArrayBuffer> {
+  return copyBytes(HASHES[algorithm](data));
+}
+
+type ImportedKey = Awaited<ReturnType<typeof globalThis.crypto.subtle.importKey>>;
+
+/** Keys that WebCrypto has accepted, by SubjectPublicKeyInfo: checking that a point lies on its curve is slow. */
+const importedKeys = new Map<string, ImportedKey>();
+const IMPORTED_KEYS_LIMIT = 64;
+
+/** @throws what WebCrypto throws for a key that it refuses */
+async function importedKey(api: typeof globalThis.crypto.subtle, key: PublicKey): Promise<ImportedKey> {
+  const name = toHex(key.spki);
+  const known = importedKeys.get(name);
+  if (known !== undefined) return known;
+  const imported =
+    key.kind === 'rsa'
+      ? await api.importKey('spki', key.spki, { name: 'RSA-PSS', hash: 'SHA-384' }, false, ['verify'])
+      : await api.importKey(
+          'raw',
+          key.spki.slice(EC_PREFIX[key.curve].length - 1),
+          { name: 'ECDSA', namedCurve: key.curve },
+          false,
+          ['verify'],
+        );
+  if (importedKeys.size >= IMPORTED_KEYS_LIMIT) importedKeys.clear();
+  importedKeys.set(name, imported);
+  return imported;
 }
 
 /**
@@ -114,9 +140,7 @@ export async function verifyEcdsa(
   if (key.kind !== 'ec' || signature.length !== 2 * COORDINATE_BYTES[key.curve]) return false;
   const api = subtle();
   try {
-    const imported = await api.importKey('spki', key.spki, { name: 'ECDSA', namedCurve: key.curve }, false, [
-      'verify',
-    ]);
+    const imported = await importedKey(api, key);
     return await api.verify({ name: 'ECDSA', hash }, imported, copyBytes(signature), copyBytes(data));
   } catch {
     return false;
@@ -155,9 +179,7 @@ export async function verifySignature(
     if (key.kind !== 'rsa') return false;
     const api = subtle();
     try {
-      const imported = await api.importKey('spki', key.spki, { name: 'RSA-PSS', hash: 'SHA-384' }, false, [
-        'verify',
-      ]);
+      const imported = await importedKey(api, key);
       const parameters = { name: 'RSA-PSS', saltLength: 48 };
       return await api.verify(parameters, imported, copyBytes(signature), copyBytes(data));
     } catch {
