@@ -65,7 +65,7 @@ export const u64: FieldType<bigint> = {
 export function bytes(length: number): FieldType<Uint8Array> {
   return {
     size: length,
-    read: (b, at) => Uint8Array.prototype.slice.call(b, at, at + length),
+    read: (b, at) => copyBytes(b, at, at + length),
     write(value, b, at, path) {
       if (!(value instanceof Uint8Array) || value.length !== length) {
         const got = value instanceof Uint8Array ? `${value.length} bytes` : String(value);
@@ -92,6 +92,11 @@ export function array<T>(element: FieldType<T>, count: number): FieldType<T[]> {
       for (let i = 0; i < count; i++) element.write(value[i], b, at + i * element.size, `${path}[${i}]`);
     },
   };
+}
+
+/** A copy of bytes [from, to) as a plain Uint8Array, whatever subclass `b` is. */
+export function copyBytes(b: Uint8Array, from = 0, to = b.length): Uint8Array {
+  return new Uint8Array(b.subarray(from, to));
 }
 
 /** The little-endian u16 at `at`; bytes past the end read as 0, so check the length first. */

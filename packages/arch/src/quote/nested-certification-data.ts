@@ -2,7 +2,7 @@
  * Certification data of type 0x4E53: {u32 version = 1; u32 length; SNP report; u32 length; certificates (DER,
  * each with u32 length, leaf first)}, little endian. Source: this project's ARCHITECTURE, section 5.
  */
-import { readU32, writeU32 } from '../codec/field.js';
+import { copyBytes, readU32, writeU32 } from '../codec/field.js';
 import { NsgxError } from '../errors.js';
 
 /** Most certificates that are read. */
@@ -32,7 +32,7 @@ export function parseNestedCertificationData(b: Uint8Array): NestedCertification
   const take = (n: number, what: string): Uint8Array => {
     if (n > b.length - pos) throw malformed(`${what} of ${n} bytes at offset ${pos} leaves the data`);
     pos += n;
-    return Uint8Array.prototype.slice.call(b, pos - n, pos);
+    return copyBytes(b, pos - n, pos);
   };
   const version = length('the version');
   if (version !== 1) throw malformed(`version ${version} is not 1`);

@@ -2,7 +2,7 @@
  * Quote version 3. Source: Intel, "SGX ECDSA QuoteLibReference DCAP API", appendix "Quote Format".
  * Only the frame is read here; nothing is verified.
  */
-import { bytes, readU16, readU32, u16, u32, writeU16, writeU32 } from '../codec/field.js';
+import { bytes, copyBytes, readU16, readU32, u16, u32, writeU16, writeU32 } from '../codec/field.js';
 import { at, type StructValue, struct } from '../codec/struct.js';
 import { NsgxError } from '../errors.js';
 
@@ -77,7 +77,7 @@ export function parseQuote3(input: Uint8Array): Quote3 {
   const take = (length: number, what: string): Uint8Array => {
     if (pos + length > input.length) throw malformed(`the quote ends inside its ${what} (offset ${pos})`);
     pos += length;
-    return Uint8Array.prototype.slice.call(input, pos - length, pos);
+    return copyBytes(input, pos - length, pos);
   };
   const signature = take(64, 'signature');
   const attestationKey = take(64, 'attestation key');
@@ -87,7 +87,7 @@ export function parseQuote3(input: Uint8Array): Quote3 {
   const certificationDataType = readU16(take(2, 'certification data type'), 0);
   const certificationData = take(readU32(take(4, 'certification data length'), 0), 'certification data');
   if (pos !== input.length) throw malformed(`${input.length - pos} bytes follow the certification data`);
-  const reportBody = Uint8Array.prototype.slice.call(input, 48, QUOTE3_SIGNED_BYTES);
+  const reportBody = copyBytes(input, 48, QUOTE3_SIGNED_BYTES);
   return {
     header,
     reportBody,

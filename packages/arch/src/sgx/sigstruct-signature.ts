@@ -4,6 +4,7 @@
  * (SIGSTRUCT)" and operation of EINIT; RFC 8017, section 8.2.
  */
 
+import { copyBytes } from '../codec/field.js';
 import type { StructInit } from '../codec/struct.js';
 import { NsgxError } from '../errors.js';
 import type { HashProvider } from '../hash/provider.js';
@@ -135,7 +136,7 @@ export function attachSigstructSignature(
   const signature = bigintFromLE(Uint8Array.from(signatureBE).reverse());
   if (signature >= modulus) throw new NsgxError('SIGSTRUCT_KEY', 'the signature is not below the modulus');
   const { q1, q2 } = sigstructQuotients(signature, modulus);
-  const out = Uint8Array.prototype.slice.call(unsigned, 0, SIGSTRUCT.size);
+  const out = copyBytes(unsigned, 0, SIGSTRUCT.size);
   SIGSTRUCT.patch(
     {
       MODULUS: bigintToLE(modulus, KEY_BYTES),

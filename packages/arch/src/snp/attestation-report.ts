@@ -1,5 +1,5 @@
 /** SNP attestation report. Source: AMD 56860, "ATTESTATION_REPORT Structure" (versions 2, 3, 4 and 5). */
-import { bytes, u8, u32, u64 } from '../codec/field.js';
+import { bytes, copyBytes, u8, u32, u64 } from '../codec/field.js';
 import { at, type StructValue, struct } from '../codec/struct.js';
 import { NsgxError } from '../errors.js';
 import { decodeTcbVersion, type SnpProduct, snpProduct, type TcbVersion } from './tcb-version.js';
@@ -166,7 +166,7 @@ export function parseAttestationReport(input: Uint8Array): AttestationReport {
     const got = input instanceof Uint8Array ? input.length : typeof input;
     throw new NsgxError('SNP_REPORT_SIZE', `an SNP attestation report has 1184 bytes, not ${got}`);
   }
-  const raw = Uint8Array.prototype.slice.call(input);
+  const raw = copyBytes(input);
   const f = ATTESTATION_REPORT.decode(raw);
   if (f.VERSION < 2 || f.VERSION > 5) {
     throw new NsgxError('SNP_REPORT_VERSION', `report version ${f.VERSION} is not one of 2, 3, 4, 5`);

@@ -17,10 +17,14 @@ const ZERO48 = new Uint8Array(48);
 /** The chain SHA-384(PAGE_INFO) over every launch update, starting from 48 zero bytes. */
 export class LaunchDigest {
   readonly #hash: HashProvider;
-  #digest: Uint8Array = new Uint8Array(48);
+  #digest: Uint8Array;
 
-  constructor(hash: HashProvider) {
+  /** `start` (48 bytes) resumes from the digest after some first pages, a firmware's for example. */
+  constructor(hash: HashProvider, start: Uint8Array = ZERO48) {
+    if (start.length !== 48)
+      throw new NsgxError('SNP_LAUNCH_PAGE', `a launch digest has 48 bytes, not ${start.length}`);
     this.#hash = hash;
+    this.#digest = start.slice();
   }
 
   /**

@@ -1,5 +1,5 @@
 /** Signature files: the raw 1808 bytes of a SIGSTRUCT. Source: Intel SDM Vol. 3D, "Enclave Signature Structure (SIGSTRUCT)". */
-import { NsgxError, SIGSTRUCT } from '@nestedsgx/arch';
+import { copyBytes, NsgxError, SIGSTRUCT } from '@nestedsgx/arch';
 
 /** Checks the length of a signature file and returns a copy of its 1808 bytes. Throws IMAGE_SIGNATURE_FILE. */
 export function parseSigstructFile(bytes: Uint8Array): Uint8Array {
@@ -12,5 +12,5 @@ export function parseSigstructFile(bytes: Uint8Array): Uint8Array {
       },
     );
   }
-  return Uint8Array.prototype.slice.call(bytes);
+  return copyBytes(bytes);
 }
