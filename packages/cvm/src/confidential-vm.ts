@@ -1,0 +1,193 @@
+import { type NativeEnclave, NativeProcessor } from '@nestedsgx/cpu/monitor';
+import {
+  DOORBELL_ASLEEP,
+  DOORBELL_GPA,
+  DOORBELL_WAKE,
+  EPC_GPA,
+  type Machine,
+  PAGE_SIZE,
+} from '@nestedsgx/machine';
+import { DEFAULT_PLATFORM, Monitor } from '@nestedsgx/monitor';
+import * as os from '@nestedsgx/os';
+import type { CvmConfiguration } from './configuration.js';
+import { type GuestShare, Resources } from './control/resources.js';
+import { type ControlBackend, ControlServer } from './control/server.js';
+import { guestMessages, launchMachine } from './launch.js';
+import { LAUNCH_FDS, type MeasuredLaunch } from './parts.js';
+
+const WAIT_MICROSECONDS = 50_000;
+/** Tokens of the pump: the listening socket, then the control server's from 1 on, then the runners'. */
+const LISTENER_TOKEN = 0;
+const FIRST_RUNNER_TOKEN = 0x8000_0000;
+
+/**
+ * One confidential VM: the machine, the monitor at VMPL0 and the doors to both. The monitor runs synchronously in this
+ * thread; sockets and process ends reach it through the event pump, which rings the same doorbell as the guests.
+ */
+export class ConfidentialVm implements ControlBackend {
+  readonly isolation: CvmConfiguration['isolation'];
+  readonly resources: Resources;
+  readonly ram: ControlBackend['ram'];
+  readonly selfPidfd = os.pidfdOpen(process.pid);
+  private readonly monitor: Monitor;
+  private readonly processor: NativeProcessor;
+  private readonly pump: os.EventPump;
+  private readonly server: ControlServer;
+  private readonly waiter: os.AdaptiveWaiter;
+  private readonly vcpus = new Set<number>();
+  private readonly runners = new Map<number, NativeEnclave>();
+  private nextRunnerToken = FIRST_RUNNER_TOKEN;
+  private readonly wake: Int32Array;
+  private readonly started = Date.now();
+  private stopping = false;
+
+  private constructor(
+    private readonly configuration: CvmConfiguration,
+    private readonly machine: Machine,
+    private readonly launched: MeasuredLaunch,
+  ) {
+    const { memory } = machine;
+    this.isolation = configuration.isolation;
+    this.resources = new Resources(memory.ramBytes, machine.epcBytes, configuration.lifetime);
+    this.ram = { base: memory.base, size: memory.ramBytes, doorbell: DOORBELL_GPA, fd: memory.ramFd };
+    this.wake = memory.words.subarray(
+      (DOORBELL_GPA + DOORBELL_WAKE) / 4,
+      (DOORBELL_GPA + DOORBELL_WAKE) / 4 + 1,
+    );
+    const wakeAddress = memory.base + DOORBELL_GPA + DOORBELL_WAKE;
+    const asleepAddress = memory.base + DOORBELL_GPA + DOORBELL_ASLEEP;
+    this.pump = new os.EventPump(wakeAddress, asleepAddress);
+    this.waiter = new os.AdaptiveWaiter(wakeAddress, asleepAddress, {
+      maxSpinCycles: os.usableCpus().length > 1 ? 4000 : 0,
+    });
+    this.processor = new NativeProcessor({
+      ramFd: memory.ramFd,
+      ramBase: memory.base,
+      ramBytes: memory.ramBytes,
+      doorbell: wakeAddress,
+      runnerFd: LAUNCH_FDS.runner,
+      patch: configuration.patch,
+      onStarted: (enclave) => this.watch(enclave),
+      onEnded: (enclave) => this.unwatch(enclave),
+    });
+    this.monitor = new Monitor({
+      machine,
+      processor: this.processor,
+      channel: guestMessages(machine),
+      isolation: configuration.isolation,
+      platform: {
+        xfrmMask: DEFAULT_PLATFORM.xfrmMask & this.processor.facts().xcr0,
+        launchKeyHash:
+          configuration.launchControl === null ? null : Buffer.from(configuration.launchControl, 'hex'),
+      },
+    });
+    this.server = new ControlServer(this.pump, this, configuration.lifetime);
+  }
+
+  /**
+   * Launches the machine from the descriptors the launcher handed over: measures the parts, makes the keys, opens the
+   * doors and tells the launcher that it is ready.
+   */
+  static async launch(configuration: CvmConfiguration): Promise<ConfidentialVm> {
+    const { machine, launched } = await launchMachine(configuration);
+    os.setDumpable(false);
+    const vm = new ConfidentialVm(configuration, machine, launched);
+    const launcher = vm.server.adopt(LAUNCH_FDS.control, true);
+    if (configuration.lifetime === 'service') vm.pump.add(LAUNCH_FDS.listener, LISTENER_TOKEN, 'listen');
+    vm.server.announce(launcher, { op: 'ready', ...vm.info() });
+    return vm;
+  }
+
+  /** Serves until told to stop, or until the launcher is gone and the machine was to end with it. */
+  run(): void {
+    while (!this.stopping) {
+      const seen = Atomics.load(this.wake, 0) >>> 0;
+      if (this.serveOnce()) continue;
+      this.waiter.wait(seen, WAIT_MICROSECONDS);
+    }
+    this.close();
+  }
+
+  /** One round over everything that can ask: sockets, vCPUs, enclaves; each gets one turn. True if anything was done. */
+  private serveOnce(): boolean {
+    let served = false;
+    for (const event of this.pump.drain()) {
+      served = true;
+      if (event.token === LISTENER_TOKEN) {
+        for (const fd of event.fds) this.server.accepted(fd);
+      } else if (!this.server.handle(event)) this.runners.get(event.token)?.markLost();
+    }
+    for (const vcpu of this.vcpus) if (this.monitor.serveVcpu(vcpu)) served = true;
+    if (this.monitor.serveRunners()) served = true;
+    return served;
+  }
+
+  attach(owner: number, share: GuestShare): void {
+    for (const vcpu of share.vcpus) this.addVcpu(owner, vcpu, share);
+  }
+
+  addVcpu(owner: number, vcpu: number, share: GuestShare): void {
+    this.machine.vcpus.add(vcpu);
+    this.vcpus.add(vcpu);
+    this.monitor.attach(owner, vcpu, {
+      first: (share.epc.start - EPC_GPA) / PAGE_SIZE,
+      count: share.epc.length / PAGE_SIZE,
+    });
+  }
+
+  detach(owner: number, share: GuestShare): void {
+    this.monitor.detach(owner);
+    for (const vcpu of share.vcpus) {
+      this.vcpus.delete(vcpu);
+      this.machine.vcpus.remove(vcpu);
+    }
+    // What the host left in its slice is nobody's any more: the next one gets zeros.
+    this.machine.memory.zero(share.slice.start / PAGE_SIZE, share.slice.length / PAGE_SIZE);
+  }
+
+  /** Notices the end of an enclave's runner, so that its hosts are told at once. */
+  private watch(enclave: NativeEnclave): void {
+    const token = this.nextRunnerToken++;
+    this.runners.set(token, enclave);
+    this.pump.add(enclave.pidfd, token, 'pidfd');
+  }
+
+  private unwatch(enclave: NativeEnclave): void {
+    for (const [token, other] of this.runners)
+      if (other === enclave) {
+        this.runners.delete(token);
+        this.pump.remove(token);
+      }
+  }
+
+  info(): Record<string, unknown> {
+    const { launched, configuration } = this;
+    return {
+      pid: process.pid,
+      launchDigest: launched.launchDigest,
+      softwareRoot: launched.softwareRoot,
+      isolation: configuration.isolation,
+      components: launched.components,
+      ramBytes: this.machine.memory.ramBytes,
+      epcBytes: this.machine.epcBytes,
+      lifetime: configuration.lifetime,
+      uptimeMs: Date.now() - this.started,
+      guests: this.server.guests,
+    };
+  }
+
+  processes(): object[] {
+    return this.monitor.stats().enclaves;
+  }
+
+  requestStop(): void {
+    this.stopping = true;
+  }
+
+  private close(): void {
+    this.monitor.close();
+    this.processor.close();
+    this.pump.close();
+    this.machine.close();
+  }
+}

@@ -1,0 +1,56 @@
+import { NsgxError } from '@nestedsgx/arch';
+import { MAX_EPC_BYTES, MAX_RAM_BYTES } from '@nestedsgx/machine';
+import { z } from 'zod';
+
+const MIB = 2 ** 20;
+
+const schema = z.strictObject({
+  format: z.literal(1),
+  /** What keeps the cvm apart from its hosts; part of what is measured and signed. */
+  isolation: z.enum(['same-user', 'separate-user']),
+  /** `host`: ends with the launcher. `service`: lives until it is told to stop. */
+  lifetime: z.enum(['host', 'service']),
+  ramBytes: z
+    .number()
+    .int()
+    .min(16 * MIB)
+    .max(MAX_RAM_BYTES)
+    .multipleOf(2 * MIB),
+  epcBytes: z.number().int().min(MIB).max(MAX_EPC_BYTES).multipleOf(4096),
+  /** Directory of the software PSP's keys; null makes a chip that is forgotten with the process. */
+  stateDir: z.string().min(1).max(4096).nullable(),
+  /** Whether ENCLU sites are rewritten to jump to the runner's gate. */
+  patch: z.boolean(),
+  /** Launch control: SHA-256 of the only signer's modulus that EINIT accepts, or null for any signer. */
+  launchControl: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .nullable(),
+});
+
+/** Settings of one confidential VM, as the launcher hands them over. Sizes in bytes. */
+export type CvmConfiguration = z.infer<typeof schema>;
+
+/**
+ * Reads the configuration that the launcher sealed into memory.
+ * @throws NsgxError CVM_CONFIGURATION_INVALID naming the field.
+ */
+export function parseConfiguration(bytes: Uint8Array): CvmConfiguration {
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch (cause) {
+    throw new NsgxError('CVM_CONFIGURATION_INVALID', 'the configuration is not JSON', { cause });
+  }
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const issue = result.error.issues[0];
+  const field = issue?.path.join('.') || 'configuration';
+  throw new NsgxError(
+    'CVM_CONFIGURATION_INVALID',
+    `configuration field ${field}: ${issue?.message ?? 'invalid'}`,
+    {
+      advice: 'Launch the confidential VM through Cvm.launch or nsgx cvm start.',
+    },
+  );
+}

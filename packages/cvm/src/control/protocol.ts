@@ -1,0 +1,57 @@
+import { NsgxError } from '@nestedsgx/arch';
+import { z } from 'zod';
+
+/** Largest message on the control socket, in bytes, both ways. */
+export const MESSAGE_LIMIT = 65_536;
+
+const request = z.discriminatedUnion('op', [
+  /** Become a guest: guest RAM, one vCPU, a slice of RAM and a range of EPC frames. 0 bytes: the default. */
+  z.strictObject({
+    op: z.literal('attach'),
+    slice: z
+      .number()
+      .int()
+      .min(0)
+      .max(2 ** 40),
+    epc: z
+      .number()
+      .int()
+      .min(0)
+      .max(2 ** 40),
+  }),
+  /** One more vCPU for an attached guest. */
+  z.strictObject({ op: z.literal('vcpu') }),
+  z.strictObject({ op: z.literal('info') }),
+  z.strictObject({ op: z.literal('ps') }),
+  z.strictObject({ op: z.literal('stop') }),
+]);
+
+/** A request on the control socket. */
+export type ControlRequest = z.infer<typeof request>;
+
+/**
+ * Parses one datagram of the control socket.
+ * @throws NsgxError CVM_REQUEST_INVALID saying what is wrong with it.
+ */
+export function parseRequest(bytes: Uint8Array): ControlRequest {
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch (cause) {
+    throw new NsgxError('CVM_REQUEST_INVALID', `a control message of ${bytes.length} bytes is not JSON`, {
+      cause,
+    });
+  }
+  const result = request.safeParse(value);
+  if (result.success) return result.data;
+  const issue = result.error.issues[0];
+  throw new NsgxError(
+    'CVM_REQUEST_INVALID',
+    `control message field ${issue?.path.join('.') || 'op'}: ${issue?.message ?? 'invalid'}`,
+  );
+}
+
+/** Encodes a reply or announcement as one datagram. */
+export function encodeMessage(message: object): Uint8Array {
+  return new TextEncoder().encode(JSON.stringify(message));
+}

@@ -1,0 +1,80 @@
+import { mrsigner, SIGSTRUCT, verifySigstruct } from '@nestedsgx/arch';
+import { nodeHash } from '@nestedsgx/arch/node';
+import { evidenceFormat, inspectEvidence, MAX_EVIDENCE_BYTES } from '@nestedsgx/attest';
+import { measureImage } from '@nestedsgx/image';
+import { loadImageFiles } from '@nestedsgx/image/node';
+import { existsSync } from 'node:fs';
+import type { Command } from 'commander';
+import { hex, readLimited } from '../files.js';
+import { fieldLines, plain } from '../fields.js';
+import type { ActionWrapper, CommandModule } from '../program.js';
+import type { Terminal } from '../terminal.js';
+
+export const inspectCommand: CommandModule = {
+  name: 'inspect',
+  register(program: Command, act: ActionWrapper): void {
+    program
+      .command('inspect')
+      .description('every field of an image, SIGSTRUCT, quote, SNP report or evidence, named')
+      .argument('<file>')
+      .addHelpText('after', '\nExample:\n  $ nsgx inspect hello.sgxs')
+      .action(act(runInspect));
+  },
+};
+
+function runInspect(terminal: Terminal, path: string): void {
+  const document = path.endsWith('.sgxs') || existsSync(`${path}.sgxs`) ? inspectImage(path) : inspectBytes(path);
+  terminal.answer(document, fieldLines(document));
+}
+
+function inspectImage(path: string): Record<string, unknown> {
+  const image = loadImageFiles(path);
+  const attributes = new Uint8Array(16);
+  new DataView(attributes.buffer).setBigUint64(0, image.attributes.FLAGS, true);
+  new DataView(attributes.buffer).setBigUint64(8, image.attributes.XFRM, true);
+  const common = {
+    format: image.format,
+    mrenclave: hex(measureImage(nodeHash, image)),
+    attributes: hex(attributes),
+    miscselect: image.miscselect,
+    size: image.size,
+    ssaFrameSize: image.ssaFrameSize,
+    tcs: image.tcs,
+  };
+  if (image.sigstruct === undefined) return { ...common, signed: false };
+  const fields = SIGSTRUCT.decode(image.sigstruct);
+  return {
+    ...common,
+    signed: true,
+    mrsigner: hex(mrsigner(nodeHash, fields.MODULUS)),
+    isvProdId: fields.ISVPRODID,
+    isvSvn: fields.ISVSVN,
+    signatureMatches: hex(fields.ENCLAVEHASH) === common.mrenclave,
+    signatureValid: signatureProblem(image.sigstruct) === null,
+  };
+}
+
+function inspectBytes(path: string): Record<string, unknown> {
+  const bytes = readLimited(path, MAX_EVIDENCE_BYTES, 'file');
+  if (bytes.length === SIGSTRUCT.size && evidenceFormat(bytes) === null) {
+    const fields = SIGSTRUCT.decode(bytes);
+    return {
+      format: 'sigstruct',
+      mrenclave: hex(fields.ENCLAVEHASH),
+      mrsigner: hex(mrsigner(nodeHash, fields.MODULUS)),
+      valid: signatureProblem(bytes) ?? true,
+      fields: plain(fields),
+    };
+  }
+  return inspectEvidence(bytes);
+}
+
+/** Why a SIGSTRUCT does not verify, or null. */
+function signatureProblem(sigstruct: Uint8Array): string | null {
+  try {
+    verifySigstruct(nodeHash, sigstruct);
+    return null;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}

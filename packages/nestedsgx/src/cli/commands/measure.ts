@@ -1,0 +1,96 @@
+import { readFileSync } from 'node:fs';
+import { nodeHash } from '@nestedsgx/arch/node';
+import { measureLaunch, measureNode } from '@nestedsgx/cvm';
+import { measureImage } from '@nestedsgx/image';
+import { imageFilePaths, loadImageFiles } from '@nestedsgx/image/node';
+import { findInstallation, PART_NAMES } from '@nestedsgx/sdk';
+import type { Command } from 'commander';
+import { z } from 'zod';
+import { hex, readLimited } from '../files.js';
+import type { ActionWrapper, CommandModule } from '../program.js';
+import { Refused, type Terminal, UsageError } from '../terminal.js';
+
+interface MeasureOptions {
+  cvm?: boolean;
+  explain?: string;
+  isolation: string;
+  patch: boolean;
+  launchControl?: string;
+}
+
+export const measureCommand: CommandModule = {
+  name: 'measure',
+  register(program: Command, act: ActionWrapper): void {
+    program
+      .command('measure')
+      .description('MRENCLAVE of an image; or launch digest and components of this installation')
+      .argument('[image]', 'NAME.sgxs')
+      .option('--cvm', 'measure this installation as its PSP would')
+      .option('--explain <json>', "with --cvm: another machine's output of measure --cvm --json; names what differs")
+      .option('--isolation <kind>', 'with --cvm: same-user or separate-user', 'same-user')
+      .option('--no-patch', 'with --cvm: a machine that does not rewrite ENCLU sites')
+      .option('--launch-control <mrsigner>', 'with --cvm: a machine that accepts one signer only')
+      .addHelpText('after', '\nExamples:\n  $ nsgx measure hello.sgxs\n  $ nsgx measure --cvm --json > here.json')
+      .action(act(runMeasure));
+  },
+};
+
+/** Launch digest and components of the installed package, as its PSP measures them at launch. */
+export function measureInstallation(options: { isolation: string; patch: boolean; launchControl?: string }): {
+  launchDigest: string;
+  components: { name: string; sha384: string }[];
+} {
+  const { isolation } = options;
+  if (isolation !== 'same-user' && isolation !== 'separate-user')
+    throw new UsageError(`--isolation is same-user or separate-user, not "${isolation}"`);
+  const installation = findInstallation();
+  const parts = PART_NAMES.map((name) => ({ name, bytes: new Uint8Array(readFileSync(installation[name])) }));
+  const settings = { isolation, patch: options.patch, launchControl: options.launchControl ?? null } as const;
+  return measureLaunch(settings, measureNode(process.execPath, process.version), parts);
+}
+
+function runMeasure(terminal: Terminal, image: string | undefined, options: MeasureOptions): void {
+  if (options.cvm !== true) {
+    if (image === undefined) throw new UsageError('name an image, or measure this installation with --cvm');
+    const mrenclave = hex(measureImage(nodeHash, loadImageFiles({ sgxs: imageFilePaths(image).sgxs })));
+    terminal.answer({ mrenclave }, mrenclave);
+    return;
+  }
+  if (image !== undefined) throw new UsageError('--cvm takes no image');
+  const here = measureInstallation(options);
+  if (options.explain === undefined) {
+    const rows = here.components.map(({ name, sha384 }) => [name, sha384]);
+    terminal.answer(here, terminal.table([['launch digest', here.launchDigest], ...rows]));
+    return;
+  }
+  explain(terminal, here, options.explain);
+}
+
+const measured = z.object({
+  launchDigest: z.string(),
+  components: z.array(z.object({ name: z.string(), sha384: z.string() })).max(64),
+});
+
+function explain(terminal: Terminal, here: z.infer<typeof measured>, path: string): void {
+  let there: z.infer<typeof measured>;
+  try {
+    there = measured.parse(JSON.parse(new TextDecoder().decode(readLimited(path, 1 << 20, 'measurement'))));
+  } catch (cause) {
+    throw new UsageError(`${path} is not the output of nsgx measure --cvm --json`, { cause });
+  }
+  // A component's kind is its name's first word: "node v22.1.0" and "node v20.19.0" are the same part.
+  const kind = (name: string) => name.split(' ')[0];
+  const names = [...new Set([...here.components, ...there.components].map(({ name }) => kind(name)))];
+  const differing = names.filter((name) => {
+    const [a, b] = [here, there].map((side) => side.components.find((part) => kind(part.name) === name)?.sha384);
+    return a !== b;
+  });
+  const same = here.launchDigest === there.launchDigest;
+  terminal.answer(
+    { same, launchDigest: here.launchDigest, other: there.launchDigest, differing },
+    same
+      ? ['the launch digests are equal']
+      : ['the launch digests differ in', ...differing.map((name) => `  ${name}`)],
+  );
+  if (!same) throw new Refused();
+}

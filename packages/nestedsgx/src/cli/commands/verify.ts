@@ -1,0 +1,79 @@
+import { collateralFromFiles, parsePolicyText, type Verdict, verify } from '@nestedsgx/attest';
+import type { Command } from 'commander';
+import colors from 'picocolors';
+import { bytesFromHex, readDirectory, readLimited } from '../files.js';
+import type { ActionWrapper, CommandModule } from '../program.js';
+import { Refused, type Terminal, UsageError } from '../terminal.js';
+
+const EVIDENCE_LIMIT = 1 << 20;
+const POLICY_LIMIT = 1 << 20;
+
+interface VerifyOptions {
+  policy?: string;
+  collateral?: string;
+  reportData?: string;
+  time?: string;
+}
+
+export const verifyCommand: CommandModule = {
+  name: 'verify',
+  register(program: Command, act: ActionWrapper): void {
+    program
+      .command('verify')
+      .description('appraise evidence against a policy; one line per check')
+      .argument('<evidence>', "this system's quote, a raw SNP report, or a DCAP quote")
+      .option('--policy <file>', 'policy, JSON (without one, the strict defaults, which pin nothing and accept nothing)')
+      .option('--collateral <dir>', 'certificates and lists that the evidence does not carry')
+      .option('--report-data <hex>', 'the 64 bytes that the evidence must carry; fewer are padded with zeros')
+      .option('--time <rfc3339>', 'the time to judge validity at (default: now)')
+      .addHelpText('after', '\nExample:\n  $ nsgx verify quote.bin --policy policy.json --report-data 00ff')
+      .action(act(runVerify));
+  },
+};
+
+async function runVerify(terminal: Terminal, path: string, options: VerifyOptions): Promise<void> {
+  const evidence = readLimited(path, EVIDENCE_LIMIT, 'evidence');
+  const policy = parsePolicyText(
+    options.policy === undefined
+      ? '{"version":1}'
+      : new TextDecoder().decode(readLimited(options.policy, POLICY_LIMIT, 'policy')),
+  );
+  const verdict = await verify(evidence, {
+    policy,
+    collateral:
+      options.collateral === undefined
+        ? undefined
+        : collateralFromFiles(readDirectory(options.collateral, EVIDENCE_LIMIT, 'collateral')),
+    reportData: options.reportData === undefined ? undefined : padReportData(options.reportData),
+    time: options.time === undefined ? undefined : parseTime(options.time),
+  });
+  terminal.answer(verdict, verdictLines(terminal, verdict));
+  if (verdict.verdict !== 'accepted') throw new Refused();
+}
+
+/** One aligned line per check, and the verdict. */
+export function verdictLines(terminal: Terminal, verdict: Verdict): string[] {
+  const rows = verdict.checks.map((check) => {
+    if (check.status === 'ok') return [check.id, colors.green('ok'), check.detail];
+    if (check.status === 'failed') return [check.id, colors.red('FAILED'), `because ${check.detail}`];
+    return [check.id, colors.dim('skipped'), `because ${check.detail}`];
+  });
+  const colour = verdict.verdict === 'accepted' ? colors.green : colors.red;
+  return [...terminal.table(rows), colour(verdict.verdict)];
+}
+
+/** Report data as 64 bytes: shorter values are padded with zeros, as REPORTDATA is by convention. */
+export function padReportData(text: string): Uint8Array {
+  const given = bytesFromHex(text, '--report-data');
+  if (given.length > 64) throw new UsageError(`--report-data has ${given.length} bytes; a report carries 64`);
+  const bytes = new Uint8Array(64);
+  bytes.set(given);
+  return bytes;
+}
+
+function parseTime(text: string): Date {
+  const time = new Date(text);
+  if (!/^\d{4}-\d\d-\d\dT/.test(text) || Number.isNaN(time.getTime()))
+    throw new UsageError(`--time must look like 2026-01-31T12:00:00Z, not "${text}"`);
+  return time;
+}
