@@ -7,6 +7,7 @@ export const SDK_ERRORS = Object.freeze({
   PLATFORM_UNSUPPORTED: 'this operating system or processor cannot run enclaves',
   CVM_LAUNCH_FAILED: 'the confidential VM did not start',
   CVM_CLOSED: 'the Cvm object has been closed',
+  CVM_REPLY_INVALID: 'the confidential VM answered in a form that this version does not know',
   LAUNCH_OPTION_INVALID: 'an option of Cvm.launch has a wrong type or value',
   IMAGE_FILES_MISSING: 'an enclave image or a file beside it cannot be read',
   IMAGE_UNSIGNED: 'the enclave image has no signature',

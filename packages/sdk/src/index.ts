@@ -1,1 +1,46 @@
-export {};
+/** The host API: confidential VMs and the enclaves in them. */
+export { quote, quotingTarget } from './attestation.js';
+export { type BuildOptions, type BuiltEnclave, buildEnclave, chooseAttributes } from './build-enclave.js';
+export { type AnyInterface, type ConnectOptions, Cvm } from './cvm.js';
+export type { CvmInfo, CvmProcess } from './cvm-info.js';
+export { Enclave, type EnclaveStats, type LoadOptions } from './enclave.js';
+export { type ImageInput, type ImageParts, type LoadableImage, openImage } from './enclave-image.js';
+export { EnclaveFault, SDK_ERRORS, type SdkErrorCode } from './errors.js';
+export {
+  type ArgumentOf,
+  type AsyncFunctions,
+  type FunctionDescription,
+  type InterfaceDescription,
+  type OcallHandlers,
+  parseInterface,
+  type SyncFunctions,
+  VALUE_TYPES,
+  type ValueOf,
+  type ValueType,
+} from './interface.js';
+export { findInstallation, type Installation, PART_NAMES, type PartName } from './launch/installation.js';
+export { endProcess, type LaunchedCvm, launchCvm } from './launch/launcher.js';
+export { LAUNCH_ARGV, LAUNCH_FDS, launchEnvironment } from './launch/loader.js';
+export {
+  type InstallationMeasurement,
+  type InstallationParts,
+  type InstalledPart,
+  type LaunchMeasure,
+  measureInstallation,
+} from './launch/measure.js';
+export type { LaunchOptions } from './launch/options.js';
+export { type Component, readPart, sealedMemory } from './launch/parts.js';
+export { defaultSocketPath, defaultStateDir } from './launch/state-dir.js';
+export {
+  MessageReader,
+  MessageWriter,
+  readArguments,
+  readResult,
+  signature,
+  writeArguments,
+  writeResult,
+} from './message.js';
+export type { OcallHandler, RawOcall } from './ocalls.js';
+export { platformXfrm } from './platform.js';
+export { ENCLAVE_STATUS, EnclaveStatusError, type EnclaveStatusName } from './status.js';
+export { COMMAND } from './thread.js';

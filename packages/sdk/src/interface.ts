@@ -70,7 +70,8 @@ export type ValueOf<T> = T extends 'i32' | 'u32' | 'f64'
         : T extends 'bytes'
           ? Uint8Array
           : T extends 'void'
-            ? void
+            ? // biome-ignore lint/suspicious/noConfusingVoidType: functions without a result return void
+              void
             : never;
 
 /** What may be passed where a value type is expected: integers may be numbers or bigints. */

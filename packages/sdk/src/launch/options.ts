@@ -55,7 +55,6 @@ export interface CompleteLaunchOptions {
     stateDir: string | null;
     patch: boolean;
     launchControl: string | null;
-    nodeExecutable: string;
   };
   user?: { uid: number; gid: number };
   stderr: 'inherit' | 'ignore' | { file: string };
@@ -88,7 +87,6 @@ export function completeOptions(options: LaunchOptions = {}): CompleteLaunchOpti
       stateDir: stateDir === null ? null : resolve(stateDir),
       patch: given.patch ?? true,
       launchControl: given.launchControl ?? null,
-      nodeExecutable: process.execPath,
     },
     user: given.user,
     stderr: given.stderr ?? 'inherit',

@@ -1,0 +1,126 @@
+/** Building an enclave: SECS, pages, gates, EINIT. */
+import {
+  ATTRIBUTES_DEBUG,
+  ATTRIBUTES_MODE64BIT,
+  ATTRIBUTES_PROVISIONKEY,
+  PT_TCS,
+  SECS,
+  SIGSTRUCT,
+  secinfoBytes,
+  XFRM_LEGACY,
+} from '@nestedsgx/arch';
+import { type GuestBlock, SGX_PAGE_MEASURE, type SgxDevice, type SgxEnclaveFile } from '@nestedsgx/guest';
+import type { LoadableImage } from './enclave-image.js';
+import { sdkError } from './errors.js';
+import { platformXfrm } from './platform.js';
+
+const PAGE = 4096;
+/** Pages are read in pieces of this size; while the monitor measures one half, the other is copied. */
+const WINDOW = 8 * 2 ** 20;
+
+/** Choices at ECREATE. */
+export interface BuildOptions {
+  debug: boolean;
+  provision: boolean;
+  maxThreads: number;
+}
+
+/** An initialised enclave: its file, gate pages (one per TCS, in order) and MRENCLAVE as signed. */
+export interface BuiltEnclave {
+  file: SgxEnclaveFile;
+  gates: GuestBlock;
+  threads: number;
+  mrenclave: Uint8Array;
+  debug: boolean;
+}
+
+/**
+ * ATTRIBUTES of the SECS: what the signature says, with DEBUG as the caller wants it where the signature leaves it open,
+ * and XFRM reduced to what this processor has where the signature's mask allows it.
+ */
+export function chooseAttributes(
+  sigstruct: Uint8Array,
+  debug: boolean,
+  platform = platformXfrm(),
+): { FLAGS: bigint; XFRM: bigint } {
+  const { ATTRIBUTES: signed, ATTRIBUTEMASK: mask } = SIGSTRUCT.decode(sigstruct);
+  let flags = signed.FLAGS | ATTRIBUTES_MODE64BIT;
+  if ((mask.FLAGS & ATTRIBUTES_DEBUG) === 0n)
+    flags = debug ? flags | ATTRIBUTES_DEBUG : flags & ~ATTRIBUTES_DEBUG;
+  else if (debug && (signed.FLAGS & ATTRIBUTES_DEBUG) === 0n)
+    throw sdkError(
+      'IMAGE_UNSUPPORTED',
+      'the signature does not allow loading this enclave for debugging',
+      'sign it without masking DEBUG, or load it without debug',
+    );
+  const wanted = signed.XFRM | XFRM_LEGACY;
+  const missing = wanted & ~platform;
+  if ((missing & mask.XFRM) !== 0n)
+    throw sdkError(
+      'IMAGE_UNSUPPORTED',
+      `the enclave needs processor state components 0x${missing.toString(16)} that this machine lacks`,
+      'run it on a processor with these extensions, or sign it with a smaller XFRM mask',
+    );
+  return { FLAGS: flags, XFRM: wanted & platform };
+}
+
+/**
+ * Builds and initialises an enclave. On failure everything is given back.
+ * @throws IMAGE_UNSUPPORTED, SgxIoctlError, the image's errors, ELRANGE_EXHAUSTED, GUEST_MEMORY_EXHAUSTED
+ */
+export function buildEnclave(
+  device: SgxDevice,
+  loadable: LoadableImage,
+  options: BuildOptions,
+): BuiltEnclave {
+  const { image, sigstruct } = loadable;
+  const attributes = chooseAttributes(sigstruct, options.debug);
+  const { memory } = device.connection;
+  const file = device.open();
+  let gates: GuestBlock | null = null;
+  try {
+    if (options.provision || (attributes.FLAGS & ATTRIBUTES_PROVISIONKEY) !== 0n) file.provision();
+    const base = file.reserve(image.size);
+    const { MISCSELECT, ENCLAVEHASH } = SIGSTRUCT.decode(sigstruct);
+    file.create(
+      SECS.encode({
+        SIZE: BigInt(image.size),
+        BASEADDR: BigInt(base),
+        SSAFRAMESIZE: image.ssaFrameSize,
+        MISCSELECT,
+        ATTRIBUTES: attributes,
+      }),
+    );
+    file.authorizeProvision();
+    const threads = addPages(file, image, options.maxThreads);
+    gates = memory.alloc(threads * PAGE, { alignment: PAGE, zero: true });
+    file.bindGates(gates, threads);
+    file.init(sigstruct);
+    const debug = (attributes.FLAGS & ATTRIBUTES_DEBUG) !== 0n;
+    return { file, gates, threads, mrenclave: ENCLAVEHASH, debug };
+  } catch (error) {
+    file.close();
+    if (gates !== null) memory.free(gates);
+    throw error;
+  }
+}
+
+/** Adds every page; returns the number of TCSs. */
+function addPages(file: SgxEnclaveFile, image: LoadableImage['image'], maxThreads: number): number {
+  const buffer = new Uint8Array(Math.max(PAGE, Math.min(WINDOW, image.size)));
+  let threads = 0;
+  for (const run of image.pages({ buffer })) {
+    file.addPages({
+      src: run.data,
+      offset: run.offset,
+      length: run.data.length,
+      secinfo: secinfoBytes(run.secinfoFlags),
+      flags: run.measured ? SGX_PAGE_MEASURE : 0,
+    });
+    if (run.secinfoFlags >> 8 === PT_TCS) threads += run.data.length / PAGE;
+  }
+  if (threads === 0) throw sdkError('IMAGE_UNSUPPORTED', 'the image has no TCS, so it cannot be entered');
+  if (threads > maxThreads)
+    throw sdkError('IMAGE_UNSUPPORTED', `the image has ${threads} TCSs; the limit is ${maxThreads}`);
+  return threads;
+}

@@ -1,0 +1,204 @@
+/** A confidential VM as its host sees it. */
+import { NsgxError } from '@nestedsgx/arch';
+import { type AttachOptions, ControlSocket, GuestConnection, SgxDevice } from '@nestedsgx/guest';
+import { close, connectUnix } from '@nestedsgx/os';
+import { buildEnclave } from './build-enclave.js';
+import { type CvmInfo, type CvmProcess, parseInfo, parseProcesses } from './cvm-info.js';
+import { Enclave, type LoadOptions } from './enclave.js';
+import { type ImageInput, openImage } from './enclave-image.js';
+import { sdkError } from './errors.js';
+import { type InterfaceDescription, parseInterface } from './interface.js';
+import { endProcess, launchCvm } from './launch/launcher.js';
+import type { LaunchOptions } from './launch/options.js';
+import { defaultSocketPath } from './launch/state-dir.js';
+
+/** Options of `Cvm.connect`: sizes of this host's share, in bytes; 0 leaves them to the cvm. */
+export type ConnectOptions = AttachOptions;
+
+/** Calls by name with any arguments: the interface is known only at run time. */
+export type AnyInterface = {
+  // biome-ignore lint/suspicious/noExplicitAny: the types of a description that is read at run time
+  readonly ecalls: readonly any[];
+  // biome-ignore lint/suspicious/noExplicitAny: see above
+  readonly ocalls: readonly any[];
+};
+
+const MAX_THREADS = 255;
+/** Time for a machine that was told to stop, in milliseconds, before it is killed. */
+const STOP_GRACE_MS = 2000;
+
+/**
+ * A confidential VM. `await using cvm = await Cvm.launch()` starts a private one that ends with this object (and with
+ * this process, however that ends); `Cvm.connect` uses one that runs already.
+ */
+export class Cvm implements AsyncDisposable {
+  /** Process of a machine launched by this object. */
+  readonly pid: number | undefined;
+  readonly #control: ControlSocket;
+  readonly #child: { pid: number; pidfd: number } | null;
+  readonly #attachOptions: AttachOptions;
+  readonly #enclaves = new Set<Enclave<never>>();
+  #connection: Promise<GuestConnection> | null = null;
+  #device: SgxDevice | null = null;
+  #attached: GuestConnection | null = null;
+  #closed: Promise<void> | null = null;
+
+  private constructor(
+    control: ControlSocket,
+    child: { pid: number; pidfd: number } | null,
+    attachOptions: AttachOptions,
+  ) {
+    this.#control = control;
+    this.#child = child;
+    this.pid = child?.pid;
+    this.#attachOptions = attachOptions;
+  }
+
+  /**
+   * Starts a private confidential VM.
+   * @throws PLATFORM_UNSUPPORTED, INSTALLATION_INCOMPLETE, LAUNCH_OPTION_INVALID, CVM_LAUNCH_FAILED
+   */
+  static async launch(options: LaunchOptions = {}, attach: AttachOptions = {}): Promise<Cvm> {
+    const { control, pid, pidfd } = await launchCvm({ ...options, lifetime: 'host' });
+    return new Cvm(control, { pid, pidfd }, attach);
+  }
+
+  /**
+   * Connects to a confidential VM that serves a Unix socket (by default the one of `nsgx cvm start`).
+   * @throws CVM_LOST when nobody listens there
+   */
+  static async connect(socketPath = defaultSocketPath(), options: ConnectOptions = {}): Promise<Cvm> {
+    let fd: number;
+    try {
+      fd = connectUnix(socketPath);
+    } catch (cause) {
+      throw new NsgxError('CVM_LOST', `no confidential VM answers at ${socketPath}`, {
+        advice: 'start one: nsgx cvm start',
+        cause,
+      });
+    }
+    return new Cvm(new ControlSocket(fd), null, options);
+  }
+
+  /**
+   * Loads an enclave: a path (NAME or NAME.sgxs with NAME.sig and NAME.json beside it), an image, or its parts. The
+   * interface comes from the argument, else from the image's description.
+   * @throws IMAGE_FILES_MISSING, IMAGE_UNSIGNED, IMAGE_UNSUPPORTED, INTERFACE_INVALID, ENCLAVE_INIT_FAILED,
+   *   SgxIoctlError, the image's errors, CVM_LOST
+   */
+  load<const I extends InterfaceDescription>(
+    image: ImageInput,
+    description: I,
+    options?: LoadOptions<I>,
+  ): Promise<Enclave<I>>;
+  load(image: ImageInput, options?: LoadOptions<AnyInterface>): Promise<Enclave<AnyInterface>>;
+  async load(
+    image: ImageInput,
+    descriptionOrOptions?: InterfaceDescription | LoadOptions<AnyInterface>,
+    maybeOptions?: LoadOptions<AnyInterface>,
+  ): Promise<Enclave<AnyInterface>> {
+    const given = isDescription(descriptionOrOptions) ? descriptionOrOptions : undefined;
+    const options =
+      (given === undefined ? (descriptionOrOptions as LoadOptions<AnyInterface>) : maybeOptions) ?? {};
+    const loadable = openImage(image);
+    const source = given ?? loadable.description;
+    const description = source === undefined ? undefined : parseInterface(source);
+    const device = await this.#sgxDevice();
+    const built = buildEnclave(device, loadable, {
+      debug: options.debug ?? false,
+      provision: options.provision ?? false,
+      maxThreads: MAX_THREADS,
+    });
+    const enclave = new Enclave<AnyInterface>(device.connection, built, description, options, (gone) =>
+      this.#enclaves.delete(gone),
+    );
+    this.#enclaves.add(enclave as unknown as Enclave<never>);
+    try {
+      enclave.initialise();
+    } catch (error) {
+      await enclave.close();
+      throw error;
+    }
+    return enclave;
+  }
+
+  /** Launch digest, root fingerprint, isolation and components. @throws CVM_LOST, CVM_REPLY_INVALID */
+  async info(): Promise<CvmInfo> {
+    const { body } = await this.#request('info');
+    return parseInfo(body.info);
+  }
+
+  /** The enclaves of the machine, of all its hosts. @throws CVM_LOST, CVM_REPLY_INVALID */
+  async ps(): Promise<CvmProcess[]> {
+    const { body } = await this.#request('ps');
+    return parseProcesses(body.enclaves);
+  }
+
+  /** Tells the machine to end, with all enclaves of all hosts; then closes this object. @throws GUEST_REFUSED */
+  async stop(): Promise<void> {
+    await this.#request('stop');
+    await this.close();
+  }
+
+  /** The attached guest: RAM, vCPU and device, for those who go below enclaves. Attaches on first use. */
+  async guest(): Promise<{ connection: GuestConnection; device: SgxDevice }> {
+    const device = await this.#sgxDevice();
+    return { connection: device.connection, device };
+  }
+
+  /** The enclaves loaded through this object. */
+  get enclaves(): ReadonlySet<Enclave<never>> {
+    return this.#enclaves;
+  }
+
+  /** Closes all enclaves, gives this host's share back and ends a private machine. Harmless when repeated. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(): Promise<void> {
+    const connection = this.#connection;
+    await Promise.allSettled([...this.#enclaves].map((enclave) => enclave.close()));
+    if (connection !== null) await connection.catch(() => undefined);
+    this.#device?.close();
+    this.#attached?.close();
+    this.#control.close();
+    if (this.#child !== null) await endProcess(this.#child.pid, this.#child.pidfd, STOP_GRACE_MS);
+  }
+
+  async #sgxDevice(): Promise<SgxDevice> {
+    if (this.#closed !== null) throw closedError();
+    this.#connection ??= GuestConnection.attach(this.#control, this.#attachOptions).then((connection) => {
+      this.#attached = connection;
+      this.#device = new SgxDevice(connection);
+      return connection;
+    });
+    try {
+      await this.#connection;
+    } catch (error) {
+      this.#connection = null;
+      throw error;
+    }
+    return this.#device as SgxDevice;
+  }
+
+  async #request(op: string) {
+    if (this.#closed !== null) throw closedError();
+    const message = await this.#control.request({ op });
+    for (const fd of message.fds) close(fd);
+    return message;
+  }
+}
+
+function closedError(): Error {
+  return sdkError('CVM_CLOSED', 'this Cvm has been closed', 'launch or connect again');
+}
+
+function isDescription(value: unknown): value is InterfaceDescription {
+  return typeof value === 'object' && value !== null && Array.isArray((value as { ecalls?: unknown }).ecalls);
+}

@@ -1,0 +1,319 @@
+/** A loaded enclave as its host sees it. */
+import type { GuestConnection } from '@nestedsgx/guest';
+import { quote, quotingTarget } from './attestation.js';
+import type { BuiltEnclave } from './build-enclave.js';
+import { EMPTY, type FrameSizes } from './call-frame.js';
+import { sdkError } from './errors.js';
+import { type GateSet, openGates } from './gates.js';
+import type {
+  AsyncFunctions,
+  FunctionDescription,
+  InterfaceDescription,
+  OcallHandlers,
+  SyncFunctions,
+} from './interface.js';
+import { MessageWriter, readResult, writeArguments } from './message.js';
+import { type OcallHandler, ocallDispatch, type RawOcall } from './ocalls.js';
+import { missingFeatures } from './platform.js';
+import { EnclaveStatusError } from './status.js';
+import { COMMAND, EnclaveThread, type ThreadOwner } from './thread.js';
+import { ThreadPool } from './thread-pool.js';
+
+/** Options of `cvm.load`. Sizes in bytes. */
+export interface LoadOptions<I extends InterfaceDescription = InterfaceDescription> {
+  /** Load with ATTRIBUTES.DEBUG, if the signature allows it. Default false. */
+  debug?: boolean;
+  /** Grant PROVISIONKEY. Default false. */
+  provision?: boolean;
+  /** Handlers of the interface's OCALLs by name. */
+  ocalls?: OcallHandlers<I['ocalls']>;
+  /** Answers OCALLs that have no handler by name, with bytes. */
+  onOcall?: RawOcall;
+  /** Memory per thread that OCALL requests must fit into. Default 256 KiB. */
+  ocallBufferBytes?: number;
+  /** Largest request or response. Default 64 MiB. */
+  maxMessageBytes?: number;
+  /** Asynchronous calls that may wait for a thread. Default 65,536. */
+  maxWaitingCalls?: number;
+}
+
+/** Figures of `e.stats()`: calls since loading, and threads now. */
+export interface EnclaveStats {
+  ecalls: number;
+  ocalls: number;
+  exceptions: number;
+  interrupts: number;
+  threads: number;
+  freeThreads: number;
+  waitingCalls: number;
+  pages: number;
+}
+
+/** Longest that `close` waits for calls under way before it interrupts them, in milliseconds. */
+const CLOSE_PATIENCE_MS = 50;
+
+/** An enclave. Made by `Cvm.load`. */
+export class Enclave<I extends InterfaceDescription = InterfaceDescription> implements AsyncDisposable {
+  /** ECALLs by name, synchronous. */
+  readonly ecalls: SyncFunctions<I['ecalls']>;
+  /** ECALLs by name, as promises: the event loop stays free, and many may be under way at once. */
+  readonly async: AsyncFunctions<I['ecalls']>;
+  /** The interface that calls by name follow, if the enclave has one. */
+  readonly interface: I | undefined;
+  /** MRENCLAVE (32 bytes), as signed and checked by EINIT. */
+  readonly mrenclave: Uint8Array;
+  readonly debug: boolean;
+  /** BASEADDR and size of the ELRANGE. */
+  readonly range: { readonly base: number; readonly size: number };
+  readonly #connection: GuestConnection;
+  readonly #built: BuiltEnclave;
+  readonly #gates: GateSet;
+  readonly #threads: EnclaveThread[] = [];
+  readonly #pool: ThreadPool;
+  readonly #owner: ThreadOwner;
+  readonly #onClose: (enclave: Enclave<never>) => void;
+  /** Why no call may start, or null. */
+  #unusable: Error | null = null;
+  /** The thread inside a synchronous call: calls from its OCALL handlers go to the same thread, as on SGX. */
+  #inside: EnclaveThread | null = null;
+  #running = 0;
+  #closed: Promise<void> | null = null;
+
+  /** Not for direct use. @throws ENCLAVE_INIT_FAILED and what entering may throw */
+  constructor(
+    connection: GuestConnection,
+    built: BuiltEnclave,
+    description: I | undefined,
+    options: LoadOptions<I>,
+    onClose: (enclave: Enclave<never>) => void,
+  ) {
+    this.#connection = connection;
+    this.#built = built;
+    this.#onClose = onClose;
+    this.interface = description;
+    this.mrenclave = built.mrenclave;
+    this.debug = built.debug;
+    this.range = Object.freeze({ base: built.file.base, size: built.file.size });
+    const sizes: FrameSizes = {
+      ocallBufferBytes: options.ocallBufferBytes ?? 256 * 1024,
+      maxMessageBytes: options.maxMessageBytes ?? 64 * 2 ** 20,
+    };
+    this.#owner = {
+      memory: connection.memory,
+      sizes,
+      dispatch: ocallDispatch(
+        description?.ocalls ?? [],
+        (options.ocalls ?? {}) as Readonly<Record<string, OcallHandler | undefined>>,
+        options.onOcall,
+        sizes.maxMessageBytes,
+      ),
+      counters: { ecalls: 0, ocalls: 0, exceptions: 0, interrupts: 0 },
+      closing: false,
+      unusable: (error) => this.#fail(error),
+    };
+    this.#gates = openGates(connection, built.gates, built.threads);
+    for (let i = 0; i < built.threads; i++)
+      this.#threads.push(new EnclaveThread(this.#owner, i, this.#gates.page(i), this.#gates.gate(i)));
+    this.#pool = new ThreadPool(this.#threads, options.maxWaitingCalls ?? 65_536);
+    const { sync, async } = this.#functions(description?.ecalls ?? [], sizes.maxMessageBytes);
+    this.ecalls = sync as SyncFunctions<I['ecalls']>;
+    this.async = async as AsyncFunctions<I['ecalls']>;
+  }
+
+  /** Lets the runtime initialise itself. @throws ENCLAVE_INIT_FAILED and what entering may throw */
+  initialise(): void {
+    const block = this.#connection.memory.alloc(16, { zero: true });
+    try {
+      const view = new DataView(block.bytes.buffer, block.bytes.byteOffset, 16);
+      view.setBigUint64(0, 1n, true);
+      view.setBigUint64(8, BigInt(missingFeatures()), true);
+      const status = this.#threads[0].command(COMMAND.INIT, block.address);
+      if (status !== 0)
+        throw sdkError(
+          'ENCLAVE_INIT_FAILED',
+          `the enclave's runtime did not initialise (status ${status})`,
+          'build the enclave with the same version of nestedsgx',
+          new EnclaveStatusError(status, 'initialisation'),
+        );
+    } finally {
+      this.#connection.memory.free(block);
+    }
+  }
+
+  /**
+   * Calls ECALL number `index` with a request in the message format and returns the response, synchronously. Inside an
+   * OCALL handler of a synchronous call, the call goes to the same thread of the enclave.
+   * @throws EnclaveFault, EnclaveStatusError, ENCLAVE_LOST, ENCLAVE_CLOSED, ENCLAVE_CRASHED, TCS_EXHAUSTED, OCALL_FAILED,
+   *   OCALL_PROMISE_IN_SYNC_ECALL, MESSAGE_TOO_LARGE, ECALL_DEPTH
+   */
+  ecall(index: number, request: Uint8Array = EMPTY): Uint8Array {
+    if (this.#unusable !== null) throw this.#refusal();
+    if (index < 0 || index > 0x7fff_ffff || (index | 0) !== index) throw unknownEcall(index);
+    return this.#callSync(index, request, 'the ECALL');
+  }
+
+  /** As `ecall`, without blocking the event loop; waits for a free thread in turn. */
+  async ecallAsync(index: number, request: Uint8Array = EMPTY): Promise<Uint8Array> {
+    if ((index | 0) !== index || index < 0) throw unknownEcall(index);
+    return this.#callAsync(index, request, `ECALL ${index}`);
+  }
+
+  /** Figures of this enclave. */
+  stats(): EnclaveStats {
+    return {
+      ...this.#owner.counters,
+      threads: this.#pool.size,
+      freeThreads: this.#pool.free,
+      waitingCalls: this.#pool.waiting,
+      pages: this.#built.file.pages.pages,
+    };
+  }
+
+  /**
+   * Evidence for a remote verifier: a quote whose report body names this enclave and holds `reportData` (up to 64 bytes,
+   * padded with zeros).
+   * @throws MESSAGE_INVALID, EnclaveStatusError (FORBIDDEN by the enclave's policy), SVSM_REFUSED
+   */
+  attest(options: { reportData?: Uint8Array } = {}): Uint8Array {
+    if (this.#unusable !== null) throw this.#refusal();
+    const data = options.reportData ?? EMPTY;
+    if (!(data instanceof Uint8Array) || data.length > 64)
+      throw sdkError('MESSAGE_INVALID', 'reportData must be at most 64 bytes', 'pass a hash of longer data');
+    const request = new Uint8Array(512 + 64);
+    request.set(quotingTarget(this.#connection));
+    request.set(data, 512);
+    return quote(this.#connection, this.#callSync(COMMAND.REPORT, request, 'making a REPORT'));
+  }
+
+  /** What the monitor says about this enclave. */
+  status(): { state: 'uninitialised' | 'running' | 'lost'; reason: number } {
+    return this.#built.file.status();
+  }
+
+  /**
+   * Ends the enclave: calls that wait are refused, calls under way are interrupted, pages are removed and memory is given
+   * back. Harmless when repeated.
+   */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #callSync(command: number, request: Uint8Array, what: string): Uint8Array {
+    const outer = this.#inside;
+    const thread = outer ?? this.#pool.tryTake();
+    if (thread === undefined)
+      throw sdkError(
+        'TCS_EXHAUSTED',
+        `all ${this.#pool.size} threads of the enclave are inside it`,
+        'use e.async, which waits for one, or build the enclave with more threads',
+      );
+    this.#inside = thread;
+    try {
+      return thread.call(command, request, what);
+    } finally {
+      this.#inside = outer;
+      if (outer === null) this.#pool.give(thread);
+    }
+  }
+
+  async #callAsync(command: number, request: Uint8Array, what: string): Promise<Uint8Array> {
+    if (this.#unusable !== null) throw this.#refusal();
+    const taken = this.#pool.take();
+    const thread = taken instanceof EnclaveThread ? taken : await taken;
+    this.#running++;
+    try {
+      if (this.#unusable !== null) throw this.#refusal();
+      return await thread.callAsync(command, request, what);
+    } finally {
+      this.#running--;
+      this.#pool.give(thread);
+    }
+  }
+
+  #functions(list: readonly FunctionDescription[], limit: number) {
+    const sync: Record<string, unknown> = Object.create(null);
+    const async: Record<string, unknown> = Object.create(null);
+    const writer = new MessageWriter(limit);
+    list.forEach((fn, index) => {
+      const what = `ECALL ${fn.name}`;
+      sync[fn.name] = (...args: unknown[]): unknown => {
+        if (this.#unusable !== null) throw this.#refusal();
+        return readResult(fn, this.#callSync(index, writeArguments(writer, fn, args), what));
+      };
+      async[fn.name] = async (...args: unknown[]): Promise<unknown> => {
+        const request = writeArguments(writer, fn, args).slice();
+        return readResult(fn, await this.#callAsync(index, request, what));
+      };
+    });
+    return { sync: Object.freeze(sync), async: Object.freeze(async) };
+  }
+
+  /** After a crash later calls say so, and that first error is their cause; a lost or closed enclave stays that. */
+  #fail(error: Error): void {
+    this.#unusable ??= error;
+    this.#pool?.refuse(this.#refusal());
+  }
+
+  #refusal(): Error {
+    const first = this.#unusable as Error;
+    const code = (first as { code?: unknown }).code;
+    if (code === 'ENCLAVE_CLOSED' || code === 'ENCLAVE_LOST')
+      return sdkError(code, first.message, (first as { advice?: string }).advice, first);
+    return sdkError(
+      'ENCLAVE_CRASHED',
+      `the enclave takes no more calls: ${first.message}`,
+      'load it again',
+      first,
+    );
+  }
+
+  async #close(): Promise<void> {
+    if (this.#inside !== null)
+      throw sdkError(
+        'ENCLAVE_CLOSED',
+        'an enclave cannot be closed from its own OCALL handler',
+        'close it afterwards',
+      );
+    this.#owner.closing = true;
+    const closed = sdkError('ENCLAVE_CLOSED', 'the enclave has been closed', 'load it again');
+    this.#unusable = closed;
+    this.#pool.refuse(closed);
+    await this.#drain();
+    this.#built.file.close();
+    for (const thread of this.#threads) thread.close();
+    this.#gates.close();
+    if (!this.#connection.closed) this.#connection.memory.free(this.#built.gates);
+    this.#onClose(this as unknown as Enclave<never>);
+  }
+
+  /** Waits for calls under way, interrupting those that take long. */
+  async #drain(): Promise<void> {
+    const start = performance.now();
+    while (this.#running > 0) {
+      const waited = performance.now() - start;
+      if (waited > CLOSE_PATIENCE_MS && !this.#connection.lost)
+        for (const thread of this.#threads)
+          if (thread.depth > 0)
+            try {
+              this.#built.file.kick(thread.index);
+            } catch {
+              // The monitor no longer knows the enclave; its thread comes back as lost.
+            }
+      if (waited > 40 * CLOSE_PATIENCE_MS) return;
+      await new Promise<void>((resolve) => setTimeout(resolve, 2));
+    }
+  }
+}
+
+function unknownEcall(index: number): Error {
+  return sdkError(
+    'ECALL_UNKNOWN',
+    `${index} is not the number of an ECALL`,
+    'numbers are the positions in the interface',
+  );
+}

@@ -1,0 +1,78 @@
+/** The free threads of an enclave, and those who wait for one, first come first served. */
+import { sdkError } from './errors.js';
+import type { EnclaveThread } from './thread.js';
+
+interface Waiter {
+  resolve(thread: EnclaveThread): void;
+  reject(error: Error): void;
+}
+
+/** Deals out threads. Waiters are bounded; nobody overtakes. */
+export class ThreadPool {
+  readonly size: number;
+  readonly #free: EnclaveThread[];
+  readonly #maxWaiting: number;
+  #waiting: Waiter[] = [];
+  #head = 0;
+
+  constructor(threads: readonly EnclaveThread[], maxWaiting: number) {
+    this.size = threads.length;
+    this.#free = [...threads].reverse();
+    this.#maxWaiting = maxWaiting;
+  }
+
+  /** Threads that are outside. */
+  get free(): number {
+    return this.#free.length;
+  }
+
+  /** Calls that wait for a thread. */
+  get waiting(): number {
+    return this.#waiting.length - this.#head;
+  }
+
+  /** A free thread at once, or undefined. */
+  tryTake(): EnclaveThread | undefined {
+    return this.#free.pop();
+  }
+
+  /** A free thread, or a promise of one. @throws (rejects) TCS_EXHAUSTED when too many wait already */
+  take(): EnclaveThread | Promise<EnclaveThread> {
+    const thread = this.#free.pop();
+    if (thread !== undefined) return thread;
+    if (this.waiting >= this.#maxWaiting)
+      return Promise.reject(
+        sdkError(
+          'TCS_EXHAUSTED',
+          `${this.waiting} calls wait for a thread already`,
+          'await earlier calls first',
+        ),
+      );
+    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+  }
+
+  /** Gives a thread back: to the one who waits longest, if somebody waits. */
+  give(thread: EnclaveThread): void {
+    if (this.#head === this.#waiting.length) {
+      this.#free.push(thread);
+      return;
+    }
+    const waiter = this.#waiting[this.#head++];
+    if (this.#head === this.#waiting.length) {
+      this.#waiting = [];
+      this.#head = 0;
+    } else if (this.#head >= 1024) {
+      this.#waiting = this.#waiting.slice(this.#head);
+      this.#head = 0;
+    }
+    waiter.resolve(thread);
+  }
+
+  /** Refuses everyone who waits. */
+  refuse(error: Error): void {
+    const waiting = this.#waiting.slice(this.#head);
+    this.#waiting = [];
+    this.#head = 0;
+    for (const { reject } of waiting) reject(error);
+  }
+}
