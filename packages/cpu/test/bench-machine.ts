@@ -38,6 +38,7 @@ export class BenchMachine {
   readonly ram: Mapping;
   readonly runnerFd: number;
   readonly processor: NativeProcessor;
+  #nextGate = GATES_GPA;
 
   constructor(options: Partial<NativeProcessorOptions> = {}, slot = 10 + (process.pid % 40)) {
     this.base = 0x1000_0000_0000 + slot * 2 ** 40;
@@ -56,6 +57,9 @@ export class BenchMachine {
 
   start(options: EnclaveOptions): TestEnclave {
     const threads = options.threads ?? 1;
+    const gpa = this.#nextGate;
+    this.#nextGate += threads * PAGE;
+    if (this.#nextGate > RAM_BYTES / 2) this.#nextGate = GATES_GPA;
     const nssa = options.nssa ?? 2;
     const base = options.base ?? this.base + 0x80_0000_0000;
     const memory = this.processor.createMemory(AT.SIZE) as MemfdEnclaveMemory;
@@ -90,10 +94,10 @@ export class BenchMachine {
       xfrm: options.xfrm ?? 0x7n,
       miscselect: options.miscselect ?? 0,
       debug: false,
-      gates: { gpa: GATES_GPA, count: threads },
+      gates: { gpa, count: threads },
     });
     for (let i = 0; i < threads; i++) running.setAdmitted(i, true);
-    const gates = Array.from({ length: threads }, (_, i) => new Gate(this.base + GATES_GPA + i * PAGE));
+    const gates = Array.from({ length: threads }, (_, i) => new Gate(this.base + gpa + i * PAGE));
     return new TestEnclave(base, memory, running, gates);
   }
 

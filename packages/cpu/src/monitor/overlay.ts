@@ -119,7 +119,9 @@ export function buildOverlay(
   const bytes = new Uint8Array(pagesAt + pages.length * PAGE);
   bytes.set(new Uint8Array(slots.buffer), 0);
   bytes.set(stubCode, slotsBytes);
-  pages.forEach((page, i) => bytes.set(patches.get(page)!, pagesAt + i * PAGE));
+  pages.forEach((page, i) => {
+    bytes.set(patches.get(page)!, pagesAt + i * PAGE);
+  });
   const stub: OverlayPiece[] = [
     { address: slotAddress(0), offset: 0, length: slotsBytes, executable: false },
     { address: RUNNER_MEMORY.TRAMPOLINES, offset: slotsBytes, length: trampolineBytes, executable: true },
