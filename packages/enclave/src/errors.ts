@@ -8,6 +8,7 @@ export const ENCLAVE_ERRORS = Object.freeze({
   PROJECT_NO_SOURCES: 'An enclave project has no C file in its src folder.',
   PROJECT_EXISTS: 'The folder for a new project exists and is not empty.',
   PROJECT_TEMPLATE: 'There is no project template or sample of that name.',
+  PROJECT_NOT_BUILT: 'A sample enclave is not built yet.',
   INTERFACE_NAME: 'An interface uses a name that C or the trusted runtime needs, or uses one twice.',
   TOOLCHAIN_MISSING: 'gcc, or the linker it uses, is not installed.',
   TOOLCHAIN_VERSION: 'gcc is too old, or does not compile for x86-64.',

@@ -19,6 +19,21 @@ export function sampleDirectory(name: (typeof SAMPLES)[number]): string {
   return join(PACKAGE_DIR, 'samples', name);
 }
 
+/** Folder in which `npm run build` leaves the built and signed samples, one folder each. */
+export function samplesBuildDirectory(): string {
+  return join(PACKAGE_DIR, 'build', 'samples');
+}
+
+/** Path of the built and signed sample, for `Cvm.load`. @throws PROJECT_NOT_BUILT when `npm run build` has not run */
+export function sampleImage(name: (typeof SAMPLES)[number]): string {
+  sampleDirectory(name);
+  const path = join(samplesBuildDirectory(), name, `${name}.sgxs`);
+  if (existsSync(path)) return path;
+  throw enclaveError('PROJECT_NOT_BUILT', `the sample enclave ${name} is not built: ${path} is missing`, {
+    advice: 'Run `npm run build`.',
+  });
+}
+
 /** A name for the enclave made of the folder's name. */
 function nameOf(dir: string): string {
   const name = basename(resolve(dir)).replace(/[^A-Za-z0-9._-]/g, '-').replace(/^[^A-Za-z0-9]+/, '').slice(0, 64);
