@@ -45,7 +45,7 @@ const EXIT_INFO_2 = 0x3a0 / 4;
 const VALID_BITMAP = 0x3f0;
 const VERSION = 0xffa;
 const USAGE = 0xffc;
-const SNP_RUN_VMPL = 0x18;
+const SNP_RUN_VMPL = 0x8000_0018;
 const VALID_QUADWORDS = [0x1f8, 0x308, 0x310, 0x340, 0x348, 0x390, 0x398, 0x3a0].map((offset) => offset / 8);
 
 // Offsets in the calling area page and the doorbell page.

@@ -136,7 +136,7 @@ function serve(id: number): boolean {
   if (MODE === 'die') process.kill(process.pid, 'SIGKILL');
   const rax = u64(ghcb + 0x1f8);
   const args = [0x308, 0x310, 0x340].map((at) => u64(ghcb + at));
-  const valid = u64(ghcb + 0x390) === 0x18 && bytes[caa] === 1 && Math.floor(rax / 2 ** 32) === 0x4e53;
+  const valid = u64(ghcb + 0x390) === 0x8000_0018 && bytes[caa] === 1 && Math.floor(rax / 2 ** 32) === 0x4e53;
   if (MODE !== 'unserved') {
     const answer: Answer = valid ? leaf(rax % 2 ** 32, args[0], args[1], args[2]) : [0x8000_0001];
     put(ghcb + 0x1f8, answer[0]);

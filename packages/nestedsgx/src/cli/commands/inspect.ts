@@ -1,6 +1,6 @@
 import { mrsigner, SIGSTRUCT, verifySigstruct } from '@nestedsgx/arch';
 import { nodeHash } from '@nestedsgx/arch/node';
-import { evidenceFormat, inspectEvidence, MAX_EVIDENCE_BYTES } from '@nestedsgx/attest';
+import { evidenceFormat, decodeEvidence, MAX_EVIDENCE_BYTES } from '@nestedsgx/attest';
 import { measureImage } from '@nestedsgx/image';
 import { loadImageFiles } from '@nestedsgx/image/node';
 import { existsSync } from 'node:fs';
@@ -66,7 +66,7 @@ function inspectBytes(path: string): Record<string, unknown> {
       fields: plain(fields),
     };
   }
-  return inspectEvidence(bytes);
+  return decodeEvidence(bytes);
 }
 
 /** Why a SIGSTRUCT does not verify, or null. */
