@@ -8,14 +8,14 @@ const infoSchema = z.looseObject({
   /** SHA-384 launch digest of the machine. */
   launchDigest: hex,
   /** SHA-256 of the root's SubjectPublicKeyInfo: what a verifier pins. */
-  rootFingerprint: hex,
+  softwareRoot: hex,
   isolation: z.enum(['same-user', 'separate-user', 'sev-snp']),
   components: z.array(z.looseObject({ name: z.string(), sha384: hex })).max(64),
 });
 
 const enclaveSchema = z.looseObject({});
 
-/** Launch digest, root fingerprint, isolation and components; further fields as the cvm gives them. */
+/** Launch digest, fingerprint of the software root, isolation and components; further fields as the cvm gives them. */
 export type CvmInfo = z.output<typeof infoSchema>;
 
 /** One enclave of `cvm.ps()`, as the cvm describes it. */

@@ -122,7 +122,7 @@ export class Cvm implements AsyncDisposable {
     return enclave;
   }
 
-  /** Launch digest, root fingerprint, isolation and components. @throws CVM_LOST, CVM_REPLY_INVALID */
+  /** Launch digest, fingerprint of the software root, isolation and components. @throws CVM_LOST, CVM_REPLY_INVALID */
   async info(): Promise<CvmInfo> {
     const { body } = await this.#request('info');
     return parseInfo(body.info);

@@ -58,6 +58,8 @@ export async function launchCvm(options: LaunchOptions = {}): Promise<LaunchedCv
     ];
     if (complete.listen !== undefined) fds.push([LAUNCH_FDS.listener, keep(listenAt(complete.listen))]);
     const { pid, pidfd } = start(complete, fds);
+    // The child has its own now; while its end of the socket is open here, its end would go unnoticed.
+    for (const fd of opened.splice(0)) close(fd);
     try {
       const ready = await awaitReady(control, complete.timeoutMs);
       return {

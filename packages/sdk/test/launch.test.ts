@@ -1,0 +1,126 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { close, pidfdOpen } from '@nestedsgx/os';
+import { endProcess, type LaunchOptions, launchCvm, launchEnvironment } from '../src/index.js';
+import { processEnded } from '../src/launch/launcher.js';
+import { completeOptions } from '../src/launch/options.js';
+import { defaultStateDir } from '../src/launch/state-dir.js';
+
+const dir = mkdtempSync(join(tmpdir(), 'nsgx-launch-'));
+after(() => rmSync(dir, { recursive: true }));
+
+/** An installation whose monitor is the given script; it speaks on descriptor 3 through node:fs. */
+function installation(script: string): Record<string, string> {
+  const part = (name: string, text: string) => {
+    const path = join(dir, `${name}-${Math.random().toString(36).slice(2)}`);
+    writeFileSync(path, text);
+    return path;
+  };
+  return {
+    monitor: part('monitor.cjs', script),
+    koffi: part('koffi.node', 'koffi'),
+    library: part('lib.so', 'library'),
+    runner: part('runner', 'runner'),
+  };
+}
+
+const launch = (script: string, options: LaunchOptions = {}) =>
+  launchCvm({
+    stateDir: null,
+    stderr: 'ignore',
+    timeoutMs: 5000,
+    installation: installation(script),
+    ...options,
+  });
+
+const SAY = `const fs = require('node:fs');
+const say = (message) => fs.writeSync(3, JSON.stringify(message));
+const wait = () => new Promise((resolve) => { const look = () => {
+  try { if (fs.readSync(3, Buffer.alloc(64)) === 0) return resolve(); } catch (e) { if (e.code !== 'EAGAIN') return resolve(); }
+  setTimeout(look, 5); }; look(); });`;
+
+test('the process gets sealed parts, a fixed command line, no environment and no other descriptors', async () => {
+  process.env.NSGX_TEST_SECRET = 'x';
+  const script = `${SAY}
+  exports.main = async ({ fds }) => {
+    const text = (fd) => fs.readFileSync(fd, 'latin1');
+    let sealed = 0;
+    for (const fd of [4, 5, 6, 7, 8]) try { fs.writeSync(fd, 'y', 0); } catch { sealed++; }
+    let foreign = '';
+    try { require('typescript'); } catch (error) { foreign = error.message; }
+    say({ op: 'ready', launchDigest: 'ab', env: process.env, argv: process.execArgv.filter((a) => !a.includes('\\n')),
+      fds: Object.keys(fds), open: fs.readdirSync('/proc/self/fd').filter((fd) => { try { return /memfd|socket/.test(fs.readlinkSync('/proc/self/fd/' + fd)); } catch { return false; } }).map(Number).filter((fd) => fd > 2 && fd < 10),
+      sealed, foreign, cwd: process.cwd(), config: JSON.parse(text(8)), runner: text(7) });
+    await wait();
+  };`;
+  const cvm = await launch(script, { ramBytes: 2 ** 27 });
+  const { ready } = cvm;
+  const config = ready.config as Record<string, unknown>;
+  assert.equal(cvm.launchDigest, 'ab');
+  assert.deepEqual(
+    Object.keys(ready.env as object).filter((name) => !['LANG', 'LC_ALL'].includes(name)),
+    [],
+  );
+  assert.deepEqual(ready.argv, ['--inspect-port=192.0.2.1:9229', '--no-warnings', '-e']);
+  assert.deepEqual(ready.open, [3, 4, 5, 6, 7, 8]);
+  assert.equal(ready.sealed, 5);
+  assert.match(String(ready.foreign), /not a built-in module/);
+  assert.equal(ready.cwd, '/');
+  assert.equal(ready.runner, 'runner');
+  assert.deepEqual(
+    [config.format, config.ramBytes, config.lifetime, config.isolation, config.stateDir],
+    [1, 2 ** 27, 'host', 'same-user', null],
+  );
+  assert.equal(processEnded(cvm.pidfd), false);
+  cvm.control.close();
+  assert.equal(await endProcess(cvm.pid, cvm.pidfd, 3000), true);
+});
+
+test('a machine that says why it failed, says nothing, or ends, is a failed launch and leaves no process', async () => {
+  const failed = launch(
+    `${SAY} exports.main = async () => say({ op: 'failed', code: 'CVM_X', message: 'no luck', advice: 'try' });`,
+  );
+  await assert.rejects(failed, { code: 'CVM_LAUNCH_FAILED', message: /no luck \(CVM_X\)/, advice: 'try' });
+  await assert.rejects(launch('exports.main = async () => process.exit(3);'), { code: 'CVM_LAUNCH_FAILED' });
+  await assert.rejects(launch('syntax error'), { code: 'CVM_LAUNCH_FAILED' });
+  const script = `${SAY} fs.writeFileSync(${JSON.stringify(join(dir, 'pid'))}, String(process.pid)); exports.main = wait;`;
+  await assert.rejects(launch(script, { timeoutMs: 700 }), { code: 'CVM_LAUNCH_FAILED' });
+  const { readFileSync } = await import('node:fs');
+  const pid = Number(readFileSync(join(dir, 'pid'), 'utf8'));
+  assert.throws(() => close(pidfdOpen(pid)), { code: 'ESRCH' });
+});
+
+test('launch options are checked and completed', () => {
+  assert.throws(() => completeOptions({ ramBytes: 5 }), {
+    code: 'LAUNCH_OPTION_INVALID',
+    message: /ramBytes/,
+  });
+  assert.throws(() => completeOptions({ isolation: 'none' as never }), { code: 'LAUNCH_OPTION_INVALID' });
+  assert.throws(() => completeOptions({ colour: 1 } as never), { code: 'LAUNCH_OPTION_INVALID' });
+  const { configuration } = completeOptions({});
+  assert.equal(configuration.ramBytes, 2 ** 30);
+  assert.equal(configuration.epcBytes % 4096, 0);
+});
+
+test('state directory and environment follow the documented order', () => {
+  assert.equal(defaultStateDir({ NSGX_HOME: '/a', XDG_STATE_HOME: '/b' }), '/a');
+  assert.equal(defaultStateDir({ XDG_STATE_HOME: '/b' }), '/b/nestedsgx');
+  assert.match(defaultStateDir({}), /\.local\/state\/nestedsgx$/);
+  assert.deepEqual(
+    launchEnvironment({ NODE_OPTIONS: '--inspect', LD_PRELOAD: 'x', LANG: 'C.UTF-8', LC_ALL: 'a b' }),
+    ['LANG=C.UTF-8'],
+  );
+});
+
+test('a missing part is named with advice', async () => {
+  await assert.rejects(
+    launchCvm({ stateDir: null, installation: { ...installation(''), runner: '/nonexistent' } }),
+    {
+      code: 'INSTALLATION_INCOMPLETE',
+      message: /"monitor"|"runner"/,
+    },
+  );
+});
