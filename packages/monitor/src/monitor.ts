@@ -3,6 +3,7 @@ import { EnclaveMeasurement, type HashProvider, SVSM } from '@nestedsgx/arch';
 import { nodeHash } from '@nestedsgx/arch/node';
 import { MonitorError } from './errors.js';
 import { checkInvariants } from './invariants.js';
+import { wipe } from './keys/cmac.js';
 import { KeyHierarchy } from './keys/hierarchy.js';
 import type { LeafOutcome } from './leaf/checks.js';
 import type { EnclaveProcessor, HashingPort, MachinePort, ReportPort, VcpuPort } from './ports.js';
@@ -27,10 +28,8 @@ export interface MonitorOptions {
   processor: EnclaveProcessor;
   /** PSP guest messages of VMPL0. */
   channel: ReportPort;
-  /** Certificates of SNP reports (DER), leaf first. */
-  certificates: readonly Uint8Array[];
-  /** Root of all keys, bound to chip and launch digest (32 bytes; MSG_KEY_REQ). Wiped here. */
-  sealSecret: Uint8Array;
+  /** Certificates of SNP reports (DER), leaf first; the machine's PSP has them otherwise. */
+  certificates?: readonly Uint8Array[];
   isolation: Isolation;
   platform?: Partial<Platform>;
   /** CR_SGXOWNEREPOCH (16 bytes); zero by default. */
@@ -65,8 +64,9 @@ export class Monitor {
   constructor(options: MonitorOptions) {
     const hash = options.hashing?.hash ?? options.hash ?? nodeHash;
     const hashing = options.hashing ?? { hash, measurement: () => new EnclaveMeasurement(hash) };
-    const keys = KeyHierarchy.fromSealSecret(options.sealSecret, options.ownerEpoch);
-    options.sealSecret.fill(0);
+    const sealSecret = options.channel.deriveKey();
+    const keys = KeyHierarchy.fromSealSecret(sealSecret, options.ownerEpoch);
+    wipe(sealSecret);
     const platform: Platform = { ...DEFAULT_PLATFORM, ...options.platform };
     if (platform.cpuSvn.length !== 16) throw new MonitorError('MONITOR_CONFIG', 'CPUSVN has 16 bytes');
     this.isolation = options.isolation;
@@ -77,7 +77,7 @@ export class Monitor {
       hashing,
       keys,
     });
-    this.quoting = new QuotingEnclave(hash, options.channel, options.certificates);
+    this.quoting = new QuotingEnclave(hash, options.channel, chainOf(options));
     this.#log = options.log;
   }
 
@@ -217,4 +217,12 @@ export class Monitor {
   close(): void {
     for (const owner of [...this.#owners.keys()]) this.detach(owner);
   }
+}
+
+function chainOf(options: MonitorOptions): readonly Uint8Array[] {
+  if (options.certificates !== undefined) return options.certificates;
+  const chain = options.machine.psp?.certificates();
+  if (chain === undefined)
+    throw new MonitorError('MONITOR_CONFIG', 'there are no certificates for SNP reports');
+  return [chain.vcek, chain.ask, chain.ark];
 }

@@ -155,6 +155,8 @@ export interface MachinePort {
   readonly epcBase: number;
   readonly epcBytes: number;
   readonly guest: GuestMemoryPort;
+  /** Where the certificates of SNP reports come from when they are not given. */
+  readonly psp?: { certificates(): { ark: Uint8Array; ask: Uint8Array; vcek: Uint8Array } };
   readonly memory: { readonly ramBytes: number; zero(page: number, pages: number): void };
   readonly rmp: {
     /** Throws when `vmpl` may not access all of the range. */
@@ -183,6 +185,8 @@ export interface MachinePort {
 export interface ReportPort {
   /** An SNP attestation report (1184 bytes) over 64 bytes of report data, for the given VMPL. */
   report(reportData: Uint8Array, vmpl: number): Uint8Array;
+  /** A key derived from the chip, this launch's measurement and its policy (32 bytes; MSG_KEY_REQ). */
+  deriveKey(): Uint8Array;
 }
 
 /** A measurement in progress; `EnclaveMeasurement` of package arch fits. */

@@ -1,0 +1,41 @@
+/** Runs one case for every row of a check list: each must trip exactly its check, with the outcome of its row. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { SGX_ERROR } from '@nestedsgx/arch';
+import type { CheckList, LeafOutcome } from '../../src/index.js';
+import { tripped, World } from './world.js';
+
+/** A case sets up the world and executes the leaf. */
+export type Case = (w: World) => LeafOutcome;
+
+export function runCases<I extends string>(
+  list: CheckList<I>,
+  cases: Record<I, Case>,
+  makeWorld = () => new World(),
+): void {
+  for (const row of list.rows) {
+    test(`${list.leaf}: ${row.id} gives ${row.outcome}`, () => {
+      const w = makeWorld();
+      const outcome = cases[row.id as I](w);
+      assert.equal(tripped(outcome), `${list.leaf}.${row.id}`);
+      switch (row.outcome) {
+        case '#GP(0)':
+          assert.deepEqual([outcome.kind, outcome.vector, outcome.errorCode], ['fault', 13, 0]);
+          break;
+        case '#PF':
+          assert.deepEqual([outcome.kind, outcome.vector], ['fault', 14]);
+          assert.notEqual(outcome.address, 0);
+          assert.notEqual(outcome.errorCode, 0);
+          break;
+        case 'REFUSED':
+          assert.equal(outcome.kind, 'refused');
+          break;
+        default:
+          assert.deepEqual(
+            [outcome.kind, outcome.rax],
+            ['error', SGX_ERROR[row.outcome as keyof typeof SGX_ERROR]],
+          );
+      }
+    });
+  }
+}
