@@ -8,7 +8,7 @@ const infoSchema = z.looseObject({
   /** SHA-384 launch digest of the machine. */
   launchDigest: hex,
   /** SHA-256 of the root's SubjectPublicKeyInfo: what a verifier pins. */
-  softwareRoot: hex,
+  rootFingerprint: hex,
   isolation: z.enum(['same-user', 'separate-user', 'sev-snp']),
   components: z.array(z.looseObject({ name: z.string(), sha384: hex })).max(64),
 });
