@@ -165,7 +165,7 @@ export class ConfidentialVm implements ControlBackend {
     return {
       pid: process.pid,
       launchDigest: launched.launchDigest,
-      softwareRoot: launched.softwareRoot,
+      rootFingerprint: launched.rootFingerprint,
       isolation: configuration.isolation,
       components: launched.components,
       ramBytes: this.machine.memory.ramBytes,

@@ -42,7 +42,7 @@ export async function launchMachine(
     machine,
     launched: {
       launchDigest: Buffer.from(digest).toString('hex'),
-      softwareRoot: Buffer.from(psp.rootFingerprint()).toString('hex'),
+      rootFingerprint: Buffer.from(psp.rootFingerprint()).toString('hex'),
       components: components(configuration, node, parts),
     },
   };

@@ -23,7 +23,7 @@ export interface Part {
 export interface MeasuredLaunch {
   launchDigest: string;
   /** SHA-256 of the software root's SubjectPublicKeyInfo, by which verifiers accept it. */
-  softwareRoot: string;
+  rootFingerprint: string;
   components: { name: string; sha384: string }[];
 }
 

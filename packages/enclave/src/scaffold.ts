@@ -1,6 +1,6 @@
 /** New enclave projects from templates, and the samples that come with the package. */
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { basename, join, resolve } from 'node:path';
+import { basename, join, relative, resolve } from 'node:path';
 import { PACKAGE_DIR } from './compile.js';
 import { enclaveError } from './errors.js';
 
@@ -66,7 +66,7 @@ export function newProject(dir: string, template: (typeof TEMPLATES)[number] = '
     const path = join(entry.parentPath, entry.name);
     const text = readFileSync(path, 'utf8');
     if (text.includes('@NAME@')) writeFileSync(path, text.replaceAll('@NAME@', name));
-    files.push(path.slice(resolve(dir).length + 1));
+    files.push(relative(dir, path));
   }
   return files.sort();
 }

@@ -1,4 +1,23 @@
 import type { CommandModule } from '../program.js';
+import { attestCommand } from './attest.js';
+import { buildCommand } from './build.js';
+import { cvmCommand } from './cvm.js';
+import { inspectCommand } from './inspect.js';
+import { measureCommand } from './measure.js';
+import { newCommand } from './new.js';
+import { runCommand } from './run.js';
+import { signCommand } from './sign.js';
+import { verifyCommand } from './verify.js';
 
 /** The commands in the order `nsgx --help` lists them. */
-export const commands: readonly CommandModule[] = [];
+export const commands: readonly CommandModule[] = [
+  newCommand,
+  buildCommand,
+  signCommand,
+  inspectCommand,
+  measureCommand,
+  runCommand,
+  attestCommand,
+  verifyCommand,
+  cvmCommand,
+];

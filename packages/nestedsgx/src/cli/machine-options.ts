@@ -1,0 +1,31 @@
+import { existsSync } from 'node:fs';
+import { Cvm, defaultSocketPath } from '@nestedsgx/sdk';
+import type { Command } from 'commander';
+
+/** How a command gets its confidential VM. */
+export interface MachineOptions {
+  socket?: string;
+  fresh?: boolean;
+}
+
+/** Adds the options that choose a machine. */
+export function withMachineOptions(command: Command): Command {
+  return command
+    .option('--socket <path>', 'use the confidential VM that listens there (default: the one of nsgx cvm start, if any)')
+    .option('--fresh', 'use a new private machine even if one is running');
+}
+
+/** The machine of this command: a running one, or a private one that ends with it. */
+export async function openMachine(options: MachineOptions): Promise<Cvm> {
+  if (options.socket !== undefined) return Cvm.connect(options.socket);
+  if (!options.fresh && existsSync(defaultSocketPath())) {
+    try {
+      const cvm = await Cvm.connect();
+      await cvm.info();
+      return cvm;
+    } catch {
+      // A socket that nobody serves any more: a private machine serves as well.
+    }
+  }
+  return Cvm.launch();
+}
