@@ -222,6 +222,5 @@ static void serve(struct thread *t) {
 
 NORETURN void thread_main(struct thread *t) {
   thread_setup(t);
-  t->seen = READ(gate(t)->request_seq);
   for (;;) serve(t);
 }

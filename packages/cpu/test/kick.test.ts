@@ -1,0 +1,123 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CallPool } from '@nestedsgx/os';
+import { type ExitInfo, INTERRUPT_VECTOR } from '../src/host/index.js';
+import { assemble, enclu } from './assemble.js';
+import { AT, BenchMachine } from './bench-machine.js';
+
+const GPRSGX = 4096 - 184;
+let machine: BenchMachine;
+let pool: CallPool;
+before(() => {
+  machine = new BenchMachine();
+  pool = new CallPool(8);
+});
+after(async () => {
+  await pool.close();
+  machine.close();
+});
+
+test('a kick makes a running thread leave, without a valid EXITINFO, and ERESUME continues it', async () => {
+  const code = assemble(`mov %rdi,%rcx\n1: lea 1(%rsi),%rsi\ndec %rcx\njnz 1b\nmov %rsi,%rdi\n${enclu(4)}`);
+  const enclave = machine.start({ code });
+  try {
+    const rounds = 300_000_000;
+    let entry: Promise<ExitInfo> = enclave.gate.enterAsync(pool, 2, { rdi: rounds, rsi: 5 });
+    let kicks = 0;
+    for (;;) {
+      const exit = await Promise.race([entry, sleep(5).then(() => null)]);
+      if (exit === null) {
+        enclave.running.kick(0);
+        continue;
+      }
+      if (exit.kind === 'EEXIT') {
+        assert.equal(exit.rdi, BigInt(rounds + 5));
+        break;
+      }
+      assert.deepEqual(exit, { kind: 'AEX', vector: INTERRUPT_VECTOR, errorCode: 0, address: 0n });
+      assert.equal(enclave.ssa().getUint32(GPRSGX + 160, true), 0);
+      assert.equal(enclave.running.anyInside(), false);
+      kicks++;
+      entry = enclave.gate.enterAsync(pool, 3);
+    }
+    assert.ok(kicks > 0, 'at least one kick arrived');
+    enclave.running.kick(0);
+    await sleep(5);
+    assert.equal(enclave.gate.exit(enclave.gate.enter(3, 1)).kind, 'EEXIT', 'a kick outside means nothing');
+  } finally {
+    enclave.close();
+  }
+});
+
+test('a storm of kicks at entries, exits and traps never loses state', async () => {
+  const code = assemble(`
+    test %eax,%eax
+    jz 1f
+    addq $2, _start+${AT.SSA - AT.CODE + GPRSGX + 136}(%rip)
+    ${enclu(4)}
+  1: mov %rdi,%rsi
+    ud2
+    lea 1(%rsi),%rdi
+    ${enclu(4)}`);
+  const enclave = machine.start({ code });
+  try {
+    const end = Date.now() + 700;
+    let calls = 0;
+    let interrupts = 0;
+    while (Date.now() < end) {
+      const drive = async (fn: 2 | 3, rdi: number): Promise<ExitInfo> => {
+        let exit = await enclave.gate.enterAsync(pool, fn, { rdi });
+        while (exit.kind === 'AEX' && exit.vector === INTERRUPT_VECTOR) {
+          interrupts++;
+          exit = await enclave.gate.enterAsync(pool, 3);
+        }
+        return exit;
+      };
+      const kicker = setInterval(() => enclave.running.kick(0), 0);
+      for (let i = 0; i < 20; i++) {
+        const first = await drive(2, calls);
+        assert.equal(first.kind, 'AEX');
+        assert.equal((await drive(2, 0)).kind, 'EEXIT', 'the handler');
+        const last = await drive(3, 0);
+        assert.equal(last.kind === 'EEXIT' && last.rdi, BigInt(calls + 1));
+        calls++;
+        for (let k = 0; k < 5; k++) enclave.running.kick(0);
+      }
+      clearInterval(kicker);
+      assert.equal(enclave.running.lost, null);
+      assert.equal(enclave.running.threadState(0).cssa, 0);
+    }
+    assert.ok(calls > 20, `${calls} calls, ${interrupts} interrupts`);
+  } finally {
+    enclave.close();
+  }
+});
+
+test('threads are told apart: every TCS works with its own frame and gate', async () => {
+  const threads = 8;
+  const code = assemble(`
+    mov %rbx,%rsi
+    mov %rdi,%rcx
+  1: dec %rcx
+    jnz 1b
+    ${enclu(4)}`);
+  const enclave = machine.start({ code, threads });
+  try {
+    for (let round = 0; round < 20; round++) {
+      const exits = await Promise.all(
+        enclave.gates.map((gate, i) => gate.enterAsync(pool, 2, { rdi: 1 + i * 1000, rdx: i })),
+      );
+      exits.forEach((exit, i) => {
+        assert.equal(exit.kind === 'EEXIT' && exit.rsi, BigInt(enclave.base + AT.TCS + i * 4096));
+        assert.equal(exit.kind === 'EEXIT' && exit.rdx, BigInt(i));
+      });
+    }
+    const first = enclave.gate.enterAsync(pool, 2, { rdi: 1 });
+    await assert.rejects(enclave.gate.enterAsync(pool, 2, { rdi: 1 }), { code: 'GATE_BUSY' });
+    assert.throws(() => enclave.gate.enter(1, 0), { code: 'GATE_BUSY' });
+    assert.equal((await first).kind, 'EEXIT');
+  } finally {
+    enclave.close();
+  }
+});

@@ -1,0 +1,174 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CallPool } from '@nestedsgx/os';
+import { EXIT_KIND } from '../src/host/index.js';
+import { assemble, enclu } from './assemble.js';
+import { AT, BenchMachine, type TestEnclave } from './bench-machine.js';
+
+const SPIN = 'cmp $1,%edi\njne 2f\n1: jmp 1b\n2:';
+const code = assemble(`${SPIN}\ncmp $2,%edi\njne 3f\n${enclu(0)}\n3: ${enclu(4)}`);
+
+const descriptors = () => readdirSync('/proc/self/fd').length;
+/** Direct children of this process. */
+function children(): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => {
+      try {
+        const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+        return Number(stat.slice(stat.lastIndexOf(')') + 4).split(' ')[0]) === process.pid;
+      } catch {
+        return false;
+      }
+    });
+}
+
+test('enclaves made and destroyed in a loop leave no process, descriptor or memory', () => {
+  const machine = new BenchMachine({ spare: false });
+  const once = () => {
+    const enclave = machine.start({ code, threads: 2 });
+    assert.equal(enclave.gate.enter(0, 0), EXIT_KIND.EEXIT);
+    enclave.close();
+  };
+  once();
+  const before = { fds: descriptors(), children: children().length };
+  const mappings = () => readFileSync('/proc/self/maps', 'utf8').split('memfd:nsgx').length;
+  const maps = mappings();
+  for (let i = 0; i < 50; i++) once();
+  assert.deepEqual({ fds: descriptors(), children: children().length }, before);
+  assert.equal(mappings(), maps);
+  machine.close();
+});
+
+test('a start that fails leaves nothing behind and says what failed', () => {
+  const machine = new BenchMachine({ spare: false });
+  const before = { fds: descriptors(), children: children().length };
+  // On the kernel's side the ELRANGE collides with the runner's own low memory only when asked to.
+  assert.throws(() => machine.start({ code, base: 0x10000 }), { code: 'PROCESSOR_ARGUMENT' });
+  assert.throws(() => machine.start({ code, base: machine.base }), { code: 'PROCESSOR_ARGUMENT' });
+  assert.throws(() => machine.start({ code, xfrm: 1n }), { code: 'RUNNER_FAILED' });
+  assert.throws(() => machine.start({ code, xfrm: (1n << 62n) | 3n }), { code: 'RUNNER_FAILED' });
+  assert.throws(
+    () =>
+      machine.start({
+        code,
+        ranges: [
+          { offset: 0, length: 8192, r: true, w: false, x: false },
+          { offset: 4096, length: 4096, r: true, w: false, x: false },
+        ],
+      }),
+    { code: 'PROCESSOR_ARGUMENT' },
+  );
+  // Each failed test start leaves its enclave memory to its maker.
+  assert.ok(descriptors() - before.fds <= 5);
+  assert.equal(children().length, before.children);
+  machine.close();
+});
+
+async function lostWithin(
+  enclave: TestEnclave,
+  entry: Promise<{ kind: string }>,
+  kill: () => void,
+): Promise<number> {
+  await sleep(20);
+  const start = performance.now();
+  kill();
+  // The monitor's process sees the pidfd; here it is looked at every few milliseconds.
+  const watch = setInterval(() => enclave.running.lost, 5);
+  const exit = await entry;
+  clearInterval(watch);
+  assert.equal(exit.kind, 'LOST');
+  return performance.now() - start;
+}
+
+for (const [state, rdi] of [
+  ['inside', 1],
+  ['waiting for a leaf', 2],
+] as const)
+  test(`a runner killed while ${state} is reported within 100 ms`, async () => {
+    const pool = new CallPool(2);
+    const machine = new BenchMachine();
+    try {
+      const enclave = machine.start({ code });
+      const entry = enclave.gate.enterAsync(pool, 2, { rdi });
+      const ms = await lostWithin(enclave, entry, () => process.kill(enclave.running.pid, 'SIGKILL'));
+      assert.ok(ms < 100, `${ms} ms`);
+      assert.equal(enclave.running.lost, 'the runner ended');
+      assert.equal(enclave.gate.enter(0, 0), EXIT_KIND.LOST);
+      enclave.close();
+    } finally {
+      machine.close();
+      await pool.close();
+    }
+  });
+
+test('a runner killed while idle: the next entry is LOST, and nothing hangs', () => {
+  const machine = new BenchMachine();
+  const enclave = machine.start({ code });
+  assert.equal(enclave.gate.enter(0, 0), EXIT_KIND.EEXIT);
+  process.kill(enclave.running.pid, 'SIGKILL');
+  while (enclave.running.lost === null);
+  assert.equal(enclave.gate.enter(0, 0), EXIT_KIND.LOST);
+  assert.equal(enclave.running.anyInside(), false);
+  assert.deepEqual(enclave.running.pendingLeaves(), []);
+  enclave.close();
+  machine.close();
+});
+
+test('an SSA frame that goes while the thread is inside costs the enclave its life', async () => {
+  const pool = new CallPool(2);
+  const machine = new BenchMachine();
+  try {
+    const enclave = machine.start({ code });
+    const entry = enclave.gate.enterAsync(pool, 2, { rdi: 1 });
+    const ms = await lostWithin(enclave, entry, () => {
+      enclave.memory.discard(AT.SSA, 4096);
+      enclave.running.kick(0);
+    });
+    assert.ok(ms < 100, `${ms} ms`);
+    assert.equal(enclave.running.lost, 'an SSA frame could not be written');
+    enclave.close();
+  } finally {
+    machine.close();
+    await pool.close();
+  }
+});
+
+test('stopping an enclave wakes the host that waits at its gate', async () => {
+  const pool = new CallPool(2);
+  const machine = new BenchMachine();
+  try {
+    const enclave = machine.start({ code });
+    const entry = enclave.gate.enterAsync(pool, 2, { rdi: 1 });
+    await sleep(10);
+    enclave.running.stop();
+    assert.equal((await entry).kind, 'LOST');
+    enclave.close();
+  } finally {
+    machine.close();
+    await pool.close();
+  }
+});
+
+test('the spare runner makes starting fast, and a spare that died is replaced', async () => {
+  const machine = new BenchMachine();
+  try {
+    await sleep(50);
+    const start = performance.now();
+    const enclave = machine.start({ code });
+    const ms = performance.now() - start;
+    enclave.close();
+    assert.ok(ms < 50, `${ms} ms`);
+    await sleep(20);
+    for (const pid of children()) process.kill(pid, 'SIGKILL');
+    await sleep(20);
+    const again = machine.start({ code });
+    assert.equal(again.gate.enter(0, 0), EXIT_KIND.EEXIT);
+    again.close();
+  } finally {
+    machine.close();
+  }
+});
