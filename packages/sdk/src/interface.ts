@@ -77,27 +77,39 @@ export type ValueOf<T> = T extends 'i32' | 'u32' | 'f64'
 /** What may be passed where a value type is expected: integers may be numbers or bigints. */
 export type ArgumentOf<T> = T extends 'i32' | 'u32' | 'i64' | 'u64' ? number | bigint : ValueOf<T>;
 
-type ParamsOf<F extends FunctionDescription> = {
-  -readonly [K in keyof F['params']]: F['params'][K] extends { type: infer T } ? ArgumentOf<T> : never;
-};
+/** True for `any`: an interface that is known only at run time. */
+type IsAny<T> = 0 extends 1 & T ? true : false;
 
-type ResultsOf<F extends FunctionDescription> = {
-  -readonly [K in keyof F['params']]: F['params'][K] extends { type: infer T } ? ValueOf<T> : never;
-};
+type ParamsOf<F extends FunctionDescription> =
+  IsAny<F> extends true
+    ? // biome-ignore lint/suspicious/noExplicitAny: nothing is known of the parameters
+      any[]
+    : { -readonly [K in keyof F['params']]: F['params'][K] extends { type: infer T } ? ArgumentOf<T> : never };
+
+type ResultsOf<F extends FunctionDescription> =
+  IsAny<F> extends true
+    ? // biome-ignore lint/suspicious/noExplicitAny: nothing is known of the parameters
+      any[]
+    : { -readonly [K in keyof F['params']]: F['params'][K] extends { type: infer T } ? ValueOf<T> : never };
+
+// biome-ignore lint/suspicious/noExplicitAny: nothing is known of the result
+type ReturnOf<F extends FunctionDescription> = IsAny<F> extends true ? any : ValueOf<F['returns']>;
+
+type AnswerOf<F extends FunctionDescription> =
+  // biome-ignore lint/suspicious/noExplicitAny: nothing is known of the result
+  IsAny<F> extends true ? any : ArgumentOf<F['returns']> | Promise<ArgumentOf<F['returns']>>;
 
 /** Named functions of a list of descriptions, called synchronously. */
 export type SyncFunctions<L extends readonly FunctionDescription[]> = {
-  readonly [F in L[number] as F['name']]: (...args: ParamsOf<F>) => ValueOf<F['returns']>;
+  readonly [F in L[number] as F['name']]: (...args: ParamsOf<F>) => ReturnOf<F>;
 };
 
 /** Named functions of a list of descriptions, called asynchronously. */
 export type AsyncFunctions<L extends readonly FunctionDescription[]> = {
-  readonly [F in L[number] as F['name']]: (...args: ParamsOf<F>) => Promise<ValueOf<F['returns']>>;
+  readonly [F in L[number] as F['name']]: (...args: ParamsOf<F>) => Promise<ReturnOf<F>>;
 };
 
 /** Handlers of a list of OCALLs; they may return a promise when only asynchronous ECALLs lead to them. */
 export type OcallHandlers<L extends readonly FunctionDescription[]> = {
-  readonly [F in L[number] as F['name']]?: (
-    ...args: ResultsOf<F>
-  ) => ArgumentOf<F['returns']> | Promise<ArgumentOf<F['returns']>>;
+  readonly [F in L[number] as F['name']]?: (...args: ResultsOf<F>) => AnswerOf<F>;
 };
