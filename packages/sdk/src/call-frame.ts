@@ -29,6 +29,8 @@ export class CallFrame {
   readonly #block: GuestBlock;
   readonly #words: Uint32Array;
   readonly #ocall: GuestBlock;
+  /** The OCALL buffer as 32-bit words: the structure of an OCALL of our own runtime lies at its start. */
+  readonly ocallWords: Uint32Array;
   #request: GuestBlock;
   #response: GuestBlock;
   /** Memory for an OCALL's response that does not fit the OCALL buffer. */
@@ -47,6 +49,7 @@ export class CallFrame {
     this.#request = memory.alloc(SMALL);
     this.#response = memory.alloc(SMALL);
     this.#ocall = memory.alloc(sizes.ocallBufferBytes, { alignment: 4096 });
+    this.ocallWords = new Uint32Array(this.#ocall.bytes.buffer, this.#ocall.bytes.byteOffset, 12);
     this.#address(0, this.#request.address);
     this.#address(4, this.#response.address);
     this.#address(6, this.#response.length);
@@ -68,6 +71,11 @@ export class CallFrame {
     words[10] = 0;
     this.exception = null;
     this.ocallError = null;
+  }
+
+  /** Address of the OCALL buffer. */
+  get ocallAddress(): number {
+    return this.#ocall.address;
   }
 
   /** Length of the response as the enclave says; checked against the limit and the buffer by `take` and `grow`. */

@@ -1,7 +1,8 @@
 /** The gates of one enclave, and the native threads on which asynchronous calls wait. */
-import { Gate } from '@nestedsgx/cpu/host';
-import { EENTER, EXIT_KIND, type GuestBlock, type GuestConnection } from '@nestedsgx/guest';
-import { CallPool } from '@nestedsgx/os';
+import { loadGateLibrary } from '@nestedsgx/cpu/host';
+import { EXIT_KIND, type GuestBlock, type GuestConnection } from '@nestedsgx/guest';
+import { addressOf, CallPool } from '@nestedsgx/os';
+import { sdkError } from './errors.js';
 import type { ThreadGate } from './thread.js';
 
 const PAGE = 4096;
@@ -30,11 +31,7 @@ export function openGates(connection: GuestConnection, block: GuestBlock, count:
   return {
     page,
     gate: (index) =>
-      new NativeGate(
-        new Gate(block.address + index * PAGE, { peerPidfd: connection.cvmPidfd }),
-        page(index),
-        sharedPool,
-      ),
+      new NativeGate(block.address + index * PAGE, page(index), connection.cvmPidfd, sharedPool),
     close: () => {
       void pool?.close();
       pool = null;
@@ -42,31 +39,56 @@ export function openGates(connection: GuestConnection, block: GuestBlock, count:
   };
 }
 
-/** A gate of package cpu in the form that threads use. */
+/** Layout of a job of the gate library, in 32-bit words (native/host/gate.c of package cpu). */
+const JOB = Object.freeze({ bytes: 120, function: 2, rdi: 4, rsi: 6, rsp: 14, rbp: 16 });
+
+/**
+ * A gate of package cpu in the form that threads use: one foreign call for a synchronous entry, and one job, made once,
+ * for asynchronous ones. A thread is in one call at a time, so neither needs a guard here.
+ */
 class NativeGate implements ThreadGate {
-  readonly #gate: Gate;
+  readonly #library = loadGateLibrary();
+  readonly #enter = this.#library.enter;
   readonly #words: Uint32Array;
   readonly #pool: () => CallPool;
+  /** In memory of this process, never in guest RAM: it holds an address that native code follows. */
+  readonly #job = new Uint32Array(JOB.bytes / 4);
+  readonly #jobAddress = addressOf(new Uint8Array(this.#job.buffer));
+  #handle: number;
 
-  constructor(gate: Gate, page: Uint8Array, pool: () => CallPool) {
-    this.#gate = gate;
+  constructor(address: number, page: Uint8Array, peerPidfd: number, pool: () => CallPool) {
     this.#words = new Uint32Array(page.buffer, page.byteOffset, PAGE / 4);
     this.#pool = pool;
+    this.#handle = this.#library.open(address, peerPidfd);
+    if (this.#handle === 0) throw sdkError('ENCLAVE_BAD_ENTRY', 'no memory for a gate', 'free memory');
+    this.#put(0, this.#handle);
   }
 
   enter(leaf: number, rdi: number, rsi: number): number {
-    return leaf === EENTER ? this.#gate.enter(rdi, rsi) : this.#gate.resume();
+    return this.#enter(this.#handle, leaf, rdi, rsi);
   }
 
-  async enterAsync(leaf: number, rdi: number, rsi: number): Promise<number> {
-    const words = this.#words;
-    const rsp = words[REQUEST_RSP] + words[REQUEST_RSP + 1] * TWO_32;
-    const rbp = words[REQUEST_RBP] + words[REQUEST_RBP + 1] * TWO_32;
-    const exit = await this.#gate.enterAsync(this.#pool(), leaf as 2 | 3, { rdi, rsi, rsp, rbp });
-    return EXIT_KIND[exit.kind];
+  enterAsync(leaf: number, rdi: number, rsi: number): Promise<number> {
+    if (this.#handle === 0) return Promise.resolve(EXIT_KIND.LOST);
+    const job = this.#job;
+    job[JOB.function] = leaf;
+    job[JOB.rdi] = rdi;
+    job[JOB.rdi + 1] = rdi < 0 ? 0xffff_ffff : 0;
+    this.#put(JOB.rsi, rsi);
+    for (let i = 0; i < 2; i++) {
+      job[JOB.rsp + i] = this.#words[REQUEST_RSP + i];
+      job[JOB.rbp + i] = this.#words[REQUEST_RBP + i];
+    }
+    return this.#pool().submit(this.#library.runJob, this.#jobAddress);
   }
 
   close(): void {
-    this.#gate.close();
+    if (this.#handle !== 0) this.#library.close(this.#handle);
+    this.#handle = 0;
+  }
+
+  #put(word: number, value: number): void {
+    this.#job[word] = value % TWO_32;
+    this.#job[word + 1] = value / TWO_32;
   }
 }

@@ -84,7 +84,9 @@ type ParamsOf<F extends FunctionDescription> =
   IsAny<F> extends true
     ? // biome-ignore lint/suspicious/noExplicitAny: nothing is known of the parameters
       any[]
-    : { -readonly [K in keyof F['params']]: F['params'][K] extends { type: infer T } ? ArgumentOf<T> : never };
+    : {
+        -readonly [K in keyof F['params']]: F['params'][K] extends { type: infer T } ? ArgumentOf<T> : never;
+      };
 
 type ResultsOf<F extends FunctionDescription> =
   IsAny<F> extends true

@@ -9,6 +9,7 @@ import type { FunctionDescription, ValueType } from './interface.js';
 /** Largest message in bytes unless the caller says otherwise. */
 export const DEFAULT_MESSAGE_LIMIT = 64 * 2 ** 20;
 
+const NOTHING = new Uint8Array(0);
 const encoder = new TextEncoder();
 const decoder = new TextDecoder('utf-8', { fatal: true });
 
@@ -190,6 +191,7 @@ export function writeArguments(
       `call it as ${signature(fn)}`,
     );
   writer.start();
+  if (args.length === 0) return NOTHING;
   for (let i = 0; i < args.length; i++) {
     const { name, type } = fn.params[i];
     writer.write(type, args[i], `argument ${name} of ${fn.name}`);
@@ -216,6 +218,7 @@ export function writeResult(writer: MessageWriter, fn: FunctionDescription, valu
 
 /** Reads a return value. @throws MESSAGE_MALFORMED */
 export function readResult(fn: FunctionDescription, message: Uint8Array): unknown {
+  if (fn.returns === 'void' && message.length === 0) return undefined;
   const reader = new MessageReader(message);
   const value = fn.returns === 'void' ? undefined : reader.read(fn.returns, `the result of ${fn.name}`);
   reader.end(`the response of ${fn.name}`);

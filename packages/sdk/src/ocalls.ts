@@ -1,5 +1,6 @@
 /** Answering an enclave's OCALLs with the handlers that its host gave. */
 import { NsgxError } from '@nestedsgx/arch';
+import { EMPTY } from './call-frame.js';
 import { sdkError } from './errors.js';
 import type { FunctionDescription } from './interface.js';
 import { MessageWriter, readArguments, writeResult } from './message.js';
@@ -11,6 +12,8 @@ export type OcallHandler = (...args: never[]) => unknown;
 /** A handler of bytes: OCALL number and request in, response out. */
 export type RawOcall = (index: number, request: Uint8Array) => Uint8Array | Promise<Uint8Array>;
 
+const NONE: readonly unknown[] = [];
+
 /** Builds the dispatch of one enclave. Handlers are looked up when they are needed, so they may be replaced. */
 export function ocallDispatch(
   list: readonly FunctionDescription[],
@@ -19,7 +22,8 @@ export function ocallDispatch(
   limit: number,
 ): OcallDispatch {
   const writer = new MessageWriter(limit);
-  const encode = (fn: FunctionDescription, value: unknown) => writeResult(writer, fn, value).slice();
+  const encode = (fn: FunctionDescription, value: unknown) =>
+    fn.returns === 'void' && value === undefined ? EMPTY : writeResult(writer, fn, value).slice();
   return (index, request) => {
     const fn = list[index];
     const handler = fn === undefined || !Object.hasOwn(handlers, fn.name) ? undefined : handlers[fn.name];
@@ -33,7 +37,9 @@ export function ocallDispatch(
         'pass a handler in the option ocalls of cvm.load',
       );
     }
-    const args = readArguments(fn, request) as never[];
+    const args = (
+      request.length === 0 && fn.params.length === 0 ? NONE : readArguments(fn, request)
+    ) as never[];
     const result = guarded(`OCALL ${fn.name}`, () => handler(...args));
     if (isThenable(result))
       return Promise.resolve(result).then(

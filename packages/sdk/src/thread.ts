@@ -4,7 +4,7 @@
  * EEXIT with RDI = −1 (RSI = status) or an OCALL number (RSI = its structure).
  */
 import { EENTER, ERESUME, EXIT_KIND, type GuestBlock, type GuestMemory } from '@nestedsgx/guest';
-import { CallFrame, type FrameSizes } from './call-frame.js';
+import { CallFrame, EMPTY, type FrameSizes } from './call-frame.js';
 import { EnclaveFault, enclaveLost, sdkError } from './errors.js';
 import { EnclaveStatusError } from './status.js';
 
@@ -288,7 +288,7 @@ export class EnclaveThread {
   #serve(frame: CallFrame, index: number, pointer: number): void {
     let answer: Uint8Array | null = null;
     try {
-      const result = this.#owner.dispatch(index, this.#ocallRequest(pointer));
+      const result = this.#owner.dispatch(index, this.#ocallRequest(frame, pointer));
       if (result instanceof Uint8Array) answer = result;
       else {
         Promise.resolve(result).catch(() => undefined);
@@ -307,7 +307,7 @@ export class EnclaveThread {
   async #serveAsync(frame: CallFrame, index: number, pointer: number): Promise<void> {
     let answer: Uint8Array | null = null;
     try {
-      answer = await this.#owner.dispatch(index, this.#ocallRequest(pointer));
+      answer = await this.#owner.dispatch(index, this.#ocallRequest(frame, pointer));
     } catch (error) {
       frame.ocallError ??= error as Error;
     }
@@ -315,8 +315,10 @@ export class EnclaveThread {
   }
 
   /** A copy of an OCALL's request. Every address comes from the enclave and is checked. */
-  #ocallRequest(pointer: number): Uint8Array {
+  #ocallRequest(frame: CallFrame, pointer: number): Uint8Array {
     this.#owner.counters.ocalls++;
+    if (pointer === frame.ocallAddress && frame.ocallWords[2] === 0 && frame.ocallWords[3] === 0)
+      return EMPTY;
     const { memory, sizes } = this.#owner;
     if (pointer % 8 !== 0 || !memory.contains(pointer, OCALL_STRUCTURE))
       throw sdkError(
@@ -335,6 +337,10 @@ export class EnclaveThread {
   }
 
   #ocallAnswer(frame: CallFrame, pointer: number, answer: Uint8Array | null): void {
+    if (pointer === frame.ocallAddress && answer !== null && answer.length === 0) {
+      frame.ocallWords.fill(0, 8, 12);
+      return;
+    }
     const { memory } = this.#owner;
     if (pointer % 8 !== 0 || !memory.contains(pointer, OCALL_STRUCTURE)) return;
     const view = dataView(memory.viewAt(pointer, OCALL_STRUCTURE));

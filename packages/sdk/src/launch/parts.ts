@@ -23,6 +23,8 @@ export interface Component {
 const MAX_PART = 256 * 2 ** 20;
 /** The runner's file may be executed but not opened: its process is then not dumpable from its first instruction. */
 const RUNNER_MODE = 0o111;
+/** Modules are opened through /proc/self/fd by the account that the machine runs under, which may be another one. */
+const MODULE_MODE = 0o555;
 
 /** Puts bytes into a memory file that nobody can change any more; the caller closes the descriptor. */
 export function sealedMemory(
@@ -71,7 +73,8 @@ export function sealParts(installation: Installation): { fds: Record<PartName, n
   };
   try {
     for (const name of PART_NAMES) {
-      const options = name === 'runner' ? { mode: RUNNER_MODE, exec: true } : { exec: name !== 'monitor' };
+      const options =
+        name === 'monitor' ? {} : { mode: name === 'runner' ? RUNNER_MODE : MODULE_MODE, exec: true };
       fds[name] = sealedMemory(`nsgx-${name}`, readPart(name, installation[name]), options);
     }
   } catch (error) {
