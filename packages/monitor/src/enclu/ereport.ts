@@ -1,6 +1,5 @@
 /** ENCLU[EREPORT]. Source: Intel SDM Vol. 3D, "EREPORT—Create a Cryptographic Report of the Enclave", Operation. */
-import { KEYNAME_REPORT, REPORT, REPORT_BODY, SECS, TARGETINFO } from '@nestedsgx/arch';
-import { cmac, wipe } from '../keys/cmac.js';
+import { REPORT, REPORT_BODY, SECS, TARGETINFO } from '@nestedsgx/arch';
 import { reportKeyData } from '../keys/derivation.js';
 import { checkList, DONE, type LeafOutcome, trip } from '../leaf/checks.js';
 import type { EnclaveRecord } from '../state/enclave.js';
@@ -89,13 +88,11 @@ function makeReport(s: MonitorState, enclave: EnclaveRecord, reportData: Uint8Ar
 
 /** Fills MAC for the enclave that `targetinfo` describes. */
 export function sealReport(s: MonitorState, report: Uint8Array, targetinfo: Uint8Array): void {
-  const key = reportKey(s, targetinfo, report);
-  report.set(cmac(key, report.subarray(0, REPORT_BODY.size)), R.MAC);
-  wipe(key);
+  report.set(reportMac(s, report, targetinfo), R.MAC);
 }
 
-/** The report key of the target, for the KEYID in `report`. The caller wipes it. */
-export function reportKey(s: MonitorState, targetinfo: Uint8Array, report: Uint8Array): Uint8Array {
+/** The MAC that `report` must carry for the target, under the KEYID in it. */
+export function reportMac(s: MonitorState, report: Uint8Array, targetinfo: Uint8Array): Uint8Array {
   const data = reportKeyData(
     {
       bytes: targetinfo,
@@ -110,5 +107,5 @@ export function reportKey(s: MonitorState, targetinfo: Uint8Array, report: Uint8
     report,
     R.KEYID,
   );
-  return s.keys.derive(KEYNAME_REPORT, data);
+  return s.keys.reportMacKey(data).tag(report.subarray(0, REPORT_BODY.size));
 }

@@ -13,6 +13,9 @@ import {
 import { MonitorError } from '../errors.js';
 import { CmacKey, wipe } from './cmac.js';
 
+/** Report keys kept ready. */
+const REPORT_KEYS = 8;
+
 /** Base keys by KEYNAME, 16 bytes each. */
 export interface BaseKeys {
   einittoken: Uint8Array;
@@ -29,6 +32,8 @@ export class KeyHierarchy {
   /** CR_REPORT_KEYID, 32 bytes: fresh with every launch. */
   readonly reportKeyId: Uint8Array;
   readonly #base: readonly CmacKey[];
+  /** Report keys in use lately, the latest first: making a cipher object costs more than the whole report. */
+  readonly #reportKeys: { data: Uint8Array; key: CmacKey }[] = [];
 
   /** Copies nothing: the base keys are wiped once their schedules are set up. */
   constructor(keys: BaseKeys, ownerEpoch: Uint8Array, reportKeyId: Uint8Array) {
@@ -67,6 +72,23 @@ export class KeyHierarchy {
       seal: derive('SEAL'),
     };
     return new KeyHierarchy(keys, ownerEpoch, new Uint8Array(randomBytes(32)));
+  }
+
+  /** The MAC key of reports for the target that `data` (derivation data of a report key) describes. */
+  reportMacKey(data: Uint8Array): CmacKey {
+    const cache = this.#reportKeys;
+    const found = cache.findIndex((entry) => Buffer.compare(entry.data, data) === 0);
+    if (found >= 0) {
+      const [entry] = cache.splice(found, 1);
+      cache.unshift(entry);
+      return entry.key;
+    }
+    const secret = this.derive(KEYNAME_REPORT, data);
+    const key = new CmacKey(secret);
+    wipe(secret);
+    cache.unshift({ data: data.slice(), key });
+    if (cache.length > REPORT_KEYS) cache.pop()?.key.destroy();
+    return key;
   }
 
   /** AES-128-CMAC under the base key of `keyName` over the derivation data: 16 bytes, the caller's to wipe. */

@@ -15,9 +15,9 @@ import {
   REPORT_BODY,
   TARGETINFO,
 } from '@nestedsgx/arch';
-import { reportKey } from '../enclu/ereport.js';
+import { reportMac } from '../enclu/ereport.js';
 import { MonitorError } from '../errors.js';
-import { cmac, tagsEqual, wipe } from '../keys/cmac.js';
+import { tagsEqual, wipe } from '../keys/cmac.js';
 import type { ReportPort } from '../ports.js';
 import type { MonitorState } from '../state/state.js';
 
@@ -75,9 +75,7 @@ export class QuotingEnclave {
   /** A quote of `report` (432 bytes), or null when its MAC is not one for this quoting enclave. */
   quote(s: MonitorState, report: Uint8Array): Uint8Array | null {
     const body = report.slice(0, REPORT_BODY.size);
-    const key = reportKey(s, this.#targetInfo, report);
-    const mac = cmac(key, body);
-    wipe(key);
+    const mac = reportMac(s, report, this.#targetInfo);
     const genuine = tagsEqual(mac, report.subarray(REPORT.offsets.MAC, REPORT.size));
     wipe(mac);
     if (!genuine) return null;
