@@ -67,7 +67,8 @@ function ecallBridge(call: InterfaceCall): string[] {
 }
 
 function ocallStub(call: InterfaceCall, index: number): string[] {
-  const zero = call.returns === 'string' || call.returns === 'bytes' ? `(${C_TYPES[call.returns]}){0, 0}` : '0';
+  const zero =
+    call.returns === 'string' || call.returns === 'bytes' ? `(${C_TYPES[call.returns]}){0, 0}` : '0';
   return [
     `${ocallPrototype(call)} {`,
     '    nsgx_writer nsgx_request;',

@@ -24,9 +24,16 @@ import {
   XFRM_LEGACY,
 } from '@nestedsgx/arch';
 import { nodeHash } from '@nestedsgx/arch/node';
-import { type SignOptions, SgxsWriter } from '@nestedsgx/image';
+import { SgxsWriter, type SignOptions } from '@nestedsgx/image';
 import { generateBridges, generateHeader } from './bridges.js';
-import { CRYPTO_VERSION, compileEnclave, linkEnclave, readLinked, RUNTIME_VERSION, runtimeDigest } from './compile.js';
+import {
+  CRYPTO_VERSION,
+  compileEnclave,
+  linkEnclave,
+  RUNTIME_VERSION,
+  readLinked,
+  runtimeDigest,
+} from './compile.js';
 import type { EnclaveInterface, InterfaceCall } from './interface.js';
 import { type EnclaveLayout, layOut } from './layout.js';
 import { type EnclaveConfig, type EnclaveConfigInput, readProject } from './project.js';

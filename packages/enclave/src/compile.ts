@@ -1,6 +1,15 @@
 /** Compiling and linking: the runtime and its cryptography (kept between builds), the bridges, the author's sources. */
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -67,7 +76,14 @@ function filesBelow(dir: string, suffix: RegExp): string[] {
 }
 
 function includes(toolchain: Toolchain): string[] {
-  return ['-isystem', join(NATIVE, 'include/libc'), '-isystem', toolchain.includeDir, '-I', join(NATIVE, 'include')];
+  return [
+    '-isystem',
+    join(NATIVE, 'include/libc'),
+    '-isystem',
+    toolchain.includeDir,
+    '-I',
+    join(NATIVE, 'include'),
+  ];
 }
 
 function prefixMaps(...maps: [string, string][]): string[] {
@@ -76,7 +92,9 @@ function prefixMaps(...maps: [string, string][]): string[] {
 
 /** The first diagnostic that is an error, for the one-sentence message. */
 function firstError(output: string): string {
-  const line = output.split('\n').find((text) => /(?:fatal )?error:|undefined reference|multiple definition/.test(text));
+  const line = output
+    .split('\n')
+    .find((text) => /(?:fatal )?error:|undefined reference|multiple definition/.test(text));
   return (line ?? output.split('\n')[0] ?? '').trim();
 }
 
@@ -215,7 +233,15 @@ export interface CompileInput {
 export async function compileEnclave(toolchain: Toolchain, input: CompileInput): Promise<CompileOutput> {
   const runtime = await runtimeObjects(toolchain, input.scratch);
   const maps = prefixMaps([NATIVE, 'nsgx'], [input.generated, 'generated'], [input.dir, '.']);
-  const shared = [...COMMON_FLAGS, ...PROTECTED, '-std=gnu11', ...includes(toolchain), '-I', input.generated, ...maps];
+  const shared = [
+    ...COMMON_FLAGS,
+    ...PROTECTED,
+    '-std=gnu11',
+    ...includes(toolchain),
+    '-I',
+    input.generated,
+    ...maps,
+  ];
   const bridges: Unit = {
     source: 'bridges.c',
     object: join(input.scratch, 'bridges.o'),
@@ -235,6 +261,37 @@ export async function compileEnclave(toolchain: Toolchain, input: CompileInput):
     objects: [...runtime, bridges.object, ...authors.map((unit) => unit.object)],
     warnings: output.slice(1).join(''),
   };
+}
+
+/**
+ * The work of the kernels in samples/kernels, compiled as for an enclave and linked into a shared library, as the
+ * baseline of measurements. It exports `uint64_t nsgx_kernel_compute_work(uint64_t iterations)` and
+ * `uint64_t nsgx_kernel_memory_work(uint64_t *memory, uint64_t bytes, uint64_t rounds)`. Returns `out`.
+ *
+ * Throws COMPILE_FAILED and LINK_FAILED.
+ */
+export async function buildOutsideKernels(toolchain: Toolchain, out: string): Promise<string> {
+  const dir = join(PACKAGE_DIR, 'samples');
+  const object = `${out}.o`;
+  const flags = [
+    ...COMMON_FLAGS,
+    ...PROTECTED,
+    '-std=gnu11',
+    ...includes(toolchain),
+    ...prefixMaps([dir, '.']),
+  ];
+  await compileUnit(toolchain, { source: 'kernels/work.c', object, flags, cwd: dir });
+  const result = await run(toolchain.gcc, ['-shared', '-nostdlib', '-Wl,--build-id=none', object, '-o', out]);
+  rmSync(object, { force: true });
+  if (result.code !== 0) {
+    throw new CompileError(
+      'LINK_FAILED',
+      `the linker refused the kernels: ${firstError(result.stderr)}`,
+      result.stderr,
+      'Check the installation of gcc and binutils.',
+    );
+  }
+  return out;
 }
 
 /** Links objects into a static, position-independent file. Throws LINK_FAILED. */

@@ -103,7 +103,8 @@ class View {
 export function readElf(bytes: Uint8Array): ElfFile {
   const view = new View(bytes);
   if (bytes.length < 64 || view.u32(0) !== 0x464c457f) throw malformed('has no ELF header');
-  if (bytes[4] !== 2 || bytes[5] !== 1 || view.u16(18) !== 62) throw malformed('is not 64-bit little-endian x86-64');
+  if (bytes[4] !== 2 || bytes[5] !== 1 || view.u16(18) !== 62)
+    throw malformed('is not 64-bit little-endian x86-64');
   if (view.u16(54) !== 56 || view.u16(58) !== 64) throw malformed('has headers of an unknown size');
   const programHeaders = view.size(32);
   const programCount = view.u16(56);
@@ -124,14 +125,22 @@ export function readElf(bytes: Uint8Array): ElfFile {
       memorySize: view.size(at + 40),
       align: view.size(at + 48),
     };
-    if (segment.offset + segment.fileSize > bytes.length) throw malformed(`has segment ${i} outside of the file`);
+    if (segment.offset + segment.fileSize > bytes.length)
+      throw malformed(`has segment ${i} outside of the file`);
     if (segment.type === PT_LOAD && segment.fileSize > segment.memorySize) {
       throw malformed(`has segment ${i} larger in the file than in memory`);
     }
     segments.push(segment);
   }
 
-  const rawSections: { nameAt: number; type: number; flags: bigint; address: number; offset: number; size: number }[] = [];
+  const rawSections: {
+    nameAt: number;
+    type: number;
+    flags: bigint;
+    address: number;
+    offset: number;
+    size: number;
+  }[] = [];
   for (let i = 0; i < sectionCount; i++) {
     const at = sectionHeaders + i * 64;
     rawSections.push({

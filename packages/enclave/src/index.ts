@@ -1,6 +1,6 @@
 /** The trusted side: building enclaves from C, their interface, their description. */
 export * from './build.js';
-export { CRYPTO_VERSION, RUNTIME_VERSION, runtimeDigest } from './compile.js';
+export { buildOutsideKernels, CRYPTO_VERSION, RUNTIME_VERSION, runtimeDigest } from './compile.js';
 export { CompileError, ENCLAVE_ERRORS, type EnclaveErrorCode } from './errors.js';
 export {
   type EnclaveInterface,

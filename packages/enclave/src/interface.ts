@@ -14,7 +14,10 @@ const valueType = z.enum(VALUE_TYPES);
 
 const callSchema = z.strictObject({
   name: identifier,
-  params: z.array(z.strictObject({ name: identifier, type: valueType })).max(16).default([]),
+  params: z
+    .array(z.strictObject({ name: identifier, type: valueType }))
+    .max(16)
+    .default([]),
   returns: z.union([valueType, z.literal('void')]).default('void'),
 });
 
@@ -54,9 +57,13 @@ const KEYWORDS = new Set(
 
 function refuseName(name: string, what: string): void {
   if (KEYWORDS.has(name) || name.startsWith('nsgx_') || name.startsWith('br_') || name.startsWith('__')) {
-    throw enclaveError('INTERFACE_NAME', `the ${what} '${name}' has a name that C or the trusted runtime needs`, {
-      advice: 'Choose another name; names do not begin with nsgx_, br_ or two underscores.',
-    });
+    throw enclaveError(
+      'INTERFACE_NAME',
+      `the ${what} '${name}' has a name that C or the trusted runtime needs`,
+      {
+        advice: 'Choose another name; names do not begin with nsgx_, br_ or two underscores.',
+      },
+    );
   }
 }
 

@@ -14,7 +14,7 @@ const PAGE = 4096;
 /** Bytes of the runtime's struct nsgx_layout. */
 const LAYOUT_BYTES = 96;
 const EXCEPTION_STACK_PAGES = 3;
-const MAX_IMAGE = 2 ** 36;
+const MAX_IMAGE = 2 ** 34;
 const REG = PT_REG << 8;
 const RW = REG | SECINFO_R | SECINFO_W;
 /** Zero pages shared by all runs that hold nothing. */
@@ -64,7 +64,8 @@ function zeroRuns(offset: number, length: number, measured: boolean): PageRun[] 
 
 function unsupported(message: string): Error {
   return enclaveError('ELF_UNSUPPORTED', message, {
-    advice: 'Remove what needs it from the sources: the runtime offers code, data and plain thread-local storage.',
+    advice:
+      'Remove what needs it from the sources: the runtime offers code, data and plain thread-local storage.',
   });
 }
 
@@ -72,7 +73,11 @@ function unsupported(message: string): Error {
 function checkLinked(file: elf.ElfFile, writable: { offset: number; size: number }): void {
   for (const segment of file.segments) {
     if (segment.type === elf.PT_INTERP) throw unsupported('the linked enclave wants a dynamic linker');
-    if (segment.type === elf.PT_LOAD && (segment.flags & elf.PF_W) !== 0 && (segment.flags & elf.PF_X) !== 0) {
+    if (
+      segment.type === elf.PT_LOAD &&
+      (segment.flags & elf.PF_W) !== 0 &&
+      (segment.flags & elf.PF_X) !== 0
+    ) {
       throw unsupported('the linked enclave has a segment that is writable and executable');
     }
   }
@@ -85,7 +90,9 @@ function checkLinked(file: elf.ElfFile, writable: { offset: number; size: number
   for (const relocation of file.relocations) {
     const at = relocation.offset;
     if (relocation.type !== elf.R_X86_64_RELATIVE || relocation.symbol !== 0) {
-      throw unsupported(`the linked enclave has a relocation of type ${relocation.type} at 0x${at.toString(16)}`);
+      throw unsupported(
+        `the linked enclave has a relocation of type ${relocation.type} at 0x${at.toString(16)}`,
+      );
     }
     if (at < writable.offset || at + 8 > writable.offset + writable.size) {
       throw unsupported(`the linked enclave has a relocation of read-only memory at 0x${at.toString(16)}`);
@@ -132,7 +139,12 @@ function threadShape(config: LayoutConfig, localsRoom: number): ThreadShape {
 }
 
 /** Thread-local storage and thread data (native/runtime/thread.h) of thread `index`, whose area starts at `base`. */
-function threadPages(shape: ThreadShape, base: number, index: number, locals: { image: Uint8Array; room: number }): Uint8Array {
+function threadPages(
+  shape: ThreadShape,
+  base: number,
+  index: number,
+  locals: { image: Uint8Array; room: number },
+): Uint8Array {
   const pages = new Uint8Array(shape.threadData + PAGE - shape.locals);
   const data = shape.threadData - shape.locals;
   pages.set(locals.image, data - locals.room);
@@ -168,7 +180,12 @@ function threadRuns(
     ...zeroRuns(base + shape.stackLow, shape.stackTop - shape.stackLow, true),
     ...zeroRuns(base + shape.exceptionLow, shape.exceptionTop - shape.exceptionLow, true),
     ...zeroRuns(base + shape.ssa, shape.locals - shape.ssa, true),
-    { offset: base + shape.locals, secinfoFlags: RW, data: threadPages(shape, base, index, locals), measured: true },
+    {
+      offset: base + shape.locals,
+      secinfoFlags: RW,
+      data: threadPages(shape, base, index, locals),
+      measured: true,
+    },
     { offset: base + shape.tcs, secinfoFlags: PT_TCS << 8, data: tcs, measured: true },
   ];
 }
@@ -189,7 +206,8 @@ function segmentRuns(file: elf.ElfFile, bytes: Uint8Array): PageRun[] {
     if ((segment.flags & elf.PF_X) !== 0) flags |= SECINFO_X;
     runs.push({ offset: segment.address, secinfoFlags: flags, data, measured: true });
     end = segment.address + data.length;
-    if (end > MAX_IMAGE) throw enclaveError('LAYOUT_TOO_LARGE', `the enclave's code and data take ${end} bytes`);
+    if (end > MAX_IMAGE)
+      throw enclaveError('LAYOUT_TOO_LARGE', `the enclave's code and data take ${end} bytes`);
   }
   return runs;
 }
@@ -209,9 +227,13 @@ export function layOut(bytes: Uint8Array, config: LayoutConfig): EnclaveLayout {
   const firstThread = heapOffset + heapSize;
   const end = firstThread + config.threads * shape.stride;
   if (end > MAX_IMAGE) {
-    throw enclaveError('LAYOUT_TOO_LARGE', `the enclave would take ${end} bytes, at most ${MAX_IMAGE} are possible`, {
-      advice: 'Lower heapPages, stackPages or threads in enclave.json.',
-    });
+    throw enclaveError(
+      'LAYOUT_TOO_LARGE',
+      `the enclave would take ${end} bytes, at most ${MAX_IMAGE} are possible`,
+      {
+        advice: 'Lower heapPages, stackPages or threads in enclave.json.',
+      },
+    );
   }
   let size = 2 * PAGE;
   while (size < end) size *= 2;

@@ -101,7 +101,8 @@ export function readProject(dir: string, overrides: Partial<EnclaveConfigInput> 
   const root = resolve(dir);
   const path = join(root, 'enclave.json');
   const raw = readJson(path);
-  const merged = typeof raw === 'object' && raw !== null && !Array.isArray(raw) ? { ...raw, ...overrides } : raw;
+  const merged =
+    typeof raw === 'object' && raw !== null && !Array.isArray(raw) ? { ...raw, ...overrides } : raw;
   const parsed = configSchema.safeParse(merged);
   if (!parsed.success) throw invalid(path, parsed.error);
   const config = parsed.data;

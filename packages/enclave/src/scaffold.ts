@@ -36,7 +36,10 @@ export function sampleImage(name: (typeof SAMPLES)[number]): string {
 
 /** A name for the enclave made of the folder's name. */
 function nameOf(dir: string): string {
-  const name = basename(resolve(dir)).replace(/[^A-Za-z0-9._-]/g, '-').replace(/^[^A-Za-z0-9]+/, '').slice(0, 64);
+  const name = basename(resolve(dir))
+    .replace(/[^A-Za-z0-9._-]/g, '-')
+    .replace(/^[^A-Za-z0-9]+/, '')
+    .slice(0, 64);
   return name === '' ? 'enclave' : name;
 }
 
@@ -53,7 +56,9 @@ export function newProject(dir: string, template: (typeof TEMPLATES)[number] = '
     });
   }
   if (existsSync(dir) && readdirSync(dir).length > 0) {
-    throw enclaveError('PROJECT_EXISTS', `${dir} exists and is not empty`, { advice: 'Give a folder that does not exist yet.' });
+    throw enclaveError('PROJECT_EXISTS', `${dir} exists and is not empty`, {
+      advice: 'Give a folder that does not exist yet.',
+    });
   }
   mkdirSync(dir, { recursive: true });
   cpSync(join(PACKAGE_DIR, 'templates', template), dir, { recursive: true });

@@ -29,7 +29,11 @@ const INSTALL = 'Install it: sudo apt install gcc';
 
 /** Runs a command without a shell, in the C locale and with no variable that changes what gcc does. */
 export function run(command: string, args: readonly string[], cwd?: string): Promise<RunResult> {
-  const env: Record<string, string> = { PATH: process.env['PATH'] ?? '/usr/bin:/bin', LC_ALL: 'C', LANGUAGE: 'C' };
+  const env: Record<string, string> = {
+    PATH: process.env['PATH'] ?? '/usr/bin:/bin',
+    LC_ALL: 'C',
+    LANGUAGE: 'C',
+  };
   if (process.env['TMPDIR'] !== undefined) env['TMPDIR'] = process.env['TMPDIR'];
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
@@ -42,9 +46,19 @@ export function run(command: string, args: readonly string[], cwd?: string): Pro
     }
     child.on('error', (cause: NodeJS.ErrnoException) => {
       if (cause.code === 'ENOENT') {
-        reject(enclaveError('TOOLCHAIN_MISSING', `there is no ${command} on this machine`, { cause, advice: INSTALL }));
+        reject(
+          enclaveError('TOOLCHAIN_MISSING', `there is no ${command} on this machine`, {
+            cause,
+            advice: INSTALL,
+          }),
+        );
       } else {
-        reject(enclaveError('TOOLCHAIN_MISSING', `${command} cannot be run: ${cause.message}`, { cause, advice: INSTALL }));
+        reject(
+          enclaveError('TOOLCHAIN_MISSING', `${command} cannot be run: ${cause.message}`, {
+            cause,
+            advice: INSTALL,
+          }),
+        );
       }
     });
     child.on('close', (code) => resolve({ code: code ?? 1, ...parts }));
@@ -54,9 +68,13 @@ export function run(command: string, args: readonly string[], cwd?: string): Pro
 async function ask(gcc: string, argument: string): Promise<string> {
   const result = await run(gcc, [argument]);
   if (result.code !== 0) {
-    throw enclaveError('TOOLCHAIN_VERSION', `${gcc} ${argument} failed: ${result.stderr.trim().slice(0, 200)}`, {
-      advice: INSTALL,
-    });
+    throw enclaveError(
+      'TOOLCHAIN_VERSION',
+      `${gcc} ${argument} failed: ${result.stderr.trim().slice(0, 200)}`,
+      {
+        advice: INSTALL,
+      },
+    );
   }
   return result.stdout.trim();
 }
@@ -82,9 +100,13 @@ export async function findToolchain(gcc = process.env['NSGX_CC'] ?? 'gcc'): Prom
   }
   const major = Number.parseInt(version, 10);
   if (!(major >= OLDEST_GCC)) {
-    throw enclaveError('TOOLCHAIN_VERSION', `${gcc} is version ${version}, at least ${OLDEST_GCC} is needed`, {
-      advice: 'Install a newer gcc and set NSGX_CC to it.',
-    });
+    throw enclaveError(
+      'TOOLCHAIN_VERSION',
+      `${gcc} is version ${version}, at least ${OLDEST_GCC} is needed`,
+      {
+        advice: 'Install a newer gcc and set NSGX_CC to it.',
+      },
+    );
   }
   const ldVersion = (await ask(ld, '--version')).split('\n')[0];
   return { gcc, gccVersion: banner.split('\n')[0], ldVersion, includeDir };

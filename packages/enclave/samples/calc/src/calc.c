@@ -66,10 +66,11 @@ nsgx_bytes report(nsgx_bytes target, nsgx_bytes data) {
     return (nsgx_bytes){out, NSGX_REPORT_SIZE};
 }
 
-/* The division itself, so that a handler knows where it faulted: IDIV of RAX by RCX is three bytes (48 F7 F9). */
+/* The division itself, so that a handler knows where it faulted: IDIV of RAX by RCX is three bytes (48 F7 F9).
+ * "memory": what the handler reads must be written before, and stay written until after. */
 static int64_t divide_here(int64_t a, int64_t b) {
     int64_t quotient = a, rest;
-    __asm__ volatile("cqo; idivq %3" : "+a"(quotient), "=&d"(rest) : "a"(a), "c"(b) : "cc");
+    __asm__ volatile("cqo; idivq %2" : "+a"(quotient), "=&d"(rest) : "c"(b) : "cc", "memory");
     return quotient;
 }
 
