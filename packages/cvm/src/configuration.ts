@@ -1,5 +1,5 @@
 import { NsgxError } from '@nestedsgx/arch';
-import { MAX_EPC_BYTES, MAX_RAM_BYTES } from '@nestedsgx/machine';
+import { MAX_EPC_BYTES, MAX_RAM_BYTES, RAM_SLOTS } from '@nestedsgx/machine';
 import { z } from 'zod';
 
 const MIB = 2 ** 20;
@@ -16,6 +16,13 @@ const schema = z.strictObject({
     .min(16 * MIB)
     .max(MAX_RAM_BYTES)
     .multipleOf(2 * MIB),
+  /** Where guest RAM is mapped: the launcher's choice, since the place must be free in the host too; null: any. */
+  ramSlot: z
+    .number()
+    .int()
+    .min(0)
+    .max(RAM_SLOTS - 1)
+    .nullable(),
   epcBytes: z.number().int().min(MIB).max(MAX_EPC_BYTES).multipleOf(4096),
   /** Directory of the software PSP's keys; null makes a chip that is forgotten with the process. */
   stateDir: z.string().min(1).max(4096).nullable(),

@@ -1,5 +1,7 @@
-import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
-import { ID_AUTH, ID_BLOCK } from '@nestedsgx/arch';
+import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
+import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ID_AUTH, ID_BLOCK, NsgxError } from '@nestedsgx/arch';
 
 const ECDSA_P384 = 1;
 const CURVE_P384 = 2;
@@ -17,10 +19,67 @@ export interface LaunchIdentity {
 }
 
 /**
- * ID block and its authentication for SNP_LAUNCH_FINISH (AMD 56860, "ID Block"): this is how FAMILY_ID and IMAGE_ID get
- * into every report that the PSP signs. The ID key is made for this one launch; nothing trusts it by itself.
+ * The ID key of an installation, made on first use. The PSP mixes its digest into derived keys, so sealed data need the
+ * same one at every launch. Null: a key for this launch only.
+ * @throws NsgxError CVM_STATE_UNUSABLE
  */
-export function makeIdBlock(identity: LaunchIdentity): { idBlock: Uint8Array; idAuth: Uint8Array } {
+export function openIdKey(stateDir: string | null): KeyObject {
+  if (stateDir === null) return makeKey();
+  const path = join(stateDir, 'id-key.pem');
+  try {
+    return readKey(path) ?? storeKey(stateDir, path);
+  } catch (cause) {
+    throw new NsgxError(
+      'CVM_STATE_UNUSABLE',
+      `the ID key ${path} cannot be used: ${(cause as Error).message}`,
+      {
+        cause,
+        advice: 'Restore the file, or remove it: data sealed on this machine are then lost.',
+      },
+    );
+  }
+}
+
+function readKey(path: string): KeyObject | null {
+  let pem: Buffer;
+  try {
+    pem = readFileSync(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
+  const key = createPrivateKey(pem);
+  if (key.asymmetricKeyDetails?.namedCurve !== 'secp384r1') throw new Error('it is no key on P-384');
+  return key;
+}
+
+/** Stores a new key so that, of two launches at once, both end up with the one that came first. */
+function storeKey(stateDir: string, path: string): KeyObject {
+  mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+  const draft = `${path}.${process.pid}`;
+  writeFileSync(draft, makeKey().export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 });
+  try {
+    linkSync(draft, path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  } finally {
+    rmSync(draft, { force: true });
+  }
+  return createPrivateKey(readFileSync(path));
+}
+
+function makeKey(): KeyObject {
+  return generateKeyPairSync('ec', { namedCurve: 'P-384' }).privateKey;
+}
+
+/**
+ * ID block and its authentication for SNP_LAUNCH_FINISH (AMD 56860, "ID Block"): this is how FAMILY_ID and IMAGE_ID get
+ * into every report that the PSP signs. Nothing trusts the ID key by itself.
+ */
+export function makeIdBlock(
+  identity: LaunchIdentity,
+  privateKey: KeyObject,
+): { idBlock: Uint8Array; idAuth: Uint8Array } {
   const idBlock = ID_BLOCK.encode({
     LD: identity.launchDigest,
     FAMILY_ID: label(identity.familyId),
@@ -29,13 +88,12 @@ export function makeIdBlock(identity: LaunchIdentity): { idBlock: Uint8Array; id
     GUEST_SVN: 0,
     POLICY: identity.policy,
   });
-  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-384' });
   const signature = sign('sha384', idBlock, { key: privateKey, dsaEncoding: 'ieee-p1363' });
   const idAuth = ID_AUTH.encode({
     ID_KEY_ALGO: ECDSA_P384,
     AUTH_KEY_ALGO: 0,
     ID_BLOCK_SIG: coordinates(512, 0, signature.subarray(0, 48), signature.subarray(48)),
-    ID_KEY: encodeKey(publicKey),
+    ID_KEY: encodeKey(createPublicKey(privateKey)),
   });
   return { idBlock, idAuth };
 }

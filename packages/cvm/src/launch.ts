@@ -1,8 +1,9 @@
+import { randomInt } from 'node:crypto';
 import { NsgxError, SNP_PAGE_TYPE } from '@nestedsgx/arch';
-import { DEFAULT_POLICY, GuestMessageChannel, Machine, SoftwarePsp } from '@nestedsgx/machine';
+import { DEFAULT_POLICY, GuestMessageChannel, Machine, RAM_SLOTS, SoftwarePsp } from '@nestedsgx/machine';
 import * as os from '@nestedsgx/os';
 import type { CvmConfiguration } from './configuration.js';
-import { makeIdBlock } from './id-block.js';
+import { makeIdBlock, openIdKey } from './id-block.js';
 import { components, layRegions, measureNode } from './measure.js';
 import { LAUNCH_FDS, type MeasuredLaunch, type Part, readDescriptor } from './parts.js';
 
@@ -28,6 +29,7 @@ export async function launchMachine(
   const machine = Machine.create({
     psp,
     ramBytes: configuration.ramBytes,
+    slot: configuration.ramSlot ?? randomInt(RAM_SLOTS),
     epcBytes: Math.max(LARGE_PAGE, configuration.epcBytes - (configuration.epcBytes % LARGE_PAGE)),
   });
   psp.launchStart({ policy: DEFAULT_POLICY });
@@ -37,7 +39,9 @@ export async function launchMachine(
       psp.launchUpdate(SNP_PAGE_TYPE.NORMAL, region.gpa + at, region.bytes.subarray(at, at + PAGE));
   }
   const identity = { policy: DEFAULT_POLICY, familyId: 'nestedsgx', imageId: configuration.isolation };
-  const digest = psp.launchFinish(makeIdBlock({ ...identity, launchDigest: psp.measurement() }));
+  const digest = psp.launchFinish(
+    makeIdBlock({ ...identity, launchDigest: psp.measurement() }, openIdKey(configuration.stateDir)),
+  );
   return {
     machine,
     launched: {

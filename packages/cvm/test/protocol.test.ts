@@ -52,6 +52,7 @@ test('a configuration is refused by the field that is wrong', () => {
     isolation: 'same-user',
     lifetime: 'host',
     ramBytes: 2 ** 30,
+    ramSlot: null,
     epcBytes: 2 ** 30,
     stateDir: null,
     patch: true,

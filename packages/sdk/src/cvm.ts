@@ -8,8 +8,9 @@ import { Enclave, type LoadOptions } from './enclave.js';
 import { type ImageInput, openImage } from './enclave-image.js';
 import { sdkError } from './errors.js';
 import { type InterfaceDescription, parseInterface } from './interface.js';
-import { endProcess, launchCvm } from './launch/launcher.js';
+import { endProcess, type LaunchedCvm, launchCvm } from './launch/launcher.js';
 import type { LaunchOptions } from './launch/options.js';
+import { releaseRamSlot } from './launch/ram-slot.js';
 import { defaultSocketPath } from './launch/state-dir.js';
 
 /** Options of `Cvm.connect`: sizes of this host's share, in bytes; 0 leaves them to the cvm. */
@@ -35,7 +36,7 @@ export class Cvm implements AsyncDisposable {
   /** Process of a machine launched by this object. */
   readonly pid: number | undefined;
   readonly #control: ControlSocket;
-  readonly #child: { pid: number; pidfd: number } | null;
+  readonly #child: Pick<LaunchedCvm, 'pid' | 'pidfd' | 'ramSlot'> | null;
   readonly #attachOptions: AttachOptions;
   readonly #enclaves = new Set<Enclave<never>>();
   #connection: Promise<GuestConnection> | null = null;
@@ -45,7 +46,7 @@ export class Cvm implements AsyncDisposable {
 
   private constructor(
     control: ControlSocket,
-    child: { pid: number; pidfd: number } | null,
+    child: Pick<LaunchedCvm, 'pid' | 'pidfd' | 'ramSlot'> | null,
     attachOptions: AttachOptions,
   ) {
     this.#control = control;
@@ -59,8 +60,8 @@ export class Cvm implements AsyncDisposable {
    * @throws PLATFORM_UNSUPPORTED, INSTALLATION_INCOMPLETE, LAUNCH_OPTION_INVALID, CVM_LAUNCH_FAILED
    */
   static async launch(options: LaunchOptions = {}, attach: AttachOptions = {}): Promise<Cvm> {
-    const { control, pid, pidfd } = await launchCvm({ ...options, lifetime: 'host' });
-    return new Cvm(control, { pid, pidfd }, attach);
+    const { control, pid, pidfd, ramSlot } = await launchCvm({ ...options, lifetime: 'host' });
+    return new Cvm(control, { pid, pidfd, ramSlot }, attach);
   }
 
   /**
@@ -168,7 +169,9 @@ export class Cvm implements AsyncDisposable {
     this.#device?.close();
     this.#attached?.close();
     this.#control.close();
-    if (this.#child !== null) await endProcess(this.#child.pid, this.#child.pidfd, STOP_GRACE_MS);
+    if (this.#child === null) return;
+    await endProcess(this.#child.pid, this.#child.pidfd, STOP_GRACE_MS);
+    releaseRamSlot(this.#child.ramSlot);
   }
 
   async #sgxDevice(): Promise<SgxDevice> {

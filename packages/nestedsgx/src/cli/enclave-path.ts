@@ -12,13 +12,19 @@ export function findImage(path: string): string {
       const images = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith('.sgxs')) : [];
       if (images.length === 1) return join(folder, images[0]!);
       if (images.length > 1)
-        throw new NsgxError('IMAGE_NOT_FOUND', `${folder} has ${images.length} images: ${images.join(', ')}`, {
-          advice: 'Name one of them.',
-        });
+        throw new NsgxError(
+          'IMAGE_NOT_FOUND',
+          `${folder} has ${images.length} images: ${images.join(', ')}`,
+          {
+            advice: 'Name one of them.',
+          },
+        );
     }
     const isProject = existsSync(join(path, 'enclave.json'));
     throw new NsgxError('IMAGE_NOT_FOUND', `there is no built enclave in ${path}`, {
-      advice: isProject ? `Build it first: nsgx build ${path}` : 'Name an image (NAME.sgxs) or the folder of an enclave project.',
+      advice: isProject
+        ? `Build it first: nsgx build ${path}`
+        : 'Name an image (NAME.sgxs) or the folder of an enclave project.',
     });
   }
   if (path.endsWith('.sgxs') ? existsSync(path) : existsSync(`${path}.sgxs`)) return path;

@@ -18,12 +18,17 @@ export function readLimited(path: string, limit: number, what: string): Uint8Arr
       advice: 'Check the path.',
     });
   }
-  if (size > limit) throw new NsgxError('FILE_TOO_LARGE', `${what} ${path} has ${size} bytes; at most ${limit} are read`);
+  if (size > limit)
+    throw new NsgxError('FILE_TOO_LARGE', `${what} ${path} has ${size} bytes; at most ${limit} are read`);
   return new Uint8Array(readFileSync(path));
 }
 
 /** The regular files of a directory with their bytes, each below `limit` bytes. */
-export function readDirectory(path: string, limit: number, what: string): [name: string, bytes: Uint8Array][] {
+export function readDirectory(
+  path: string,
+  limit: number,
+  what: string,
+): [name: string, bytes: Uint8Array][] {
   let names: string[];
   try {
     names = readdirSync(path).sort();
@@ -40,7 +45,10 @@ export function bytesFromHex(text: string, what: string, length?: number): Uint8
   const clean = text.replace(/^0x/i, '');
   const wanted = length === undefined ? 'an even number of' : `${length * 2}`;
   if (!/^([0-9a-f]{2})*$/i.test(clean) || (length !== undefined && clean.length !== length * 2))
-    throw new NsgxError('VALUE_NOT_HEX', `${what} must be ${wanted} hexadecimal digits, not "${text.slice(0, 80)}"`);
+    throw new NsgxError(
+      'VALUE_NOT_HEX',
+      `${what} must be ${wanted} hexadecimal digits, not "${text.slice(0, 80)}"`,
+    );
   return new Uint8Array(Buffer.from(clean, 'hex'));
 }
 
@@ -52,5 +60,9 @@ export function hex(bytes: Uint8Array): string {
 function reason(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const code = (error as NodeJS.ErrnoException).code;
-  return code === 'ENOENT' ? 'there is no such file' : code === 'EACCES' ? 'permission denied' : error.message;
+  return code === 'ENOENT'
+    ? 'there is no such file'
+    : code === 'EACCES'
+      ? 'permission denied'
+      : error.message;
 }

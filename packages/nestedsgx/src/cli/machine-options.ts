@@ -11,7 +11,10 @@ export interface MachineOptions {
 /** Adds the options that choose a machine. */
 export function withMachineOptions(command: Command): Command {
   return command
-    .option('--socket <path>', 'use the confidential VM that listens there (default: the one of nsgx cvm start, if any)')
+    .option(
+      '--socket <path>',
+      'use the confidential VM that listens there (default: the one of nsgx cvm start, if any)',
+    )
     .option('--fresh', 'use a new private machine even if one is running');
 }
 

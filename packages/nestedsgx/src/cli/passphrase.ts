@@ -1,6 +1,6 @@
+import { spawnSync } from 'node:child_process';
 import { closeSync, openSync, readSync, writeSync } from 'node:fs';
 import { NsgxError } from '@nestedsgx/arch';
-import { spawnSync } from 'node:child_process';
 
 /**
  * The passphrase of an encrypted key: from NSGX_KEY_PASSPHRASE, else asked for on the terminal without echo.
@@ -13,17 +13,24 @@ export function askPassphrase(): string {
   try {
     terminal = openSync('/dev/tty', 'r+');
   } catch (cause) {
-    throw new NsgxError('PASSPHRASE_UNAVAILABLE', 'the key is encrypted and there is no terminal to ask for its passphrase', {
-      cause,
-      advice: 'Set NSGX_KEY_PASSPHRASE.',
-    });
+    throw new NsgxError(
+      'PASSPHRASE_UNAVAILABLE',
+      'the key is encrypted and there is no terminal to ask for its passphrase',
+      {
+        cause,
+        advice: 'Set NSGX_KEY_PASSPHRASE.',
+      },
+    );
   }
   try {
     writeSync(terminal, 'Passphrase of the key: ');
     spawnSync('stty', ['-echo'], { stdio: [terminal, 'ignore', 'ignore'] });
     const buffer = Buffer.alloc(1024);
     const length = readSync(terminal, buffer, 0, buffer.length, null);
-    return buffer.subarray(0, length).toString('utf8').replace(/\r?\n$/, '');
+    return buffer
+      .subarray(0, length)
+      .toString('utf8')
+      .replace(/\r?\n$/, '');
   } finally {
     spawnSync('stty', ['echo'], { stdio: [terminal, 'ignore', 'ignore'] });
     writeSync(terminal, '\n');

@@ -29,7 +29,9 @@ export function readSigningConfiguration(path: string | undefined): SignOptions 
   if (path === undefined) return {};
   let document: unknown;
   try {
-    document = JSON.parse(new TextDecoder().decode(readLimited(path, CONFIGURATION_LIMIT, 'signing configuration')));
+    document = JSON.parse(
+      new TextDecoder().decode(readLimited(path, CONFIGURATION_LIMIT, 'signing configuration')),
+    );
   } catch (cause) {
     if (cause instanceof NsgxError) throw cause;
     throw new NsgxError('SIGN_CONFIGURATION', `${path} is not JSON: ${(cause as Error).message}`, { cause });
@@ -37,7 +39,10 @@ export function readSigningConfiguration(path: string | undefined): SignOptions 
   const result = schema.safeParse(document);
   if (!result.success) {
     const issue = result.error.issues[0];
-    throw new NsgxError('SIGN_CONFIGURATION', `${path}: field ${issue?.path.join('.') || '(top)'}: ${issue?.message}`);
+    throw new NsgxError(
+      'SIGN_CONFIGURATION',
+      `${path}: field ${issue?.path.join('.') || '(top)'}: ${issue?.message}`,
+    );
   }
   const { debug, attributes, attributesMask, isvFamilyId, isvExtProdId, ...numbers } = result.data;
   const flags = attributes === undefined ? ATTRIBUTES_MODE64BIT : BigInt(attributes.flags);
@@ -51,6 +56,8 @@ export function readSigningConfiguration(path: string | undefined): SignOptions 
   };
 }
 
-function words(value: { flags: string; xfrm: string } | undefined): { FLAGS: bigint; XFRM: bigint } | undefined {
+function words(
+  value: { flags: string; xfrm: string } | undefined,
+): { FLAGS: bigint; XFRM: bigint } | undefined {
   return value === undefined ? undefined : { FLAGS: BigInt(value.flags), XFRM: BigInt(value.xfrm) };
 }

@@ -70,7 +70,10 @@ export function alignRows(rows: readonly (readonly string[])[]): string[] {
     });
   return rows.map((row) =>
     row
-      .map((cell, column) => cell + ' '.repeat(column === row.length - 1 ? 0 : widths[column]! - visibleLength(cell)))
+      .map(
+        (cell, column) =>
+          cell + ' '.repeat(column === row.length - 1 ? 0 : widths[column]! - visibleLength(cell)),
+      )
       .join('  ')
       .trimEnd(),
   );
@@ -103,5 +106,6 @@ function hasAdvice(error: unknown): error is Error & { advice?: string } {
 }
 
 function writeCauses(error: unknown): void {
-  for (let at = error; at instanceof Error; at = at.cause) process.stderr.write(`${colors.dim(at.stack ?? at.message)}\n`);
+  for (let at = error; at instanceof Error; at = at.cause)
+    process.stderr.write(`${colors.dim(at.stack ?? at.message)}\n`);
 }

@@ -8,6 +8,7 @@ import { findInstallation, type Installation } from './installation.js';
 import { LAUNCH_ARGV, LAUNCH_FDS, launchEnvironment } from './loader.js';
 import { type CompleteLaunchOptions, completeOptions, type LaunchOptions } from './options.js';
 import { sealedMemory, sealParts } from './parts.js';
+import { freeRamSlot, releaseRamSlot } from './ram-slot.js';
 
 /** A confidential VM that has started and reported ready. The caller owns socket and pidfd. */
 export interface LaunchedCvm {
@@ -17,6 +18,8 @@ export interface LaunchedCvm {
   pid: number;
   /** Descriptor that becomes readable when the process ends. */
   pidfd: number;
+  /** Where guest RAM lies; given back with `releaseRamSlot` once the machine has ended. */
+  ramSlot: number | null;
   /** Hex SHA-384 launch digest, as the software PSP measured it. */
   launchDigest: string;
   /** The whole ready message. */
@@ -34,6 +37,9 @@ export async function launchCvm(options: LaunchOptions = {}): Promise<LaunchedCv
   const complete = completeOptions(options);
   const installation = { ...findOrGiven(complete.installation) };
   if (complete.configuration.stateDir !== null) makeStateDir(complete.configuration.stateDir, complete.user);
+  // A machine of this process is mapped in here too; one that outlives it takes any place.
+  const ramSlot = complete.configuration.lifetime === 'service' ? null : freeRamSlot();
+  complete.configuration.ramSlot = ramSlot;
   const opened: number[] = [];
   const keep = (fd: number): number => {
     opened.push(fd);
@@ -67,6 +73,7 @@ export async function launchCvm(options: LaunchOptions = {}): Promise<LaunchedCv
         socketFd: control.fd,
         pid,
         pidfd,
+        ramSlot,
         launchDigest: String(ready.launchDigest ?? ''),
         ready,
       };
@@ -77,6 +84,7 @@ export async function launchCvm(options: LaunchOptions = {}): Promise<LaunchedCv
     }
   } catch (error) {
     control?.close();
+    releaseRamSlot(ramSlot);
     throw error;
   } finally {
     for (const fd of opened) close(fd);

@@ -51,6 +51,7 @@ export interface CompleteLaunchOptions {
     isolation: 'same-user' | 'separate-user';
     lifetime: 'host' | 'service';
     ramBytes: number;
+    ramSlot: number | null;
     epcBytes: number;
     stateDir: string | null;
     patch: boolean;
@@ -83,6 +84,7 @@ export function completeOptions(options: LaunchOptions = {}): CompleteLaunchOpti
       isolation: given.isolation ?? 'same-user',
       lifetime: given.lifetime ?? 'host',
       ramBytes: given.ramBytes ?? 1024 * MIB,
+      ramSlot: null,
       epcBytes: given.epcBytes ?? Math.min(half, 1024 * 1024 * MIB),
       stateDir: stateDir === null ? null : resolve(stateDir),
       patch: given.patch ?? true,

@@ -21,7 +21,10 @@ export const cvmCommand: CommandModule = {
     common(
       new Command('start')
         .description('start one; it lives until nsgx cvm stop')
-        .option('--service', 'the separate-user deployment: serves other users of its group, never its own account')
+        .option(
+          '--service',
+          'the separate-user deployment: serves other users of its group, never its own account',
+        )
         .option('--ram <mib>', 'guest RAM in MiB', '1024')
         .option('--epc <mib>', 'EPC in MiB (default: half of the RAM of this machine)')
         .option('--no-patch', 'let every ENCLU trap instead of rewriting its site')
@@ -32,7 +35,11 @@ export const cvmCommand: CommandModule = {
         )
         .action(act(start)),
     );
-    common(new Command('info').description('launch digest, root fingerprint, isolation, components').action(act(info)));
+    common(
+      new Command('info')
+        .description('launch digest, root fingerprint, isolation, components')
+        .action(act(info)),
+    );
     common(new Command('ps').description('its enclaves').action(act(ps)));
     common(new Command('stop').description('end it, with all its enclaves').action(act(stop)));
   },
@@ -74,7 +81,8 @@ async function start(terminal: Terminal, options: StartOptions): Promise<void> {
 
 function mebibytes(text: string, option: string): number {
   const value = Number(text);
-  if (!Number.isInteger(value) || value <= 0) throw new UsageError(`${option} wants a whole number of MiB, not "${text}"`);
+  if (!Number.isInteger(value) || value <= 0)
+    throw new UsageError(`${option} wants a whole number of MiB, not "${text}"`);
   return value * MIB;
 }
 

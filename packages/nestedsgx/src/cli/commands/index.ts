@@ -2,6 +2,7 @@ import type { CommandModule } from '../program.js';
 import { attestCommand } from './attest.js';
 import { buildCommand } from './build.js';
 import { cvmCommand } from './cvm.js';
+import { demoCommand } from './demo.js';
 import { inspectCommand } from './inspect.js';
 import { measureCommand } from './measure.js';
 import { newCommand } from './new.js';
@@ -11,6 +12,7 @@ import { verifyCommand } from './verify.js';
 
 /** The commands in the order `nsgx --help` lists them. */
 export const commands: readonly CommandModule[] = [
+  demoCommand,
   newCommand,
   buildCommand,
   signCommand,

@@ -1,12 +1,12 @@
+import { existsSync } from 'node:fs';
 import { mrsigner, SIGSTRUCT, verifySigstruct } from '@nestedsgx/arch';
 import { nodeHash } from '@nestedsgx/arch/node';
-import { evidenceFormat, decodeEvidence, MAX_EVIDENCE_BYTES } from '@nestedsgx/attest';
+import { decodeEvidence, evidenceFormat, MAX_EVIDENCE_BYTES } from '@nestedsgx/attest';
 import { measureImage } from '@nestedsgx/image';
 import { loadImageFiles } from '@nestedsgx/image/node';
-import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
-import { hex, readLimited } from '../files.js';
 import { fieldLines, plain } from '../fields.js';
+import { hex, readLimited } from '../files.js';
 import type { ActionWrapper, CommandModule } from '../program.js';
 import type { Terminal } from '../terminal.js';
 
@@ -23,7 +23,8 @@ export const inspectCommand: CommandModule = {
 };
 
 function runInspect(terminal: Terminal, path: string): void {
-  const document = path.endsWith('.sgxs') || existsSync(`${path}.sgxs`) ? inspectImage(path) : inspectBytes(path);
+  const document =
+    path.endsWith('.sgxs') || existsSync(`${path}.sgxs`) ? inspectImage(path) : inspectBytes(path);
   terminal.answer(document, fieldLines(document));
 }
 

@@ -26,11 +26,17 @@ export const measureCommand: CommandModule = {
       .description('MRENCLAVE of an image; or launch digest and components of this installation')
       .argument('[image]', 'NAME.sgxs')
       .option('--cvm', 'measure this installation as its PSP would')
-      .option('--explain <json>', "with --cvm: another machine's output of measure --cvm --json; names what differs")
+      .option(
+        '--explain <json>',
+        "with --cvm: another machine's output of measure --cvm --json; names what differs",
+      )
       .option('--isolation <kind>', 'with --cvm: same-user or separate-user', 'same-user')
       .option('--no-patch', 'with --cvm: a machine that does not rewrite ENCLU sites')
       .option('--launch-control <mrsigner>', 'with --cvm: a machine that accepts one signer only')
-      .addHelpText('after', '\nExamples:\n  $ nsgx measure hello.sgxs\n  $ nsgx measure --cvm --json > here.json')
+      .addHelpText(
+        'after',
+        '\nExamples:\n  $ nsgx measure hello.sgxs\n  $ nsgx measure --cvm --json > here.json',
+      )
       .action(act(runMeasure));
   },
 };
@@ -82,7 +88,9 @@ function explain(terminal: Terminal, here: z.infer<typeof measured>, path: strin
   const kind = (name: string) => name.split(' ')[0];
   const names = [...new Set([...here.components, ...there.components].map(({ name }) => kind(name)))];
   const differing = names.filter((name) => {
-    const [a, b] = [here, there].map((side) => side.components.find((part) => kind(part.name) === name)?.sha384);
+    const [a, b] = [here, there].map(
+      (side) => side.components.find((part) => kind(part.name) === name)?.sha384,
+    );
     return a !== b;
   });
   const same = here.launchDigest === there.launchDigest;

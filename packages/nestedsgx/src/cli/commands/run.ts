@@ -46,8 +46,12 @@ async function runRun(
   const handlers: Record<string, OcallHandler> = {};
   await using enclave = await cvm.load(image, { ocalls: handlers as never, debug: options.debug });
   const description = enclave.interface;
-  if (description === undefined) throw new UsageError(`${path} has no description (NAME.json), so no function has a name`);
-  Object.assign(handlers, ocallHandlers(terminal, description.ocalls as readonly FunctionDescription[], options.ocall));
+  if (description === undefined)
+    throw new UsageError(`${path} has no description (NAME.json), so no function has a name`);
+  Object.assign(
+    handlers,
+    ocallHandlers(terminal, description.ocalls as readonly FunctionDescription[], options.ocall),
+  );
   const ecall = (description.ecalls as FunctionDescription[]).find((candidate) => candidate.name === name);
   if (ecall === undefined) {
     const names = description.ecalls.map((candidate) => candidate.name).join(', ');
@@ -56,13 +60,17 @@ async function runRun(
   if (given.length !== ecall.params.length)
     throw new UsageError(`${signatureOf(ecall)} takes ${ecall.params.length} arguments, not ${given.length}`);
   const args = ecall.params.map((param, at) => parseArgument(given[at]!, param.type, param.name));
-  const result = await (enclave.async as unknown as Record<string, (...values: unknown[]) => Promise<unknown>>)[name]!(...args);
+  const result = await (
+    enclave.async as unknown as Record<string, (...values: unknown[]) => Promise<unknown>>
+  )[name]!(...args);
   terminal.answer({ result: jsonValue(result) ?? null }, result === undefined ? [] : humanValue(result));
 }
 
 function ocallHandlers(
   terminal: Terminal,
-  list: readonly FunctionDescription[], given: string[]): Record<string, OcallHandler> {
+  list: readonly FunctionDescription[],
+  given: string[],
+): Record<string, OcallHandler> {
   const answers = new Map(
     given.map((text) => {
       const at = text.indexOf('=');
@@ -71,7 +79,8 @@ function ocallHandlers(
     }),
   );
   for (const name of answers.keys())
-    if (!list.some((ocall) => ocall.name === name)) throw new UsageError(`the enclave has no OCALL "${name}"`);
+    if (!list.some((ocall) => ocall.name === name))
+      throw new UsageError(`the enclave has no OCALL "${name}"`);
   const handlers: Record<string, OcallHandler> = {};
   for (const { name, params, returns } of list) {
     handlers[name] = (...args: unknown[]) => {
@@ -80,7 +89,9 @@ function ocallHandlers(
       if (returns === 'void') return undefined;
       const answer = answers.get(name);
       if (answer === undefined)
-        throw new UsageError(`the enclave wants a ${returns} from ${name}: give it with --ocall ${name}=VALUE`);
+        throw new UsageError(
+          `the enclave wants a ${returns} from ${name}: give it with --ocall ${name}=VALUE`,
+        );
       return parseArgument(answer, returns, name);
     };
   }

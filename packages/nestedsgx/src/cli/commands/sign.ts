@@ -37,7 +37,10 @@ export const signCommand: CommandModule = {
       .option('--key <pem>', 'RSA-3072 key with exponent 3, PEM; with --signature, its public half')
       .option('--config <file>', 'signing configuration, JSON (isvProdId, isvSvn, debug, attributes, …)')
       .option('--out <file>', 'where the signature goes (default: NAME.sig)')
-      .option('--date <yyyymmdd>', 'date of signing (default: today); both steps of two-step signing need the same')
+      .option(
+        '--date <yyyymmdd>',
+        'date of signing (default: today); both steps of two-step signing need the same',
+      )
       .option('--print-digest', 'first of two steps: print what a key kept elsewhere has to sign')
       .option('--signature <file>', 'second of two steps: the 384 bytes that the key made')
       .addHelpText(
@@ -60,7 +63,8 @@ function runSign(terminal: Terminal, path: string, options: SignCommandOptions):
     ]);
     return;
   }
-  if (options.key === undefined) throw new UsageError('give the signing key with --key, or ask with --print-digest');
+  if (options.key === undefined)
+    throw new UsageError('give the signing key with --key, or ask with --print-digest');
   const pem = readLimited(options.key, KEY_LIMIT, 'key');
   const sigstruct =
     options.signature === undefined

@@ -22,7 +22,10 @@ export const verifyCommand: CommandModule = {
       .command('verify')
       .description('appraise evidence against a policy; one line per check')
       .argument('<evidence>', "this system's quote, a raw SNP report, or a DCAP quote")
-      .option('--policy <file>', 'policy, JSON (without one, the strict defaults, which pin nothing and accept nothing)')
+      .option(
+        '--policy <file>',
+        'policy, JSON (without one, the strict defaults, which pin nothing and accept nothing)',
+      )
       .option('--collateral <dir>', 'certificates and lists that the evidence does not carry')
       .option('--report-data <hex>', 'the 64 bytes that the evidence must carry; fewer are padded with zeros')
       .option('--time <rfc3339>', 'the time to judge validity at (default: now)')
