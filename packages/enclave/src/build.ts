@@ -21,6 +21,8 @@ import {
   ATTRIBUTES_PROVISIONKEY,
   EnclaveMeasurement,
   secinfoBytes,
+  XFRM_AVX,
+  XFRM_AVX512,
   XFRM_LEGACY,
 } from '@nestedsgx/arch';
 import { nodeHash } from '@nestedsgx/arch/node';
@@ -57,6 +59,7 @@ export interface EnclaveDescription {
     readonly debug: boolean;
     readonly provisionKey: boolean;
     readonly kss: boolean;
+    readonly vectors: EnclaveConfig['vectors'];
   };
   /** Versions of everything that made the bytes. */
   readonly build: Readonly<Record<string, string>>;
@@ -96,6 +99,17 @@ export interface BuildOptions {
   readonly toolchain?: Toolchain;
 }
 
+const XFRM_OF = Object.freeze({
+  sse: XFRM_LEGACY,
+  avx: XFRM_LEGACY | XFRM_AVX,
+  avx512: XFRM_LEGACY | XFRM_AVX | XFRM_AVX512,
+});
+const VECTOR_FLAGS = Object.freeze({
+  sse: [],
+  avx: ['-mavx2', '-mfma'],
+  avx512: ['-mavx2', '-mfma', '-mavx512f'],
+});
+
 /** Signing options that follow from what NAME.json (or enclave.json) asks for. */
 export function signOptionsOf(signing: EnclaveDescription['signing']): SignOptions {
   let flags = ATTRIBUTES_MODE64BIT;
@@ -106,7 +120,7 @@ export function signOptionsOf(signing: EnclaveDescription['signing']): SignOptio
     isvProdId: signing.isvProdId,
     isvSvn: signing.isvSvn,
     miscselect: signing.miscselect,
-    attributes: { FLAGS: flags, XFRM: XFRM_LEGACY },
+    attributes: { FLAGS: flags, XFRM: XFRM_OF[signing.vectors] },
   };
 }
 
@@ -125,6 +139,7 @@ function describe(config: EnclaveConfig, calls: EnclaveInterface, toolchain: Too
       debug: config.debug,
       provisionKey: config.attributes.provisionKey,
       kss: config.attributes.kss,
+      vectors: config.vectors,
     },
     build: {
       gcc: toolchain.gccVersion,
@@ -185,7 +200,7 @@ export async function buildEnclave(options: BuildOptions): Promise<BuildResult> 
     const compiled = await compileEnclave(toolchain, {
       dir: project.dir,
       sources: project.sources,
-      cflags: config.cflags,
+      cflags: [...VECTOR_FLAGS[config.vectors], ...config.cflags],
       generated,
       scratch,
     });

@@ -35,6 +35,8 @@ const configSchema = z.strictObject({
   attributes: z
     .strictObject({ provisionKey: z.boolean().default(false), kss: z.boolean().default(false) })
     .default({ provisionKey: false, kss: false }),
+  /** Vector registers that the code may use; asks for them in XFRM and allows the compiler to use them. */
+  vectors: z.enum(['sse', 'avx', 'avx512']).default('sse'),
   /** SECS.MISCSELECT; 1 (EXINFO) lets handlers see the details of #PF and #GP. */
   miscselect: z.int().min(0).max(1).default(1),
 });
@@ -106,6 +108,13 @@ export function readProject(dir: string, overrides: Partial<EnclaveConfigInput> 
   const parsed = configSchema.safeParse(merged);
   if (!parsed.success) throw invalid(path, parsed.error);
   const config = parsed.data;
+  const wide = config.cflags.find((flag) => /^-m(avx|fma|f16c|vaes|vpclmul|arch=|xop)/.test(flag));
+  if (wide !== undefined && config.vectors === 'sse') {
+    throw enclaveError('PROJECT_INVALID', `${path} has the option ${wide} but vectors: sse`, {
+      advice:
+        'Set "vectors" to "avx" or "avx512": otherwise these registers are not saved when the enclave is interrupted.',
+    });
+  }
   const interfacePath = join(root, config.interface);
   const calls = parseInterface(readJson(interfacePath), interfacePath);
   const sources = config.sources.flatMap((folder) => listSources(root, folder));

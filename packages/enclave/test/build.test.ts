@@ -18,6 +18,7 @@ import {
   parseInterface,
   SAMPLES,
   sampleDirectory,
+  signOptionsOf,
 } from '../src/index.js';
 import { Caller, Harness, PACKAGE, work } from './harness.js';
 
@@ -168,6 +169,20 @@ describe('building', () => {
     );
   });
 
+  it('asks for the state components of the vector registers that the code uses', async () => {
+    const dir = copyOf('calc');
+    const plain = await buildEnclave({ dir });
+    const wide = await buildEnclave({ dir, config: { vectors: 'avx', isvSvn: 7, debug: true } });
+    assert.equal(plain.signOptions.attributes?.XFRM, 3n);
+    assert.equal(wide.signOptions.attributes?.XFRM, 7n);
+    assert.equal(wide.signOptions.attributes?.FLAGS, 6n);
+    assert.equal(wide.signOptions.isvSvn, 7);
+    assert.deepEqual(
+      signOptionsOf(JSON.parse(readFileSync(wide.jsonPath, 'utf8')).signing),
+      wide.signOptions,
+    );
+  });
+
   it('says how to install a compiler that is missing', async () => {
     const before = process.env['NSGX_CC'];
     process.env['NSGX_CC'] = 'no-such-gcc';
@@ -222,6 +237,8 @@ describe('projects', () => {
       { name: 'x', unknown: 1 },
       { name: 'x', cflags: ['-o/etc/passwd'] },
       { name: 'x', cflags: ['@file'] },
+      { name: 'x', cflags: ['-mavx2'] },
+      { name: 'x', vectors: 'amx' },
     ]) {
       set(config);
       await assert.rejects(buildEnclave({ dir }), codeOf('PROJECT_INVALID'), JSON.stringify(config));

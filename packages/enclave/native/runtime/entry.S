@@ -46,7 +46,7 @@ nsgx_entry:
 .Lclean_all:
     mov $XSTATE_ALL, %eax
     mov $-1, %edx
-    xrstor nsgx_clean_xstate(%rip)
+    xrstor64 nsgx_clean_xstate(%rip)
 .Lcleaned:
 
     cmpl $COMMAND_ORET, %edi
@@ -80,7 +80,7 @@ nsgx_entry:
 .Lscrub_all:
     mov $XSTATE_ALL, %eax
     mov $-1, %edx
-    xrstor nsgx_clean_xstate(%rip)
+    xrstor64 nsgx_clean_xstate(%rip)
 .Lscrubbed:
     mov %gs:TD_EXIT_TARGET, %rbx
     mov %gs:TD_OUTSIDE_RSP, %rsp
@@ -192,7 +192,7 @@ nsgx_leave:
     popfq
     mov $XSTATE_ALL, %eax
     mov $-1, %edx
-    xrstor nsgx_clean_xstate(%rip)
+    xrstor64 nsgx_clean_xstate(%rip)
     and $-16, %rsp
     xor %ebp, %ebp
     mov $BAD_COMMAND, %eax
@@ -204,7 +204,7 @@ nsgx_leave:
     mov $-1, %rdi
     mov $XSTATE_ALL, %eax
     mov $-1, %edx
-    xrstor nsgx_clean_xstate(%rip)
+    xrstor64 nsgx_clean_xstate(%rip)
     mov %gs:TD_X_EXIT_TARGET, %rbx
     mov %gs:TD_X_OUTSIDE_RSP, %rsp
     mov %gs:TD_X_OUTSIDE_RBP, %rbp
@@ -226,7 +226,7 @@ nsgx_exception_continue:
     mov %rdi, %rbx
     mov $XSTATE_ALL, %eax
     mov $-1, %edx
-    xrstor 256(%rbx)
+    xrstor64 256(%rbx)
     decl %gs:TD_EXCEPTIONS
     mov 32(%rbx), %rcx          /* RSP */
     mov 136(%rbx), %rax         /* RIP */
