@@ -1,12 +1,13 @@
 /** Choice of linear address ranges (ELRANGE) for the enclaves of this process. */
 import { guestError } from './errors.js';
 
-const FIRST = 0x2000_0000_0000;
+/** Above every place where a machine's guest RAM may lie (0x1000_0000_0000 and 64 TiB on). */
+const FIRST = 0x5000_0000_0000;
 const LIMIT = 0x7000_0000_0000;
 
 /**
  * Ranges naturally aligned to their power-of-two size, as ECREATE demands (SDM, ECREATE operation), between
- * 0x2000_0000_0000 and 0x7000_0000_0000, so that they collide neither with guest RAM nor with the runner, its stacks
+ * 0x5000_0000_0000 and 0x7000_0000_0000, so that they collide neither with guest RAM nor with the runner, its stacks
  * and shared objects. One instance per process keeps enclaves of several connections apart.
  */
 export class LinearRanges {
@@ -14,7 +15,7 @@ export class LinearRanges {
 
   /**
    * Reserves a free range. A freed range is used again only when its neighbourhood comes round: the search is first fit.
-   * @throws ELRANGE_EXHAUSTED, or a RangeError-like ELRANGE_EXHAUSTED when size is not a power of two ≥ 8 KiB
+   * @throws ELRANGE_EXHAUSTED, also when size is not a power of two from 8 KiB to 1 TiB
    */
   reserve(size: number): number {
     if (

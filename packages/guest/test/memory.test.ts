@@ -139,7 +139,7 @@ test('linear ranges are aligned to their size, disjoint and reused', () => {
   const small = ranges.reserve(8192);
   const big = ranges.reserve(2 ** 30);
   const next = ranges.reserve(8192);
-  assert.equal(small, 0x2000_0000_0000);
+  assert.equal(small, 0x5000_0000_0000);
   assert.equal(big % 2 ** 30, 0);
   assert.equal(next, small + 8192);
   ranges.release(small);
@@ -149,7 +149,7 @@ test('linear ranges are aligned to their size, disjoint and reused', () => {
       codeOf(() => ranges.reserve(size)),
       'ELRANGE_EXHAUSTED',
     );
-  const many = Array.from({ length: 79 }, () => ranges.reserve(2 ** 40));
+  const many = Array.from({ length: 31 }, () => ranges.reserve(2 ** 40));
   assert.ok(many.every((base) => base + 2 ** 40 <= 0x7000_0000_0000));
   assert.equal(
     codeOf(() => ranges.reserve(2 ** 40)),
