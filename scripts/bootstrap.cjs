@@ -34,7 +34,9 @@ function checkNode() {
   var minor = Number(parts[1]);
   if (major < WANTED.major || (major === WANTED.major && minor < WANTED.minor)) {
     stop(
-      'this is Node ' + process.versions.node + '; version 20.19 or newer is needed.\n' +
+      'this is Node ' +
+        process.versions.node +
+        '; version 20.19 or newer is needed.\n' +
         'Install a newer Node (for example from nodejs.org, or with nvm: nvm install 22) and run the command again.'
     );
   }
@@ -43,26 +45,34 @@ function checkNode() {
 function checkMachine() {
   if (process.platform === 'linux' && process.arch === 'x64') return;
   stop(
-    'enclaves run on x86-64 Linux; this is ' + process.platform + ' on ' + process.arch + '.\n' +
+    'enclaves run on x86-64 Linux; this is ' +
+      process.platform +
+      ' on ' +
+      process.arch +
+      '.\n' +
       'Signing, measuring and verifying work anywhere: install the package and use those commands of nsgx directly.'
   );
 }
 
 function run(command, args, options) {
-  var result = childProcess.spawnSync(command, args, Object.assign({ cwd: ROOT, stdio: 'inherit' }, options || {}));
+  var result = childProcess.spawnSync(
+    command,
+    args,
+    Object.assign({ cwd: ROOT, stdio: 'inherit' }, options || {})
+  );
   if (result.error) stop(command + ' could not be started: ' + result.error.message);
   return result.status === null ? 1 : result.status;
 }
 
 function missingPackages() {
   var missing = [];
-  TOOLS.forEach(function (tool) {
-    var found = String(process.env.PATH || '').split(':').some(function (dir) {
-      return dir !== '' && fs.existsSync(path.join(dir, tool.command));
-    });
+  TOOLS.forEach((tool) => {
+    var found = String(process.env.PATH || '')
+      .split(':')
+      .some((dir) => dir !== '' && fs.existsSync(path.join(dir, tool.command)));
     if (!found) missing.push(tool.debian);
   });
-  HEADERS.forEach(function (header) {
+  HEADERS.forEach((header) => {
     // Debian keeps these two under /usr/include; elsewhere the compiler will say what it misses.
     if (fs.existsSync('/etc/debian_version') && !fs.existsSync(header.path)) missing.push(header.debian);
   });
@@ -75,9 +85,16 @@ function systemPackages() {
   var list = missing.join(' ');
   var isDebian = fs.existsSync('/etc/debian_version');
   var isRoot = typeof process.getuid === 'function' && process.getuid() === 0;
-  if (!isDebian) stop('these system packages are missing: ' + list + '. Install them and run the command again.');
+  if (!isDebian)
+    stop('these system packages are missing: ' + list + '. Install them and run the command again.');
   if (!isRoot) {
-    stop('these system packages are missing: ' + list + '.\nRun: sudo apt-get install ' + list + '\nthen run the command again.');
+    stop(
+      'these system packages are missing: ' +
+        list +
+        '.\nRun: sudo apt-get install ' +
+        list +
+        '\nthen run the command again.'
+    );
   }
   say('nestedsgx: installing the missing system packages: apt-get install ' + list);
   var env = Object.assign({}, process.env, { DEBIAN_FRONTEND: 'noninteractive' });
@@ -93,14 +110,21 @@ function npmPackages() {
   var marker = path.join(ROOT, 'node_modules', '.nestedsgx-lock');
   if (fs.existsSync(marker) && fs.readFileSync(marker, 'utf8') === digest) return;
   say('nestedsgx: installing the packages of the lockfile');
-  if (run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { stdio: ['ignore', 'ignore', 'inherit'] }) !== 0) {
-    stop('npm ci failed; its message is above. Check the connection to the npm registry and run the command again.');
+  if (
+    run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], {
+      stdio: ['ignore', 'ignore', 'inherit']
+    }) !== 0
+  ) {
+    stop(
+      'npm ci failed; its message is above. Check the connection to the npm registry and run the command again.'
+    );
   }
   fs.writeFileSync(marker, digest);
 }
 
 function build() {
-  if (run(process.execPath, [path.join(__dirname, 'build.mjs')]) !== 0) stop('the build failed; its message is above.');
+  if (run(process.execPath, [path.join(__dirname, 'build.mjs')]) !== 0)
+    stop('the build failed; its message is above.');
 }
 
 var COMMANDS = {
@@ -112,7 +136,7 @@ var COMMANDS = {
 
 function main() {
   var name = process.argv[2];
-  if (!Object.prototype.hasOwnProperty.call(COMMANDS, name)) stop('usage: node scripts/bootstrap.cjs start|test|soak|build');
+  if (!Object.hasOwn(COMMANDS, name)) stop('usage: node scripts/bootstrap.cjs start|test|soak|build');
   checkNode();
   checkMachine();
   systemPackages();

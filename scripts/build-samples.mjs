@@ -3,8 +3,19 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { buildEnclave, SAMPLES, sampleDirectory, samplesBuildDirectory, signOptionsOf } from '../packages/enclave/dist/src/index.js';
-import { generateKey, imageFilePaths, loadImageFiles, signImage } from '../packages/image/dist/src/node/index.js';
+import {
+  buildEnclave,
+  SAMPLES,
+  sampleDirectory,
+  samplesBuildDirectory,
+  signOptionsOf,
+} from '../packages/enclave/dist/src/index.js';
+import {
+  generateKey,
+  imageFilePaths,
+  loadImageFiles,
+  signImage,
+} from '../packages/image/dist/src/node/index.js';
 
 const out = samplesBuildDirectory();
 mkdirSync(out, { recursive: true });
@@ -16,5 +27,8 @@ for (const name of SAMPLES) {
   const built = await buildEnclave({ dir: sampleDirectory(name), out: join(out, name) });
   const description = JSON.parse(readFileSync(built.jsonPath, 'utf8'));
   const options = { ...signOptionsOf(description.signing), date: '20260101' };
-  writeFileSync(imageFilePaths(built.sgxsPath).sig, signImage(loadImageFiles({ sgxs: built.sgxsPath }), key, options));
+  writeFileSync(
+    imageFilePaths(built.sgxsPath).sig,
+    signImage(loadImageFiles({ sgxs: built.sgxsPath }), key, options),
+  );
 }

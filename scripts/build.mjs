@@ -15,13 +15,15 @@ function step(what, command, args, options = {}) {
     console.error(result.error?.message ?? `${result.stdout}${result.stderr}`.trimEnd());
     process.exit(1);
   }
-  if (Date.now() - started > 1000) console.error(`nestedsgx: ${what} (${((Date.now() - started) / 1000).toFixed(1)} s)`);
+  if (Date.now() - started > 1000)
+    console.error(`nestedsgx: ${what} (${((Date.now() - started) / 1000).toFixed(1)} s)`);
 }
 
 step('compiling TypeScript', process.execPath, ['node_modules/typescript/bin/tsc', '--build']);
 const generator = 'packages/cpu/dist/src/layout/generate.js';
 step('generating the native layouts', process.execPath, [generator]);
 for (const dir of ['packages/os/native', 'packages/cpu/native'])
-  if (existsSync(join(root, dir, 'Makefile'))) step(`building ${dir}`, 'make', ['--no-print-directory', '-C', dir]);
+  if (existsSync(join(root, dir, 'Makefile')))
+    step(`building ${dir}`, 'make', ['--no-print-directory', '-C', dir]);
 step('bundling the monitor', process.execPath, ['scripts/bundle-monitor.mjs']);
 step('building the sample enclaves', process.execPath, ['scripts/build-samples.mjs']);

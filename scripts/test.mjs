@@ -8,7 +8,9 @@ import { fileURLToPath } from 'node:url';
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const soak = process.argv.includes('--soak');
 const wanted = process.argv.slice(2).filter((arg) => !arg.startsWith('--'));
-const packages = readdirSync(join(root, 'packages')).filter((name) => wanted.length === 0 || wanted.includes(name));
+const packages = readdirSync(join(root, 'packages')).filter(
+  (name) => wanted.length === 0 || wanted.includes(name),
+);
 
 function* testFiles(dir) {
   if (!existsSync(dir)) return;
@@ -32,7 +34,13 @@ const env = { ...process.env, NSGX_SEED: seed, ...(soak ? { NSGX_SOAK: '1', NSGX
 // processes the tests start.
 const child = spawn(
   process.execPath,
-  ['--test', '--test-concurrency=1', `--test-timeout=${soak ? 3_600_000 : 180_000}`, '--test-reporter=spec', ...files],
+  [
+    '--test',
+    '--test-concurrency=1',
+    `--test-timeout=${soak ? 3_600_000 : 180_000}`,
+    '--test-reporter=spec',
+    ...files,
+  ],
   { cwd: root, env, stdio: ['ignore', 'pipe', 'inherit'] },
 );
 let tail = '';
