@@ -46,6 +46,8 @@ export interface MonitorStats {
   isolation: Isolation;
   epc: { frames: number; used: number; deposited: number };
   calls: number;
+  /** What processor and operating system refused: how often, and the latest. */
+  failures: { count: number; recent: string[] };
   leaves: Record<string, LeafCount>;
   enclaves: EnclaveStats[];
 }
@@ -208,6 +210,7 @@ export class Monitor {
       isolation: this.isolation,
       epc: { frames: frames.regular, used: epcm.validCount, deposited: frames.depositedCount },
       calls: this.#counters.calls,
+      failures: { count: this.state.failures.count, recent: this.state.failures.recent() },
       leaves: this.#counters.snapshot(),
       enclaves: [...enclaves.values()].map(enclaveStats),
     };

@@ -155,7 +155,7 @@ function addRun(
   const offset = linaddr - enclave.base;
   const kept = pages.subarray(0, added);
   const target = enclave;
-  if (!available(() => target.memory.write(offset, kept)))
+  if (!available(() => target.memory.write(offset, kept), s.failures))
     return { outcome: trip(EADD_CHECKS, 'memory-available'), done: 0 };
   for (let at = 0; at < added; at += PAGE) {
     const frame = s.frames.resolve(owner, epc + at);

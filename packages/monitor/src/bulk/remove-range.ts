@@ -64,7 +64,7 @@ function removeRun(
   let length = 0;
   let admission = false;
   const flush = () => {
-    if (length > 0) dropPages(enclave, start, length);
+    if (length > 0) dropPages(s, enclave, start, length);
   };
   let next = at;
   for (; next < end; next += PAGE) {

@@ -67,7 +67,7 @@ export function eadd(s: MonitorState, owner: FrameOwner, rbx: number, rcx: numbe
   if (refused !== null) return refused;
   if (secinfo[1] === PT_TCS) prepareTcs(secinfo, page, 0);
   const offset = linaddr - enclave.base;
-  if (!available(() => enclave.memory.write(offset, page))) return trip(C, 'memory-available');
+  if (!available(() => enclave.memory.write(offset, page), s.failures)) return trip(C, 'memory-available');
   enclave.measurement.eadd(BigInt(offset), secinfo);
   eaddCommit(s, enclave, frame, linaddr, secinfo);
   return DONE;

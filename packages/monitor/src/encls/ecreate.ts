@@ -79,7 +79,7 @@ export function ecreate(s: MonitorState, owner: FrameOwner, rbx: number, rcx: nu
   clearToUninitialized(secs);
   const measurement = s.hashing.measurement();
   measurement.ecreate(readU32(secs, SECS.offsets.SSAFRAMESIZE), readU64(secs, SECS.offsets.SIZE));
-  const memory = attempt(() => s.processor.createMemory(u64ToNumber(secs, SECS.offsets.SIZE)));
+  const memory = attempt(() => s.processor.createMemory(u64ToNumber(secs, SECS.offsets.SIZE)), s.failures);
   if (memory === null) return trip(C, 'memory-available');
   const enclave = new EnclaveRecord(s.nextEid++, owner.id, frame, secs, memory, measurement);
   s.enclaves.set(frame, enclave);

@@ -208,7 +208,7 @@ function commit(
   enclave.isvFamilyId.set(sig.ISVFAMILYID);
   enclave.markInitialized();
   const start = processorStart(s, enclave);
-  const running = attempt(() => s.processor.start(start));
+  const running = attempt(() => s.processor.start(start), s.failures);
   if (running === null) {
     enclave.secs.set(before);
     enclave.isvExtProdId.fill(0);

@@ -63,7 +63,7 @@ export function release(enclave: EnclaveRecord): void {
 /** Takes one page of a quiescent enclave: EPCM entry invalid, unmapped, scrubbed; admission follows. */
 export function removePage(s: MonitorState, enclave: EnclaveRecord, frame: number): void {
   const offset = unlinkPage(s, enclave, frame);
-  dropPages(enclave, offset, 4096);
+  dropPages(s, enclave, offset, 4096);
   if (enclave.running !== null && enclave.admissionPages.has(offset / 4096)) refreshAdmission(s, enclave);
 }
 
@@ -80,10 +80,10 @@ export function unlinkPage(s: MonitorState, enclave: EnclaveRecord, frame: numbe
 }
 
 /** Unmaps and scrubs. An enclave whose pages cannot be taken away must not run on. */
-export function dropPages(enclave: EnclaveRecord, offset: number, length: number): void {
+export function dropPages(s: MonitorState, enclave: EnclaveRecord, offset: number, length: number): void {
   const dropped = available(() => {
     if (enclave.running !== null && enclave.running.lost === null) enclave.running.unmap(offset, length);
     enclave.memory.discard(offset, length);
-  });
+  }, s.failures);
   if (!dropped) loseEnclave(enclave, 'a page could not be taken away', LOST_REASON.RUNNER);
 }

@@ -1,6 +1,7 @@
 /** The whole state that leaf functions work on. */
 import type { KeyHierarchy } from '../keys/hierarchy.js';
 import type { EnclaveProcessor, HashingPort, MachinePort } from '../ports.js';
+import { Failures } from './available.js';
 import type { EnclaveRecord } from './enclave.js';
 import { Epcm } from './epcm.js';
 import { type FrameOwner, FrameSpace } from './frames.js';
@@ -20,6 +21,8 @@ export interface MonitorState {
   readonly frames: FrameSpace;
   /** Enclaves by frame of their SECS. */
   readonly enclaves: Map<number, EnclaveRecord>;
+  /** What the processor or the operating system refused. */
+  readonly failures: Failures;
   /** CR_NEXT_EID. */
   nextEid: number;
 }
@@ -33,7 +36,7 @@ export function newState(parts: {
   keys: KeyHierarchy;
 }): MonitorState {
   const frames = new FrameSpace(parts.machine.epcBase, parts.machine.epcBytes);
-  return { ...parts, epcm: new Epcm(), frames, enclaves: new Map(), nextEid: 1 };
+  return { ...parts, epcm: new Epcm(), frames, enclaves: new Map(), failures: new Failures(), nextEid: 1 };
 }
 
 /** Guest memory copied once, or null when VMPL1 may not read it. */

@@ -34,6 +34,7 @@ export function dispatch(c: CallContext, trace: TraceSink | undefined): Dispatch
     } catch (error) {
       // Typed errors of the layers below mean that they would not do it; all others are defects.
       if (!isResourceError(error)) throw error;
+      c.s.failures.note(error);
       answer = failure(SVSM.BUSY);
       name = `${row.name} (${error.code})`;
     }
