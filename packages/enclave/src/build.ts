@@ -79,9 +79,10 @@ export interface BuildResult {
   /** Pages that EADD adds. */
   readonly pages: number;
   readonly threads: number;
+  /** Every page (not enumerable, so that results can be printed as JSON). */
   readonly layout: EnclaveLayout;
   readonly description: EnclaveDescription;
-  /** Options for signing this enclave as enclave.json says. */
+  /** Options for signing this enclave as enclave.json says (not enumerable). */
   readonly signOptions: SignOptions;
   /** gcc's warnings about the author's sources; empty when there are none. */
   readonly warnings: string;
@@ -217,7 +218,7 @@ export async function buildEnclave(options: BuildOptions): Promise<BuildResult> 
     copyFileSync(linked, elfPath);
     const description = describe(config, project.interface, toolchain);
     writeFileSync(jsonPath, `${JSON.stringify(description, null, 2)}\n`);
-    return {
+    const result = {
       name: config.name,
       sgxsPath,
       jsonPath,
@@ -226,11 +227,14 @@ export async function buildEnclave(options: BuildOptions): Promise<BuildResult> 
       size: layout.size,
       pages: layout.runs.reduce((pages, run) => pages + run.data.length / 4096, 0),
       threads: config.threads,
-      layout,
       description,
-      signOptions: signOptionsOf(description.signing),
       warnings: compiled.warnings,
     };
+    // Not enumerable: pages and bigints do not belong into what is printed as JSON.
+    return Object.defineProperties(result, {
+      layout: { value: layout },
+      signOptions: { value: signOptionsOf(description.signing) },
+    }) as BuildResult;
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }
