@@ -152,14 +152,18 @@ export class GuestConnection {
     return this.#mapping.view(gpa, length);
   }
 
-  /** Ends the attachment. The mapping of guest RAM stays valid only until this returns. Harmless when repeated. */
-  close(): void {
+  /**
+   * Ends the attachment. Guest RAM is unmapped, unless `keepMapping` says that native threads may still look at gates in
+   * it. Harmless when repeated.
+   */
+  close(options: { keepMapping?: boolean } = {}): void {
     if (this.#closed) return;
     this.#closed = true;
     for (const vcpu of this.#vcpus) vcpu.close('the connection to the confidential VM was closed');
+    this.memory.close();
     this.control.close();
     close(this.cvmPidfd);
-    this.#mapping.unmap();
+    if (options.keepMapping !== true) this.#mapping.unmap();
   }
 
   #makeVcpu(place: VcpuPlace): Vcpu {

@@ -46,6 +46,7 @@ export class GuestMemory {
   readonly #live = new Map<number, Block>();
   readonly #small = new Map<number, number[]>();
   #used = 0;
+  #closed = false;
 
   constructor(options: GuestMemoryOptions) {
     const { base, slice, gpa, length } = options;
@@ -75,9 +76,10 @@ export class GuestMemory {
   /**
    * Takes `length` bytes aligned to `alignment` (a power of two up to 1 GiB, 64 if not given). The content is undefined
    * unless `zero` is set.
-   * @throws GUEST_MEMORY_BAD_SIZE, GUEST_MEMORY_EXHAUSTED
+   * @throws GUEST_MEMORY_BAD_SIZE, GUEST_MEMORY_EXHAUSTED, GUEST_CLOSED
    */
   alloc(length: number, options: { alignment?: number; zero?: boolean } = {}): GuestBlock {
+    this.#open();
     const alignment = Math.max(options.alignment ?? GRANULE, GRANULE);
     if (!Number.isSafeInteger(length) || length <= 0)
       throw guestError('GUEST_MEMORY_BAD_SIZE', `cannot allocate ${length} bytes of guest RAM`);
@@ -115,6 +117,7 @@ export class GuestMemory {
    * @throws GUEST_MEMORY_BAD_FREE when it is not a live block of this allocator
    */
   free(block: GuestBlock): void {
+    if (this.#closed) return;
     const live = this.#live.get(block.gpa);
     if (live === undefined || live !== block)
       throw guestError('GUEST_MEMORY_BAD_FREE', `block ${block.gpa.toString(16)} is not allocated`);
@@ -147,8 +150,23 @@ export class GuestMemory {
         'GUEST_MEMORY_BAD_SIZE',
         `address ${address.toString(16)}+${length} is outside the slice`,
       );
+    this.#open();
     const start = address - this.base - this.gpa;
     return this.#slice.subarray(start, start + length);
+  }
+
+  /** Ends the use of the slice, before its memory is unmapped: blocks must not be touched any more. */
+  close(): void {
+    this.#closed = true;
+  }
+
+  #open(): void {
+    if (this.#closed)
+      throw guestError(
+        'GUEST_CLOSED',
+        'the connection that this memory belongs to is closed',
+        'connect again',
+      );
   }
 
   #reuse(reserved: number, alignment: number): number | undefined {

@@ -101,6 +101,21 @@ test('double free, foreign blocks and impossible sizes are refused', () => {
   );
 });
 
+test('nothing is handed out after the end', () => {
+  const m = memory(4);
+  const block = m.alloc(64);
+  m.close();
+  m.free(block);
+  assert.equal(
+    codeOf(() => m.alloc(64, { zero: true })),
+    'GUEST_CLOSED',
+  );
+  assert.equal(
+    codeOf(() => m.viewAt(block.address, 1)),
+    'GUEST_CLOSED',
+  );
+});
+
 test('small free blocks are joined again before memory counts as exhausted', () => {
   const m = memory(4);
   const blocks = Array.from({ length: 4 }, () => m.alloc(4096));

@@ -164,10 +164,11 @@ export class Cvm implements AsyncDisposable {
 
   async #close(): Promise<void> {
     const connection = this.#connection;
-    await Promise.allSettled([...this.#enclaves].map((enclave) => enclave.close()));
+    const enclaves = [...this.#enclaves];
+    await Promise.allSettled(enclaves.map((enclave) => enclave.close()));
     if (connection !== null) await connection.catch(() => undefined);
     this.#device?.close();
-    this.#attached?.close();
+    this.#attached?.close({ keepMapping: enclaves.some((enclave) => enclave.running > 0) });
     this.#control.close();
     if (this.#child === null) return;
     await endProcess(this.#child.pid, this.#child.pidfd, STOP_GRACE_MS);

@@ -185,6 +185,11 @@ export class Enclave<I extends InterfaceDescription = InterfaceDescription> impl
     return quote(this.#connection, this.#callSync(COMMAND.REPORT, request, 'making a REPORT'));
   }
 
+  /** Asynchronous calls that are inside the enclave now. */
+  get running(): number {
+    return this.#running;
+  }
+
   /** What the monitor says about this enclave. */
   status(): { state: 'uninitialised' | 'running' | 'lost'; reason: number } {
     return this.#built.file.status();
@@ -285,9 +290,13 @@ export class Enclave<I extends InterfaceDescription = InterfaceDescription> impl
     this.#pool.refuse(closed);
     await this.#drain();
     this.#built.file.close();
-    for (const thread of this.#threads) thread.close();
-    this.#gates.close();
-    if (!this.#connection.closed) this.#connection.memory.free(this.#built.gates);
+    // Whoever is still inside comes back as lost now; native code must not find its gate freed.
+    if (this.#running > 0) await this.#drain();
+    if (this.#running === 0) {
+      for (const thread of this.#threads) thread.close();
+      this.#gates.close();
+      if (!this.#connection.closed) this.#connection.memory.free(this.#built.gates);
+    }
     this.#onClose(this as unknown as Enclave<never>);
   }
 
