@@ -7,7 +7,7 @@ import {
   type Machine,
   PAGE_SIZE,
 } from '@nestedsgx/machine';
-import { DEFAULT_PLATFORM, Monitor } from '@nestedsgx/monitor';
+import { DEFAULT_PLATFORM, Monitor, ThreadedHashing } from '@nestedsgx/monitor';
 import * as os from '@nestedsgx/os';
 import type { CvmConfiguration } from './configuration.js';
 import { type GuestShare, Resources } from './control/resources.js';
@@ -32,6 +32,8 @@ export class ConfidentialVm implements ControlBackend {
   private readonly monitor: Monitor;
   private readonly processor: NativeProcessor;
   private readonly pump: os.EventPump;
+  /** With a second CPU, large enclaves are hashed beside the copying of their pages. */
+  private readonly hashing = os.usableCpus().length > 1 ? new ThreadedHashing() : undefined;
   private readonly server: ControlServer;
   private readonly waiter: os.AdaptiveWaiter;
   private readonly vcpus = new Set<number>();
@@ -74,6 +76,7 @@ export class ConfidentialVm implements ControlBackend {
       machine,
       processor: this.processor,
       channel: guestMessages(machine),
+      hashing: this.hashing,
       isolation: configuration.isolation,
       platform: {
         xfrmMask: DEFAULT_PLATFORM.xfrmMask & this.processor.facts().xcr0,
@@ -186,6 +189,7 @@ export class ConfidentialVm implements ControlBackend {
 
   private close(): void {
     this.monitor.close();
+    this.hashing?.close();
     this.processor.close();
     this.pump.close();
     this.machine.close();
