@@ -35,6 +35,8 @@ export interface LoadOptions<I extends InterfaceDescription = InterfaceDescripti
   maxMessageBytes?: number;
   /** Asynchronous calls that may wait for a thread. Default 65,536. */
   maxWaitingCalls?: number;
+  /** Longest spin for an answer in TSC cycles, where the enclave runs on another CPU. Default 4000. */
+  spinCycles?: number;
 }
 
 /** Figures of `e.stats()`: calls since loading, and threads now. */
@@ -111,7 +113,7 @@ export class Enclave<I extends InterfaceDescription = InterfaceDescription> impl
       closing: false,
       unusable: (error) => this.#fail(error),
     };
-    this.#gates = openGates(connection, built.gates, built.threads);
+    this.#gates = openGates(connection, built.gates, built.threads, options.spinCycles);
     for (let i = 0; i < built.threads; i++)
       this.#threads.push(new EnclaveThread(this.#owner, i, this.#gates.page(i), this.#gates.gate(i)));
     this.#pool = new ThreadPool(this.#threads, options.maxWaitingCalls ?? 65_536);

@@ -20,8 +20,16 @@ export interface GateSet {
   close(): void;
 }
 
+/** Longest spin for an answer, in TSC cycles, unless the caller says otherwise. */
+const DEFAULT_SPIN_CYCLES = 4000;
+
 /** Opens `count` gates over consecutive pages of `block`. */
-export function openGates(connection: GuestConnection, block: GuestBlock, count: number): GateSet {
+export function openGates(
+  connection: GuestConnection,
+  block: GuestBlock,
+  count: number,
+  spinCycles = DEFAULT_SPIN_CYCLES,
+): GateSet {
   let pool: CallPool | null = null;
   const sharedPool = () => {
     pool ??= new CallPool(Math.min(count, MAX_POOL));
@@ -31,7 +39,7 @@ export function openGates(connection: GuestConnection, block: GuestBlock, count:
   return {
     page,
     gate: (index) =>
-      new NativeGate(block.address + index * PAGE, page(index), connection.cvmPidfd, sharedPool),
+      new NativeGate(block.address + index * PAGE, page(index), connection.cvmPidfd, spinCycles, sharedPool),
     close: () => {
       void pool?.close();
       pool = null;
@@ -56,10 +64,16 @@ class NativeGate implements ThreadGate {
   readonly #jobAddress = addressOf(new Uint8Array(this.#job.buffer));
   #handle: number;
 
-  constructor(address: number, page: Uint8Array, peerPidfd: number, pool: () => CallPool) {
+  constructor(
+    address: number,
+    page: Uint8Array,
+    peerPidfd: number,
+    spinCycles: number,
+    pool: () => CallPool,
+  ) {
     this.#words = new Uint32Array(page.buffer, page.byteOffset, PAGE / 4);
     this.#pool = pool;
-    this.#handle = this.#library.open(address, peerPidfd);
+    this.#handle = this.#library.open(address, peerPidfd, spinCycles);
     if (this.#handle === 0) throw sdkError('ENCLAVE_BAD_ENTRY', 'no memory for a gate', 'free memory');
     this.#put(0, this.#handle);
   }

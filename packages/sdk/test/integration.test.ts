@@ -16,7 +16,7 @@ before(async () => {
   cvm = await Cvm.launch({ stateDir: join(home, 'state') });
 });
 after(async () => {
-  await cvm.close();
+  await cvm?.close();
   rmSync(home, { recursive: true });
 });
 

@@ -39,6 +39,8 @@ test('a long-lived machine serves a socket, keeps hosts apart and is stopped', a
     listen: { path, mode: 0o600 },
     stderr: 'ignore',
   });
+  let ended = false;
+  after(() => ended || endProcess(service.pid, service.pidfd, 0));
   service.control.close();
   const first = await Cvm.connect(path);
   const info = await first.info();
@@ -53,6 +55,7 @@ test('a long-lived machine serves a socket, keeps hosts apart and is stopped', a
   assert.equal((await second.ps()).length, 0);
   await second.stop();
   assert.equal(await endProcess(service.pid, service.pidfd, 2000), true);
+  ended = true;
   assert.throws(() => connectUnix(path));
   await assert.rejects(Cvm.connect(path), { code: 'CVM_LOST' });
 });
