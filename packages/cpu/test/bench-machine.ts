@@ -29,6 +29,8 @@ export interface EnclaveOptions {
   base?: number;
   dataPages?: number;
   ofsbase?: number;
+  /** Patience of the gates. */
+  spinCycles?: number;
 }
 
 /** Guest RAM, a doorbell and a processor in this process: both the monitor's and the host's side. */
@@ -97,7 +99,10 @@ export class BenchMachine {
       gates: { gpa, count: threads },
     });
     for (let i = 0; i < threads; i++) running.setAdmitted(i, true);
-    const gates = Array.from({ length: threads }, (_, i) => new Gate(this.base + gpa + i * PAGE));
+    const gates = Array.from(
+      { length: threads },
+      (_, i) => new Gate(this.base + gpa + i * PAGE, { spinCycles: options.spinCycles }),
+    );
     return new TestEnclave(base, memory, running, gates);
   }
 

@@ -1,28 +1,25 @@
 /* The host's half of the gate. Everything read from the page is untrusted; what steers the waiting is kept here. */
-#define _GNU_SOURCE
+#include "floor.h"
 #include <errno.h>
-#include <linux/futex.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
-#include <x86intrin.h>
 #include "layout.h"
 
 #define READ(place) (*(volatile __typeof__(place) *)&(place))
 #define WRITE(place, value) (*(volatile __typeof__(place) *)&(place) = (value))
 #define SPIN_MIN_CYCLES 1200u
+#define YIELDS 3
 #define WAIT_NS 20000000L
 
 /* Private to the host process. */
 struct host_gate {
   struct gate *page;
-  u32 seq, spin;
+  u32 seq, spin, spin_max;
+  u32 yields_off, yields_off_for; /* entries for which yielding is not tried */
   int peer; /* pidfd of the cvm, or -1 */
-  int follow; /* whether the runner may move to this thread's CPU */
   u32 usable_cpus;
   u64 calls, sleeps, wakes;
 };
@@ -36,11 +33,12 @@ struct gate_job {
 };
 _Static_assert(sizeof(struct gate_job) == 120, "gate_job");
 
-struct host_gate *nsgx_gate_open(u64 page, int peer);
+struct host_gate *nsgx_gate_open(u64 page, int peer, u32 spin_max);
 void nsgx_gate_close(struct host_gate *g);
 u32 nsgx_gate_enter(struct host_gate *g, u32 function, u64 rdi, u64 rsi);
 int nsgx_gate_run_job(struct gate_job *job);
 void nsgx_gate_counters(struct host_gate *g, u64 *out);
+void nsgx_floor_enter(u64 page);
 
 static long futex(u32 *word, int op, u32 value, const struct timespec *timeout) {
   return syscall(SYS_futex, word, op, value, timeout, NULL, 0);
@@ -59,15 +57,15 @@ static int peer_gone(const struct host_gate *g) {
   return poll(&p, 1, 0) > 0;
 }
 
-struct host_gate *nsgx_gate_open(u64 page, int peer) {
+struct host_gate *nsgx_gate_open(u64 page, int peer, u32 spin_max) {
   struct host_gate *g = calloc(1, sizeof *g);
   cpu_set_t set;
   if (!g) return NULL;
   g->page = (struct gate *)page;
   g->peer = peer;
   g->seq = READ(g->page->request_seq);
-  g->spin = SPIN_MAX_CYCLES;
-  g->follow = 1;
+  g->spin = g->spin_max = spin_max;
+  WRITE(g->page->host_patience, spin_max);
   g->usable_cpus = sched_getaffinity(0, sizeof set, &set) == 0 ? (u32)CPU_COUNT(&set) : 1;
   return g;
 }
@@ -83,14 +81,37 @@ void nsgx_gate_counters(struct host_gate *g, u64 *out) {
 /* 1 when the answer came, 0 when it is time to sleep. */
 static int spin(struct host_gate *g, struct gate *p, u64 start) {
   do {
+    for (int i = 0; i < 4; i++) {
+      if (READ(p->response_seq) == g->seq) {
+        return 1;
+      }
+      _mm_pause();
+    }
+    if (READ(p->progress_state) != PROGRESS_IDLE) break;
+  } while (__rdtsc() - start < g->spin);
+  if (g->spin > SPIN_MIN_CYCLES) g->spin = g->spin / 2 < SPIN_MIN_CYCLES ? SPIN_MIN_CYCLES : g->spin / 2;
+  return 0;
+}
+
+/*
+ * The runner's thread is on this CPU: let it run. Sleeping would let the kernel move this thread to another CPU.
+ * Where the scheduler does not honour the wish, the next entries sleep at once.
+ */
+static int yield_for_answer(struct host_gate *g, struct gate *p) {
+  if (g->yields_off) {
+    g->yields_off--;
+    return 0;
+  }
+  for (int i = 0; i < YIELDS; i++) {
+    sched_yield();
     if (READ(p->response_seq) == g->seq) {
-      g->spin = g->spin * 2 > SPIN_MAX_CYCLES ? SPIN_MAX_CYCLES : g->spin * 2;
+      g->yields_off_for = 0;
       return 1;
     }
-    if (READ(p->progress_state) == PROGRESS_IN_MONITOR) break;
-    _mm_pause();
-  } while (__rdtsc() - start < g->spin);
-  g->spin = g->spin / 2 < SPIN_MIN_CYCLES ? SPIN_MIN_CYCLES : g->spin / 2;
+    if (READ(p->progress_state) != PROGRESS_IDLE) return 0;
+  }
+  g->yields_off_for = g->yields_off_for ? (g->yields_off_for < 64 ? g->yields_off_for * 2 : 64) : 4;
+  g->yields_off = g->yields_off_for;
   return 0;
 }
 
@@ -116,6 +137,17 @@ static int sleep_for_answer(struct host_gate *g, struct gate *p) {
   return 1;
 }
 
+/* The runner says how long it took: twice that is worth spinning for the next time, within the limit. */
+static u32 answer(struct host_gate *g, struct gate *p) {
+  u64 wanted = READ(p->response_cycles) * 2ull + SPIN_MIN_CYCLES;
+  if (wanted / 2 <= g->spin_max) g->spin = wanted < g->spin_max ? (u32)wanted : g->spin_max;
+  return READ(p->response_kind);
+}
+
+static int here(const struct host_gate *g, struct gate *p, u32 cpu) {
+  return g->usable_cpus == 1 || READ(p->runner_cpu) == cpu;
+}
+
 /*
  * EENTER (2) or ERESUME (3) with RDI and RSI; the other registers are whatever the request line holds. Blocks until
  * the enclave is left. Returns an EXIT_KIND; the registers are in the response line.
@@ -123,24 +155,25 @@ static int sleep_for_answer(struct host_gate *g, struct gate *p) {
 u32 nsgx_gate_enter(struct host_gate *g, u32 function, u64 rdi, u64 rsi) {
   struct gate *p = g->page;
   u32 cpu;
+  int answered;
   if (READ(p->progress_state) == PROGRESS_LOST) return EXIT_KIND_LOST;
   WRITE(p->request_function, function);
   WRITE(p->request_rdi, rdi);
   WRITE(p->request_rsi, rsi);
   u64 start = now(&cpu);
-  u32 hint = g->follow ? cpu : NO_CPU;
-  if (READ(p->host_cpu) != hint) WRITE(p->host_cpu, hint);
+  if (READ(p->host_cpu) != cpu) WRITE(p->host_cpu, cpu);
   g->seq++;
   g->calls++;
   atomic_exchange((_Atomic u32 *)&p->request_seq, g->seq);
   if (READ(p->runner_asleep)) {
     g->wakes++;
     futex(&p->request_seq, FUTEX_WAKE, 1, NULL);
-  } else if (READ(p->runner_cpu) != cpu && g->usable_cpus > 1 && spin(g, p, start)) {
-    return READ(p->response_kind);
+    answered = here(g, p, cpu) && yield_for_answer(g, p);
+  } else {
+    answered = here(g, p, cpu) ? yield_for_answer(g, p) : spin(g, p, start);
   }
-  if (!sleep_for_answer(g, p)) return EXIT_KIND_LOST;
-  return READ(p->response_kind);
+  if (!answered && !sleep_for_answer(g, p)) return EXIT_KIND_LOST;
+  return answer(g, p);
 }
 
 /* An entry for a thread of a pool: all registers from the job, results into it. */
@@ -152,9 +185,7 @@ int nsgx_gate_run_job(struct gate_job *job) {
   WRITE(p->request_r9, job->r9);
   WRITE(p->request_rsp, job->rsp);
   WRITE(p->request_rbp, job->rbp);
-  g->follow = 0;
   job->kind = nsgx_gate_enter(g, job->function, job->rdi, job->rsi);
-  g->follow = 1;
   job->out[0] = READ(p->response_rdi);
   job->out[1] = READ(p->response_rsi);
   job->out[2] = READ(p->response_rdx);
@@ -162,4 +193,11 @@ int nsgx_gate_run_job(struct gate_job *job) {
   job->out[4] = READ(p->response_r9);
   job->out[5] = READ(p->response_rbx);
   return (int)job->kind;
+}
+
+/* One round trip of the floor measurement. */
+void nsgx_floor_enter(u64 page) {
+  struct floor *f = (struct floor *)page;
+  floor_set(f, FLOOR_CALL, &f->server_asleep);
+  floor_await(f, FLOOR_DONE, f->spin, &f->caller_asleep);
 }

@@ -62,6 +62,7 @@ s64 filter_install(void) {
   const struct allowed calls[] = {
     { 202, call_futex_ip, { { 1, 2, { 0, 1 } }, NO_ARGUMENT } },
     { 203, call_setaffinity_ip, { { 0, 1, { 0, 0 } }, { 1, 1, { sizeof cpu_mask, 0 } } } },
+    { 24, call_yield_ip, { NO_ARGUMENT, NO_ARGUMENT } },
     { 0, call_read_ip, { { 0, 1, { SOCKET, 0 } }, NO_ARGUMENT } },
     { 234, call_tgkill_ip, { { 0, 1, { process_id, 0 } }, { 2, 1, { KICK_SIGNAL, 0 } } } },
     { 231, call_exit_group_ip, { NO_ARGUMENT, NO_ARGUMENT } },

@@ -264,6 +264,7 @@ load_xstate:
   .endm
   SYSTEM_CALL call_futex, 202
   SYSTEM_CALL call_setaffinity, 203
+  SYSTEM_CALL call_yield, 24
   SYSTEM_CALL call_read, 0
   SYSTEM_CALL call_tgkill, 234
   SYSTEM_CALL call_exit_group, 231

@@ -61,9 +61,10 @@ s32 guarded_load(const u8 *from, u8 *to);
 s32 try_int80(u32 number, u32 argument, s64 *result);
 extern char enter_window_start[], enter_window_end[], resume_window_start[], resume_window_end[], resume_xrstor[];
 extern char guard_start[], guard_end[], guard_fail[], int80_at[], int80_fail[], image_start[], image_end[];
-extern char call_futex_ip[], call_setaffinity_ip[], call_read_ip[], call_tgkill_ip[], call_exit_group_ip[];
+extern char call_futex_ip[], call_setaffinity_ip[], call_read_ip[], call_yield_ip[], call_tgkill_ip[], call_exit_group_ip[];
 s64 call_futex(u32 *word, u64 op, u64 value, const void *timeout, u64 second, u64 third);
 s64 call_setaffinity(u64 pid, u64 bytes, const u8 *mask);
+s64 call_yield(void);
 s64 call_read(u64 fd, void *to, u64 bytes);
 s64 call_tgkill(u64 process, u64 thread, u64 signal);
 NORETURN void call_exit_group(u64 status);
@@ -104,6 +105,8 @@ NORETURN void lost(u32 reason, u32 detail, u64 address);
 void wait_for_request(struct thread *t, struct gate *gate);
 void publish(struct thread *t, struct gate *gate);
 void cpus_setup(void);
+void leave_callers_cpu(struct thread *t);
+void slice_timer_install(u32 tid);
 
 /* plan.c */
 s64 userfault_available(void);

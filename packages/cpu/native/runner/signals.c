@@ -19,6 +19,7 @@ void signals_install(void) {
   for (u32 i = 0; i < COUNT(fault_signals); i++)
     start_call(13 /* rt_sigaction */, (u64)fault_signals[i], (u64)&action, 0, 8, 0, 0);
   start_call(13, KICK_SIGNAL, (u64)&action, 0, 8, 0, 0);
+  start_call(13, SLICE_SIGNAL, (u64)&action, 0, 8, 0, 0);
 }
 
 /* The stack's lowest page stays unmapped. */
@@ -134,6 +135,10 @@ NORETURN void on_signal(s32 signal, const s32 *info, u64 *context) {
   u64 *g = context + CONTEXT_GREGS, rip = g[G_RIP];
   u32 index = (u32)(((u64)context - MEMORY_SIGNAL_STACKS) / MEMORY_SIGNAL_STACK_STRIDE);
   struct thread *t = thread_at(index & 0xff);
+  if (signal == SLICE_SIGNAL) {
+    leave_callers_cpu(t);
+    resume_context(context);
+  }
   if (signal == KICK_SIGNAL || info[2] <= 0) interrupt(t, context, g);
   if (within(rip, guard_start, guard_end)) {
     g[G_RIP] = (u64)guard_fail;

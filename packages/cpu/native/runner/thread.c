@@ -88,7 +88,7 @@ static s32 leaf(struct thread *t, u32 number) {
     call_futex(&c->answer_seq, 0 /* FUTEX_WAIT */, answered, timeout, 0, 0);
   }
   set_state(t, TCS_STATE_INSIDE);
-  WRITE(gate(t)->progress_state, PROGRESS_IN_ENCLAVE);
+  WRITE(gate(t)->progress_state, PROGRESS_IDLE);
   u32 flags = READ(c->answer_flags);
   if (flags & ANSWER_FAULT) {
     exception_set(t, READ(c->answer_vector), READ(c->answer_error_code), READ(c->answer_address));
@@ -213,7 +213,6 @@ static void serve(struct thread *t) {
   r.r9 = READ(g->request_r9);
   r.rsp = READ(g->request_rsp);
   r.rbp = READ(g->request_rbp);
-  WRITE(g->progress_state, PROGRESS_IN_ENCLAVE);
   if (r.function == GATE_FUNCTION_EENTER) eenter(t, &r);
   else if (r.function == GATE_FUNCTION_ERESUME) eresume(t, &r);
   else respond(t, EXIT_KIND_ENTRY_FAILED, 13, 0, 0, 0, 0, 0);

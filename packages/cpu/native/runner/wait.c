@@ -1,6 +1,7 @@
 /*
- * Waiting for the host. A thread either follows its caller (asleep on the caller's CPU, woken there in one switch)
- * or, once calls come quickly, moves to another CPU and spins; one missed request sends it back.
+ * Waiting for the host. A thread either follows its caller (on the caller's CPU, where handing over is one switch
+ * and wakes no other CPU) or, once short calls come quickly, moves to another CPU and spins; one missed request
+ * sends it back.
  */
 #include "runner.h"
 
@@ -11,6 +12,8 @@ enum { FOLLOW = 0, SPIN = 1 };
 #define GRACE_WAITS 4u
 #define GRACE_CYCLES 400000u
 #define WORTH_IT_HITS 400u
+#define HITS_PER_GRACE 64u
+#define YIELDS 2u
 
 u8 cpu_mask[128];
 
@@ -47,6 +50,22 @@ static void follow(struct thread *t, struct gate *gate) {
   t->cpu = cpu;
 }
 
+/* A timer of consumed CPU time: fires in a thread that computes, never in one that waits. */
+void slice_timer_install(u32 tid) {
+  struct { u64 value; s32 signal, notify; u32 tid; u32 rest[11]; } event = { 0, SLICE_SIGNAL, 4 /* THREAD_ID */, tid, { 0 } };
+  const s64 period[4] = { 0, SLICE_MS * 1000000, 0, SLICE_MS * 1000000 };
+  s32 timer = 0;
+  if (start_call(222 /* timer_create */, 3 /* CLOCK_THREAD_CPUTIME_ID */, (u64)&event, (u64)&timer, 0, 0, 0) == 0)
+    start_call(223 /* timer_settime */, (u64)timer, 0, (u64)period, 0, 0, 0);
+}
+
+/* A long computation must not compete with what else runs on its caller's CPU. */
+void leave_callers_cpu(struct thread *t) {
+  if (!t->inside || t->mode == SPIN || t->cpu == NO_CPU || enclave.cpus < 2) return;
+  run_anywhere_but(NO_CPU);
+  t->cpu = NO_CPU;
+}
+
 /* Calls follow one another closely: leave the caller's CPU and stay awake. */
 static void start_spinning(struct thread *t, struct gate *gate) {
   u32 cpu = READ(gate->host_cpu);
@@ -72,14 +91,26 @@ static void stop_spinning(struct thread *t) {
 }
 
 static s32 spin(struct thread *t, struct gate *gate, u32 budget) {
-  u32 cpu;
-  u64 start = cycles(&cpu);
-  if (READ(gate->runner_cpu) != cpu) WRITE(gate->runner_cpu, cpu);
+  u64 start = 0;
   do {
-    if (READ(gate->request_seq) != t->seen) return 1;
-    __asm__ volatile("pause");
+    for (u32 i = 0; i < 16; i++) {
+      if (READ(gate->request_seq) != t->seen) return 1;
+      __asm__ volatile("pause");
+    }
+    if (!start) {
+      u32 cpu;
+      start = cycles(&cpu);
+      if (READ(gate->runner_cpu) != cpu) WRITE(gate->runner_cpu, cpu);
+    }
   } while (cycles_only() - start < budget);
-  return READ(gate->request_seq) != t->seen;
+  return 0;
+}
+
+static s32 arrived(struct thread *t, struct gate *gate) { return READ(gate->request_seq) != t->seen; }
+
+static void note_gap(struct thread *t) {
+  t->accepted = cycles_only();
+  if (t->accepted - t->published >= HOT_GAP_CYCLES) t->hot = 0;
 }
 
 /* Returns when the host has published a request after the one seen last. */
@@ -90,29 +121,45 @@ void wait_for_request(struct thread *t, struct gate *gate) {
     if (spin(t, gate, t->grace ? GRACE_CYCLES : t->spin)) {
       if (t->grace) t->grace--;
       t->hits++;
+      t->accepted = cycles_only();
       return;
     }
     stop_spinning(t);
-  } else if (READ(gate->request_seq) != t->seen) {
-    t->hot++;
-    return;
   }
   follow(t, gate);
   u32 cpu;
   cycles(&cpu);
   if (READ(gate->runner_cpu) != cpu) WRITE(gate->runner_cpu, cpu);
-  EXCHANGE(gate->runner_asleep, 1);
-  while (READ(gate->request_seq) == t->seen)
-    call_futex(&gate->request_seq, 0 /* FUTEX_WAIT */, t->seen, timeout, 0, 0);
-  WRITE(gate->runner_asleep, 0);
-  if (cycles_only() - t->published < HOT_GAP_CYCLES) t->hot++;
-  else t->hot = 0;
+  if (enclave.cpus == 1 || READ(gate->host_cpu) == cpu)
+    for (u32 i = 0; i < YIELDS && !arrived(t, gate); i++) call_yield();
+  if (!arrived(t, gate)) {
+    EXCHANGE(gate->runner_asleep, 1);
+    while (!arrived(t, gate)) call_futex(&gate->request_seq, 0 /* FUTEX_WAIT */, t->seen, timeout, 0, 0);
+    WRITE(gate->runner_asleep, 0);
+  }
+  note_gap(t);
 }
 
 /* Makes the response visible and wakes the host if it sleeps. */
 void publish(struct thread *t, struct gate *gate) {
-  WRITE(gate->progress_state, PROGRESS_IDLE);
-  EXCHANGE(gate->response_seq, t->seen);
-  if (READ(gate->host_asleep)) call_futex(&gate->response_seq, 1 /* FUTEX_WAKE */, 1, 0, 0, 0);
   t->published = cycles_only();
+  u64 took = t->published - t->accepted;
+  WRITE(gate->response_cycles, took > 0xffffffff ? 0xffffffff : (u32)took);
+  EXCHANGE(gate->response_seq, t->seen);
+  /* Spinning pays only for calls that are shorter than the host's patience. */
+  s32 brief = took < READ(gate->host_patience);
+  if (brief) t->hot++;
+  else t->hot = 0;
+  if (READ(gate->host_asleep)) {
+    call_futex(&gate->response_seq, 1 /* FUTEX_WAKE */, 1, 0, 0, 0);
+    if (t->mode == SPIN) {
+      /* The host gave up too early, or was interrupted: worth waiting for once in a while. */
+      if (brief && t->hits >= HITS_PER_GRACE) {
+        t->hits -= HITS_PER_GRACE;
+        t->grace = 1;
+      } else if (!brief && !t->grace) {
+        stop_spinning(t);
+      }
+    }
+  }
 }

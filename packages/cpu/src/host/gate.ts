@@ -1,6 +1,7 @@
 import { addressOf, type CallPool, viewOf } from '@nestedsgx/os';
 import { CpuError } from '../errors.js';
 import { EXIT_KIND, GATE, GATE_FUNCTION } from '../layout/gate.js';
+import { SPIN_MAX_CYCLES } from '../layout/memory.js';
 import { type GateLibrary, loadGateLibrary } from './library.js';
 
 /** Bytes of a job and its fields, as in native/host/gate.c. */
@@ -29,6 +30,11 @@ export type ExitInfo =
 export interface GateOptions {
   /** pidfd of the cvm: an entry ends with LOST when that process is gone. */
   peerPidfd?: number;
+  /**
+   * Longest time, in TSC cycles, that an entry spins for its answer while the runner is awake on another CPU
+   * (default 4000). More pays only where enclaves take longer and a CPU can be spared.
+   */
+  spinCycles?: number;
 }
 
 function exitInfo(kind: number, words: (index: number) => bigint): ExitInfo {
@@ -79,7 +85,11 @@ export class Gate {
     this.#request = new DataView(page.buffer, page.byteOffset, GATE.size);
     this.#response = new BigUint64Array(page.buffer, page.byteOffset + GATE.at.responseRdi, 6);
     this.#responseWords = new Uint32Array(page.buffer, page.byteOffset + GATE.at.responseRdi, 12);
-    this.#handle = this.#library.open(address, options.peerPidfd ?? -1);
+    this.#handle = this.#library.open(
+      address,
+      options.peerPidfd ?? -1,
+      options.spinCycles ?? SPIN_MAX_CYCLES,
+    );
     if (this.#handle === 0) throw new CpuError('GATE_CLOSED', 'No memory for a gate.');
   }
 

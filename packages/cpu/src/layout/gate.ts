@@ -24,6 +24,8 @@ export const GATE = defineLayout('gate', 4096, {
   responseR8: ['u64', 96],
   responseR9: ['u64', 104],
   responseRbx: ['u64', 112],
+  /** TSC cycles from request to response. */
+  responseCycles: ['u32', 120],
   // Progress line: written by the runner, and by the cvm once the runner is gone.
   progressState: ['u32', 128],
   runnerAsleep: ['u32', 132],
@@ -31,6 +33,8 @@ export const GATE = defineLayout('gate', 4096, {
   // Host line.
   hostAsleep: ['u32', 192],
   hostCpu: ['u32', 196],
+  /** Cycles that the host spins for an answer. */
+  hostPatience: ['u32', 200],
 });
 
 /** ENCLU leaves that a host may ask a gate for. */
@@ -39,7 +43,10 @@ export const GATE_FUNCTION = Object.freeze({ EENTER: 2, ERESUME: 3 });
 /** How an entry ended. For AEX and ENTRY_FAILED: RDI holds vector | error code << 32, RSI the address. */
 export const EXIT_KIND = Object.freeze({ NONE: 0, EEXIT: 1, AEX: 2, ENTRY_FAILED: 3, LOST: 4 });
 
-/** Where the runner's thread is. */
+/**
+ * Where the runner's thread is. IDLE is also stored while the enclave runs: the sequence numbers tell the two apart,
+ * and the line stays in both caches.
+ */
 export const PROGRESS = Object.freeze({ IDLE: 0, IN_ENCLAVE: 1, IN_MONITOR: 2, IN_KERNEL: 3, LOST: 4 });
 
 /** Vector that an AEX reports for an interrupt (a kick); it has no valid EXITINFO. */

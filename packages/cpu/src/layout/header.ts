@@ -10,6 +10,8 @@ import {
   MAX_SITES,
   MAX_THREADS,
   RUNNER_MEMORY,
+  SLICE_MS,
+  SLICE_SIGNAL,
   SPIN_MAX_CYCLES,
 } from './memory.js';
 import { AGENT, AGENT_OP, HELLO, HELLO_FLAG, MAGIC, START, STARTED, STARTED_FLAG } from './messages.js';
@@ -67,6 +69,8 @@ const NUMBERS: Readonly<Record<string, number>> = {
   AEP_ADDRESS,
   KICK_SIGNAL,
   SPIN_MAX_CYCLES,
+  SLICE_SIGNAL,
+  SLICE_MS,
   INTERRUPT_VECTOR,
   NO_CPU,
   PLAN_SIGNATURE,

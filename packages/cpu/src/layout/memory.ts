@@ -45,5 +45,11 @@ export const AEP_ADDRESS = 0x1000;
 /** Signal that makes a running thread leave its enclave (the stand-in for an interrupt): SIGUSR2. */
 export const KICK_SIGNAL = 12;
 
+/** Signal of the timer that frees a long-running thread from its caller's CPU: SIGVTALRM. */
+export const SLICE_SIGNAL = 26;
+
+/** CPU time after which a thread inside is freed, in milliseconds. */
+export const SLICE_MS = 4;
+
 /** Longest time either side spins for the other, in TSC cycles. */
 export const SPIN_MAX_CYCLES = 4000;

@@ -63,6 +63,7 @@ export const THREAD = defineLayout('thread', 4096, {
   cpu: ['u32', 408],
   hits: ['u32', 412],
   published: ['u64', 416],
+  accepted: ['u64', 424],
 });
 
 /** Why control came back to a runner thread's loop. */
