@@ -1,8 +1,10 @@
 import type { CommandModule } from '../program.js';
 import { attestCommand } from './attest.js';
+import { benchCommand } from './bench.js';
 import { buildCommand } from './build.js';
 import { cvmCommand } from './cvm.js';
 import { demoCommand } from './demo.js';
+import { doctorCommand } from './doctor.js';
 import { inspectCommand } from './inspect.js';
 import { measureCommand } from './measure.js';
 import { newCommand } from './new.js';
@@ -13,6 +15,7 @@ import { verifyCommand } from './verify.js';
 /** The commands in the order `nsgx --help` lists them. */
 export const commands: readonly CommandModule[] = [
   demoCommand,
+  doctorCommand,
   newCommand,
   buildCommand,
   signCommand,
@@ -21,5 +24,6 @@ export const commands: readonly CommandModule[] = [
   runCommand,
   attestCommand,
   verifyCommand,
+  benchCommand,
   cvmCommand,
 ];

@@ -1,0 +1,68 @@
+/*
+ * Code and data of the probe enclave, two pages: the transitions by themselves, without a runtime.
+ * RDI = command, RSI = count. EEXIT with RDI = 0, or the error code of a leaf.
+ */
+        .text
+        .globl entry
+entry:
+        mov %rcx, %r12
+        mov %rsi, %r13
+        cmp $1, %edi
+        je breakpoints
+        cmp $2, %edi
+        je undefined
+        cmp $3, %edi
+        je absent
+        cmp $4, %edi
+        je reports
+        cmp $5, %edi
+        je keys
+        xor %edi, %edi
+leave:
+        mov %r12, %rbx
+        mov $4, %eax
+        enclu
+
+/* An exception that never ends: the host resumes as often as it likes. */
+breakpoints:
+        int3
+        jmp breakpoints
+undefined:
+        ud2
+absent:
+        lea entry(%rip), %rax
+        mov 0xf000(%rax), %rax
+
+reports:
+        lea target(%rip), %rbx
+        lea data(%rip), %rcx
+        lea report(%rip), %rdx
+        mov $0, %eax
+        enclu
+        dec %r13
+        jnz reports
+        xor %edi, %edi
+        jmp leave
+
+keys:
+        lea request(%rip), %rbx
+        lea key(%rip), %rcx
+        mov $1, %eax
+        enclu
+        mov %eax, %edi
+        test %eax, %eax
+        jnz leave
+        dec %r13
+        jnz keys
+        jmp leave
+
+        .org 0x1000
+target: .fill 512, 1, 0
+data:   .fill 512, 1, 0
+report: .fill 512, 1, 0
+        .org 0x1800
+request:                        /* KEYNAME = SEAL_KEY, KEYPOLICY = MRENCLAVE */
+        .short 4, 1
+        .fill 508, 1, 0
+key:    .fill 16, 1, 0
+        .org 0x2000

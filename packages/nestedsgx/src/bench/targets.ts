@@ -1,0 +1,52 @@
+/** What this project holds itself to. */
+import type { Row } from './row.js';
+
+/** One bar: a limit on the value, or on the ratio of value and floor. */
+export interface Target {
+  readonly name: string;
+  readonly form: string;
+  readonly of: 'value' | 'ratio';
+  readonly limit: number;
+}
+
+/** Every target. A row may have several. */
+export const TARGETS: readonly Target[] = Object.freeze([
+  { name: 'ecall', form: 'spin', of: 'value', limit: 1300 },
+  { name: 'ecall', form: 'spin', of: 'ratio', limit: 2.3 },
+  { name: 'ecall', form: 'one-cpu', of: 'ratio', limit: 1.35 },
+  { name: 'ecall', form: 'cold', of: 'value', limit: 32000 },
+  { name: 'async', form: 'latency', of: 'value', limit: 15 },
+  { name: 'aex-eresume', form: 'spin', of: 'value', limit: 9000 },
+  { name: 'aex-eresume', form: 'one-cpu', of: 'value', limit: 26000 },
+  { name: 'aex-eresume #UD', form: 'spin', of: 'value', limit: 26000 },
+  { name: 'ereport', form: 'one-cpu', of: 'value', limit: 45000 },
+  { name: 'egetkey', form: 'one-cpu', of: 'value', limit: 45000 },
+  { name: 'compute', form: '', of: 'value', limit: 1.02 },
+  { name: 'memory', form: '', of: 'value', limit: 1.02 },
+  { name: 'load', form: '256 MiB', of: 'ratio', limit: 2.2 },
+  { name: 'load memory', form: 'over image', of: 'value', limit: 200 },
+  { name: 'load', form: 'small', of: 'value', limit: 5 },
+  { name: 'launch', form: 'to first ECALL', of: 'value', limit: 800 },
+  { name: 'churn left over', form: 'processes', of: 'value', limit: 0 },
+  { name: 'churn left over', form: 'descriptors', of: 'value', limit: 0 },
+]);
+
+/** A target held against its row. */
+export interface Judgement {
+  readonly target: Target;
+  /** What is compared with the limit. */
+  readonly found: number;
+  readonly met: boolean;
+}
+
+/** The targets of a row that can be judged. */
+export function judge(row: Row): Judgement[] {
+  const judgements: Judgement[] = [];
+  for (const target of TARGETS) {
+    if (target.name !== row.name || target.form !== row.form || row.value === null) continue;
+    if (target.of === 'ratio' && (row.floor === null || row.floor <= 0)) continue;
+    const found = target.of === 'ratio' ? row.value / (row.floor as number) : row.value;
+    judgements.push({ target, found, met: found <= target.limit });
+  }
+  return judgements;
+}
