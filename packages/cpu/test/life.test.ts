@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
+import childProcess from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CallPool } from '@nestedsgx/os';
-import { EXIT_KIND } from '../src/host/index.js';
+import { fileURLToPath } from 'node:url';
+import { CallPool, close, pidfdOpen } from '@nestedsgx/os';
+import { EXIT_KIND, Gate } from '../src/host/index.js';
 import { assemble, enclu } from './assemble.js';
 import { AT, BenchMachine, type TestEnclave } from './bench-machine.js';
 
@@ -148,6 +150,55 @@ test('stopping an enclave wakes the host that waits at its gate', async () => {
     assert.equal((await entry).kind, 'LOST');
     enclave.close();
   } finally {
+    machine.close();
+    await pool.close();
+  }
+});
+
+for (const signal of ['SIGKILL', 'SIGTERM'] as const)
+  test(`a monitor that ends by ${signal} takes its runners along`, async () => {
+    const child = childProcess.spawn(
+      process.execPath,
+      [fileURLToPath(new URL('./orphan.js', import.meta.url)), 'run'],
+      {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      },
+    );
+    const pid = Number(
+      await new Promise((resolve) => child.stdout.once('data', (data) => resolve(String(data)))),
+    );
+    assert.ok(existsSync(`/proc/${pid}`));
+    child.kill(signal);
+    const end = Date.now() + 500;
+    const gone = () => {
+      try {
+        return /State:\s*[ZX]/.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+      } catch {
+        return true;
+      }
+    };
+    while (!gone() && Date.now() < end) await sleep(2);
+    assert.ok(gone());
+  });
+
+test('a host whose monitor is gone gets LOST within 100 ms, though nobody marked its gate', async () => {
+  const pool = new CallPool(2);
+  const machine = new BenchMachine();
+  const monitor = childProcess.spawn('sleep', ['60']);
+  const pidfd = pidfdOpen(monitor.pid!);
+  try {
+    const enclave = machine.start({ code });
+    const gate = new Gate(enclave.gate.address, { peerPidfd: pidfd });
+    const entry = gate.enterAsync(pool, 2, { rdi: 1 });
+    await sleep(20);
+    const start = performance.now();
+    monitor.kill('SIGKILL');
+    assert.equal((await entry).kind, 'LOST');
+    assert.ok(performance.now() - start < 100);
+    gate.close();
+    enclave.close();
+  } finally {
+    close(pidfd);
     machine.close();
     await pool.close();
   }

@@ -1,8 +1,9 @@
 import { close, type Mapping, memfdCreate, mmap, punchHole, pwrite, sealMemfd, viewOf } from '@nestedsgx/os';
 import { CpuError } from '../errors.js';
 import { CONTROL, controlBytes } from '../layout/control.js';
-import { GATE } from '../layout/gate.js';
-import { RUNNER_MEMORY } from '../layout/memory.js';
+import { GATE, NO_CPU } from '../layout/gate.js';
+import { RUNNER_MEMORY, SPIN_MAX_CYCLES } from '../layout/memory.js';
+import { writeFields } from '../layout/writer.js';
 import { MemfdEnclaveMemory } from './enclave-memory.js';
 import { buildOverlay, type Overlay } from './overlay.js';
 import { buildPlan, normalizeRanges, placesBeside } from './plan-builder.js';
@@ -108,7 +109,7 @@ export class NativeProcessor implements EnclaveProcessor {
       if (overlay) pwrite(overlayFd, overlay.bytes, 0);
       control = mmap({ fd: controlFd, length: controlLength, prot: 'rw', shared: true });
       const gates = this.#options.ramBase + start.gates.gpa;
-      viewOf(gates, start.gates.count * GATE.size).fill(0);
+      resetGates(gates, start.gates.count);
       const { uffd } = runner.start(
         [planFd, this.#options.ramFd, memory.fd, controlFd, overlayFd],
         plan.byteLength,
@@ -182,6 +183,18 @@ export class NativeProcessor implements EnclaveProcessor {
     this.#spare?.kill();
     this.#spare = null;
   }
+}
+
+/** Fresh gate pages: no request, and no CPU named by either side. */
+function resetGates(address: number, count: number): void {
+  const pages = viewOf(address, count * GATE.size).fill(0);
+  for (let i = 0; i < count; i++)
+    writeFields(
+      GATE,
+      { hostCpu: NO_CPU, runnerCpu: NO_CPU, hostPatience: SPIN_MAX_CYCLES },
+      pages,
+      i * GATE.size,
+    );
 }
 
 function sealedFile(name: string, bytes: Uint8Array): number {
