@@ -26,8 +26,13 @@ import {
   XFRM_LEGACY,
 } from '@nestedsgx/arch';
 import { nodeHash } from '@nestedsgx/arch/node';
+import {
+  type FunctionDescription,
+  generateBridges,
+  generateHeader,
+  type InterfaceDescription,
+} from '@nestedsgx/edl';
 import { SgxsWriter, type SignOptions } from '@nestedsgx/image';
-import { generateBridges, generateHeader } from './bridges.js';
 import {
   CRYPTO_VERSION,
   compileEnclave,
@@ -36,7 +41,6 @@ import {
   readLinked,
   runtimeDigest,
 } from './compile.js';
-import type { EnclaveInterface, InterfaceCall } from './interface.js';
 import { type EnclaveLayout, layOut } from './layout.js';
 import { type EnclaveConfig, type EnclaveConfigInput, readProject } from './project.js';
 import { findToolchain, type Toolchain } from './toolchain.js';
@@ -45,8 +49,8 @@ import { findToolchain, type Toolchain } from './toolchain.js';
 export interface EnclaveDescription {
   readonly format: 1;
   readonly name: string;
-  readonly ecalls: readonly InterfaceCall[];
-  readonly ocalls: readonly InterfaceCall[];
+  readonly ecalls: readonly FunctionDescription[];
+  readonly ocalls: readonly FunctionDescription[];
   /** Number of TCSs. */
   readonly threads: number;
   /** Bytes of heap. */
@@ -125,7 +129,11 @@ export function signOptionsOf(signing: EnclaveDescription['signing']): SignOptio
   };
 }
 
-function describe(config: EnclaveConfig, calls: EnclaveInterface, toolchain: Toolchain): EnclaveDescription {
+function describe(
+  config: EnclaveConfig,
+  calls: InterfaceDescription,
+  toolchain: Toolchain,
+): EnclaveDescription {
   return {
     format: 1,
     name: config.name,

@@ -4,12 +4,11 @@ import { NsgxError } from '@nestedsgx/arch';
 /** Every error code that package `enclave` throws, with its meaning in one line. */
 export const ENCLAVE_ERRORS = Object.freeze({
   PROJECT_FILE: 'A file of an enclave project is missing or cannot be read.',
-  PROJECT_INVALID: 'enclave.json or interface.json has a wrong, missing or unknown field.',
+  PROJECT_INVALID: 'enclave.json has a wrong, missing or unknown field.',
   PROJECT_NO_SOURCES: 'An enclave project has no C file in its src folder.',
   PROJECT_EXISTS: 'The folder for a new project exists and is not empty.',
   PROJECT_TEMPLATE: 'There is no project template or sample of that name.',
   PROJECT_NOT_BUILT: 'A sample enclave is not built yet.',
-  INTERFACE_NAME: 'An interface uses a name that C or the trusted runtime needs, or uses one twice.',
   TOOLCHAIN_MISSING: 'gcc, or the linker it uses, is not installed.',
   TOOLCHAIN_VERSION: 'gcc is too old, or does not compile for x86-64.',
   COMPILE_FAILED: 'gcc refused a source file of the enclave.',

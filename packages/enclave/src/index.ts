@@ -2,14 +2,6 @@
 export * from './build.js';
 export { buildOutsideKernels, CRYPTO_VERSION, RUNTIME_VERSION, runtimeDigest } from './compile.js';
 export { CompileError, ENCLAVE_ERRORS, type EnclaveErrorCode } from './errors.js';
-export {
-  type EnclaveInterface,
-  type InterfaceCall,
-  type InterfaceParam,
-  parseInterface,
-  VALUE_TYPES,
-  type ValueType,
-} from './interface.js';
 export type { EnclaveLayout, ThreadLayout } from './layout.js';
 export { type EnclaveConfig, type EnclaveConfigInput, type EnclaveProject, readProject } from './project.js';
 export * from './scaffold.js';

@@ -1,9 +1,9 @@
 /** An enclave project on disk: enclave.json, interface.json, src/. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { type InterfaceDescription, parseInterfaceSource } from '@nestedsgx/edl';
 import { z } from 'zod';
 import { enclaveError } from './errors.js';
-import { type EnclaveInterface, invalid, parseInterface } from './interface.js';
 
 const configSchema = z.strictObject({
   /** Name of the enclave and of its files. */
@@ -51,7 +51,7 @@ export interface EnclaveProject {
   /** Absolute path of the project. */
   readonly dir: string;
   readonly config: EnclaveConfig;
-  readonly interface: EnclaveInterface;
+  readonly interface: InterfaceDescription;
   /** Source files relative to `dir`, sorted. */
   readonly sources: readonly string[];
 }
@@ -97,7 +97,7 @@ function listSources(dir: string, folder: string): string[] {
 /**
  * Reads a project. `overrides` replace settings of enclave.json.
  *
- * Throws PROJECT_FILE, PROJECT_INVALID, PROJECT_NO_SOURCES, INTERFACE_NAME.
+ * Throws PROJECT_FILE, PROJECT_INVALID, PROJECT_NO_SOURCES, INTERFACE_INVALID, INTERFACE_NAME.
  */
 export function readProject(dir: string, overrides: Partial<EnclaveConfigInput> = {}): EnclaveProject {
   const root = resolve(dir);
@@ -106,7 +106,13 @@ export function readProject(dir: string, overrides: Partial<EnclaveConfigInput> 
   const merged =
     typeof raw === 'object' && raw !== null && !Array.isArray(raw) ? { ...raw, ...overrides } : raw;
   const parsed = configSchema.safeParse(merged);
-  if (!parsed.success) throw invalid(path, parsed.error);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0];
+    const where = issue !== undefined && issue.path.length > 0 ? ` at ${issue.path.join('.')}` : '';
+    throw enclaveError('PROJECT_INVALID', `${path} is not valid${where}: ${issue?.message ?? 'invalid'}`, {
+      advice: 'Compare the file with the one that `nsgx new` makes.',
+    });
+  }
   const config = parsed.data;
   const wide = config.cflags.find((flag) => /^-m(avx|fma|f16c|vaes|vpclmul|arch=|xop)/.test(flag));
   if (wide !== undefined && config.vectors === 'sse') {
@@ -116,7 +122,7 @@ export function readProject(dir: string, overrides: Partial<EnclaveConfigInput> 
     });
   }
   const interfacePath = join(root, config.interface);
-  const calls = parseInterface(readJson(interfacePath), interfacePath);
+  const calls = parseInterfaceSource(readJson(interfacePath), interfacePath);
   const sources = config.sources.flatMap((folder) => listSources(root, folder));
   if (sources.length === 0) {
     throw enclaveError('PROJECT_NO_SOURCES', `${root} has no .c file in ${config.sources.join(', ')}`, {

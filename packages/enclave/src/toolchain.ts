@@ -65,12 +65,12 @@ export function run(command: string, args: readonly string[], cwd?: string): Pro
   });
 }
 
-async function ask(gcc: string, argument: string): Promise<string> {
-  const result = await run(gcc, [argument]);
+async function ask(gcc: string, ...args: string[]): Promise<string> {
+  const result = await run(gcc, args);
   if (result.code !== 0) {
     throw enclaveError(
       'TOOLCHAIN_VERSION',
-      `${gcc} ${argument} failed: ${result.stderr.trim().slice(0, 200)}`,
+      `${gcc} ${args.join(' ')} failed: ${result.stderr.trim().slice(0, 200)}`,
       {
         advice: INSTALL,
       },
@@ -91,7 +91,7 @@ export async function findToolchain(gcc = process.env['NSGX_CC'] ?? 'gcc'): Prom
     ask(gcc, '-dumpfullversion'),
     ask(gcc, '--version'),
     ask(gcc, '-print-file-name=include'),
-    ask(gcc, '-print-prog-name=ld'),
+    ask(gcc, '-nostdlib', '-Wl,--version'),
   ]);
   if (!machine.startsWith('x86_64')) {
     throw enclaveError('TOOLCHAIN_VERSION', `${gcc} compiles for ${machine}, enclaves are x86-64`, {
@@ -108,6 +108,5 @@ export async function findToolchain(gcc = process.env['NSGX_CC'] ?? 'gcc'): Prom
       },
     );
   }
-  const ldVersion = (await ask(ld, '--version')).split('\n')[0];
-  return { gcc, gccVersion: banner.split('\n')[0], ldVersion, includeDir };
+  return { gcc, gccVersion: banner.split('\n')[0], ldVersion: ld.split('\n')[0], includeDir };
 }

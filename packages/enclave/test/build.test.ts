@@ -6,6 +6,7 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'nod
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { nodeHash } from '@nestedsgx/arch/node';
+import { parseInterfaceSource } from '@nestedsgx/edl';
 import { measureImage, readSgxs } from '@nestedsgx/image';
 import * as fc from 'fast-check';
 import { readElf } from '../src/elf.js';
@@ -15,7 +16,6 @@ import {
   CompileError,
   findToolchain,
   newProject,
-  parseInterface,
   SAMPLES,
   sampleDirectory,
   signOptionsOf,
@@ -252,20 +252,27 @@ describe('projects', () => {
       ecalls: [{ name, params }],
     });
     for (const name of ['int', 'malloc', 'nsgx_seal', '__x', 'br_x', 'bool']) {
-      assert.throws(() => parseInterface(call(name)), codeOf('INTERFACE_NAME'), name);
-      assert.throws(() => parseInterface(call('f', [{ name, type: 'i32' }])), codeOf('INTERFACE_NAME'), name);
+      assert.throws(() => parseInterfaceSource(call(name)), codeOf('INTERFACE_NAME'), name);
+      assert.throws(
+        () => parseInterfaceSource(call('f', [{ name, type: 'i32' }])),
+        codeOf('INTERFACE_NAME'),
+        name,
+      );
     }
     for (const name of ['', '1a', 'a b', 'a;b', 'a\n', 'ä', 'x'.repeat(65)]) {
-      assert.throws(() => parseInterface(call(name)), codeOf('PROJECT_INVALID'), name);
+      assert.throws(() => parseInterfaceSource(call(name)), codeOf('INTERFACE_INVALID'), name);
     }
-    assert.throws(() => parseInterface(call('f', [{ name: 'a', type: 'i8' }])), codeOf('PROJECT_INVALID'));
     assert.throws(
-      () => parseInterface({ ecalls: [{ name: 'f' }], ocalls: [{ name: 'f' }] }),
+      () => parseInterfaceSource(call('f', [{ name: 'a', type: 'i8' }])),
+      codeOf('INTERFACE_INVALID'),
+    );
+    assert.throws(
+      () => parseInterfaceSource({ ecalls: [{ name: 'f' }], ocalls: [{ name: 'f' }] }),
       codeOf('INTERFACE_NAME'),
     );
     assert.throws(
       () =>
-        parseInterface(
+        parseInterfaceSource(
           call('f', [
             { name: 'a', type: 'i32' },
             { name: 'a', type: 'i32' },
@@ -273,7 +280,7 @@ describe('projects', () => {
         ),
       codeOf('INTERFACE_NAME'),
     );
-    assert.throws(() => parseInterface({ ecalls: [], extra: 1 }), codeOf('PROJECT_INVALID'));
+    assert.throws(() => parseInterfaceSource({ ecalls: [], extra: 1 }), codeOf('INTERFACE_INVALID'));
   });
 });
 

@@ -4,8 +4,9 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import type { ValueType } from '@nestedsgx/edl';
 import { readSgxs } from '@nestedsgx/image';
-import type { BuildResult, ValueType } from '../src/index.js';
+import type { BuildResult } from '../src/index.js';
 
 /** The package's folder, from dist/test. */
 export const PACKAGE = join(import.meta.dirname, '..', '..');

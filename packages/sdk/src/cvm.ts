@@ -1,5 +1,6 @@
 /** A confidential VM as its host sees it. */
 import { NsgxError } from '@nestedsgx/arch';
+import { type InterfaceDescription, parseInterface } from '@nestedsgx/edl';
 import { type AttachOptions, ControlSocket, GuestConnection, SgxDevice } from '@nestedsgx/guest';
 import { close, connectUnix } from '@nestedsgx/os';
 import { buildEnclave } from './build-enclave.js';
@@ -7,7 +8,6 @@ import { type CvmInfo, type CvmProcess, parseInfo, parseProcesses } from './cvm-
 import { Enclave, type LoadOptions } from './enclave.js';
 import { type ImageInput, openImage } from './enclave-image.js';
 import { sdkError } from './errors.js';
-import { type InterfaceDescription, parseInterface } from './interface.js';
 import { endProcess, type LaunchedCvm, launchCvm } from './launch/launcher.js';
 import type { LaunchOptions } from './launch/options.js';
 import { releaseRamSlot } from './launch/ram-slot.js';

@@ -83,6 +83,6 @@ function readJson(path: string): unknown {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(readSmall(path)));
   } catch (cause) {
     if (cause instanceof NsgxError) throw cause;
-    throw sdkError('INTERFACE_INVALID', `${path} is not JSON`, 'build the enclave again', cause);
+    throw sdkError('IMAGE_DESCRIPTION_INVALID', `${path} is not JSON`, 'build the enclave again', cause);
   }
 }

@@ -1,18 +1,18 @@
 /** A loaded enclave as its host sees it. */
+import {
+  type FunctionDescription,
+  type InterfaceDescription,
+  MessageWriter,
+  readResult,
+  writeArguments,
+} from '@nestedsgx/edl';
 import type { GuestConnection } from '@nestedsgx/guest';
 import { quote, quotingTarget } from './attestation.js';
 import type { BuiltEnclave } from './build-enclave.js';
 import { EMPTY, type FrameSizes } from './call-frame.js';
 import { sdkError } from './errors.js';
 import { type GateSet, openGates } from './gates.js';
-import type {
-  AsyncFunctions,
-  FunctionDescription,
-  InterfaceDescription,
-  OcallHandlers,
-  SyncFunctions,
-} from './interface.js';
-import { MessageWriter, readResult, writeArguments } from './message.js';
+import type { AsyncFunctions, OcallHandlers, SyncFunctions } from './interface.js';
 import { type OcallHandler, ocallDispatch, type RawOcall } from './ocalls.js';
 import { missingFeatures } from './platform.js';
 import { EnclaveStatusError } from './status.js';
@@ -180,7 +180,11 @@ export class Enclave<I extends InterfaceDescription = InterfaceDescription> impl
     if (this.#unusable !== null) throw this.#refusal();
     const data = options.reportData ?? EMPTY;
     if (!(data instanceof Uint8Array) || data.length > 64)
-      throw sdkError('MESSAGE_INVALID', 'reportData must be at most 64 bytes', 'pass a hash of longer data');
+      throw sdkError(
+        'REPORT_DATA_TOO_LONG',
+        'reportData must be at most 64 bytes',
+        'pass a hash of longer data',
+      );
     const request = new Uint8Array(512 + 64);
     request.set(quotingTarget(this.#connection));
     request.set(data, 512);

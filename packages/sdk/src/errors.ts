@@ -1,5 +1,6 @@
 /** Error codes of the sdk package, each with its meaning in one line. */
 import { NsgxError } from '@nestedsgx/arch';
+import type { EdlErrorCode } from '@nestedsgx/edl';
 
 /** Every code that functions of this package throw as the `code` of an `NsgxError`. */
 export const SDK_ERRORS = Object.freeze({
@@ -10,17 +11,15 @@ export const SDK_ERRORS = Object.freeze({
   CVM_REPLY_INVALID: 'the confidential VM answered in a form that this version does not know',
   LAUNCH_OPTION_INVALID: 'an option of Cvm.launch has a wrong type or value',
   IMAGE_FILES_MISSING: 'an enclave image or a file beside it cannot be read',
+  IMAGE_DESCRIPTION_INVALID: 'the description beside an enclave image is not JSON',
+  REPORT_DATA_TOO_LONG: 'report data are longer than the 64 bytes that a report carries',
   IMAGE_UNSIGNED: 'the enclave image has no signature',
   IMAGE_UNSUPPORTED: 'the enclave image needs something this platform does not offer',
-  INTERFACE_INVALID: "the description of the enclave's interface is malformed",
   INTERFACE_MISSING: 'the enclave was loaded without an interface, so calls by name are not possible',
   ECALL_UNKNOWN: 'the enclave has no ECALL of this name or number',
   OCALL_UNKNOWN: 'the enclave asked for an OCALL that its host does not offer',
   OCALL_PROMISE_IN_SYNC_ECALL: 'an OCALL handler returned a promise during a synchronous ECALL',
   OCALL_FAILED: 'an OCALL handler threw an error',
-  MESSAGE_INVALID: 'a value does not fit the type that the interface declares for it',
-  MESSAGE_MALFORMED: 'a message from the enclave does not follow the declared types',
-  MESSAGE_TOO_LARGE: 'a request or response is larger than the configured limit',
   ENCLAVE_CLOSED: 'the enclave has been closed',
   ENCLAVE_CRASHED: 'the enclave had an unhandled exception earlier and takes no more calls',
   ENCLAVE_FAULT: 'enclave code raised an exception that it did not handle',
@@ -35,7 +34,12 @@ export const SDK_ERRORS = Object.freeze({
 export type SdkErrorCode = keyof typeof SDK_ERRORS;
 
 /** Makes an error of this package; `advice` says what to do about it. */
-export function sdkError(code: SdkErrorCode, message: string, advice?: string, cause?: unknown): NsgxError {
+export function sdkError(
+  code: SdkErrorCode | EdlErrorCode,
+  message: string,
+  advice?: string,
+  cause?: unknown,
+): NsgxError {
   return new NsgxError(code, message, { advice, cause });
 }
 

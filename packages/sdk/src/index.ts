@@ -1,4 +1,10 @@
 /** The host API: confidential VMs and the enclaves in them. */
+export {
+  type FunctionDescription,
+  type InterfaceDescription,
+  parseInterface,
+  type ValueType,
+} from '@nestedsgx/edl';
 export { quote, quotingTarget } from './attestation.js';
 export { type BuildOptions, type BuiltEnclave, buildEnclave, chooseAttributes } from './build-enclave.js';
 export { type AnyInterface, type ConnectOptions, Cvm } from './cvm.js';
@@ -6,17 +12,12 @@ export type { CvmInfo, CvmProcess } from './cvm-info.js';
 export { Enclave, type EnclaveStats, type LoadOptions } from './enclave.js';
 export { type ImageInput, type ImageParts, type LoadableImage, openImage } from './enclave-image.js';
 export { EnclaveFault, SDK_ERRORS, type SdkErrorCode } from './errors.js';
-export {
-  type ArgumentOf,
-  type AsyncFunctions,
-  type FunctionDescription,
-  type InterfaceDescription,
-  type OcallHandlers,
-  parseInterface,
-  type SyncFunctions,
-  VALUE_TYPES,
-  type ValueOf,
-  type ValueType,
+export type {
+  ArgumentOf,
+  AsyncFunctions,
+  OcallHandlers,
+  SyncFunctions,
+  ValueOf,
 } from './interface.js';
 export { findInstallation, type Installation, PART_NAMES, type PartName } from './launch/installation.js';
 export { endProcess, type LaunchedCvm, launchCvm } from './launch/launcher.js';
@@ -31,15 +32,6 @@ export {
 export type { LaunchOptions } from './launch/options.js';
 export { type Component, readPart, sealedMemory } from './launch/parts.js';
 export { defaultSocketPath, defaultStateDir } from './launch/state-dir.js';
-export {
-  MessageReader,
-  MessageWriter,
-  readArguments,
-  readResult,
-  signature,
-  writeArguments,
-  writeResult,
-} from './message.js';
 export type { OcallHandler, RawOcall } from './ocalls.js';
 export { platformXfrm } from './platform.js';
 export { ENCLAVE_STATUS, EnclaveStatusError, type EnclaveStatusName } from './status.js';

@@ -1,9 +1,8 @@
 /** Answering an enclave's OCALLs with the handlers that its host gave. */
 import { NsgxError } from '@nestedsgx/arch';
+import { type FunctionDescription, MessageWriter, readArguments, writeResult } from '@nestedsgx/edl';
 import { EMPTY } from './call-frame.js';
 import { sdkError } from './errors.js';
-import type { FunctionDescription } from './interface.js';
-import { MessageWriter, readArguments, writeResult } from './message.js';
 import type { OcallDispatch } from './thread.js';
 
 /** A handler by name: decoded arguments in, the result (or a promise of it, in asynchronous ECALLs) out. */

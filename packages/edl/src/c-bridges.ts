@@ -2,7 +2,7 @@
  * C generated from an interface: `nsgx_interface.h` with the prototypes of what the author writes (ECALLs) and may call
  * (OCALLs), and the bridges that turn messages into calls.
  */
-import type { EnclaveInterface, InterfaceCall, ValueType } from './interface.js';
+import type { FunctionDescription, InterfaceDescription, ValueType } from './interface.js';
 
 const C_TYPES: Record<ValueType, string> = {
   i32: 'int32_t',
@@ -15,23 +15,23 @@ const C_TYPES: Record<ValueType, string> = {
   bytes: 'nsgx_bytes',
 };
 
-function params(call: InterfaceCall, extra: string[] = []): string {
+function params(call: FunctionDescription, extra: string[] = []): string {
   const all = [...call.params.map((p) => `${C_TYPES[p.type]} ${p.name}`), ...extra];
   return all.length === 0 ? 'void' : all.join(', ');
 }
 
-function ecallPrototype(call: InterfaceCall): string {
+function ecallPrototype(call: FunctionDescription): string {
   const type = call.returns === 'void' ? 'void' : C_TYPES[call.returns];
   return `${type} ${call.name}(${params(call)})`;
 }
 
-function ocallPrototype(call: InterfaceCall): string {
+function ocallPrototype(call: FunctionDescription): string {
   const result = call.returns === 'void' ? [] : [`${C_TYPES[call.returns]} *nsgx_result`];
   return `nsgx_status ${call.name}(${params(call, result)})`;
 }
 
 /** The header for authors. */
-export function generateHeader(calls: EnclaveInterface): string {
+export function generateHeader(calls: InterfaceDescription): string {
   const lines = [
     '/* Made from interface.json; changes are overwritten. */',
     '#ifndef NSGX_INTERFACE_H',
@@ -51,7 +51,7 @@ export function generateHeader(calls: EnclaveInterface): string {
   return `${lines.join('\n')}\n`;
 }
 
-function ecallBridge(call: InterfaceCall): string[] {
+function ecallBridge(call: FunctionDescription): string[] {
   const names = call.params.map((_, i) => `a${i}`);
   const invoke = `${call.name}(${names.join(', ')})`;
   return [
@@ -66,7 +66,7 @@ function ecallBridge(call: InterfaceCall): string[] {
   ];
 }
 
-function ocallStub(call: InterfaceCall, index: number): string[] {
+function ocallStub(call: FunctionDescription, index: number): string[] {
   const zero =
     call.returns === 'string' || call.returns === 'bytes' ? `(${C_TYPES[call.returns]}){0, 0}` : '0';
   return [
@@ -93,7 +93,7 @@ function ocallStub(call: InterfaceCall, index: number): string[] {
 }
 
 /** The C file with bridges, OCALL stubs and the dispatch table. */
-export function generateBridges(calls: EnclaveInterface): string {
+export function generateBridges(calls: InterfaceDescription): string {
   const table = calls.ecalls.map((call) => `    bridge_${call.name},`);
   const lines = [
     '/* Made from interface.json; changes are overwritten. */',

@@ -3,7 +3,7 @@
  * 8 bytes little endian; string (UTF-8) and bytes are a u64 length and the data, padded to 8 bytes with zeros.
  * A request holds the arguments, a response the return value (nothing for void).
  */
-import { sdkError } from './errors.js';
+import { edlError } from './errors.js';
 import type { FunctionDescription, ValueType } from './interface.js';
 
 /** Largest message in bytes unless the caller says otherwise. */
@@ -90,7 +90,7 @@ export class MessageWriter {
     const at = this.#length;
     const end = at + count;
     if (end > this.#limit)
-      throw sdkError('MESSAGE_TOO_LARGE', `a message of ${end} bytes exceeds ${this.#limit}`);
+      throw edlError('MESSAGE_TOO_LARGE', `a message of ${end} bytes exceeds ${this.#limit}`);
     if (end > this.#bytes.length) {
       const grown = new Uint8Array(
         Math.min(Math.max(end, this.#bytes.length * 2), Math.max(end, this.#limit)),
@@ -185,7 +185,7 @@ export function writeArguments(
   args: readonly unknown[],
 ): Uint8Array {
   if (args.length !== fn.params.length)
-    throw sdkError(
+    throw edlError(
       'MESSAGE_INVALID',
       `${fn.name} takes ${fn.params.length} arguments, got ${args.length}`,
       `call it as ${signature(fn)}`,
@@ -247,11 +247,11 @@ function wellFormed(value: string): boolean {
 }
 
 function invalid(what: string, expected: string, value: unknown): Error {
-  return sdkError('MESSAGE_INVALID', `${what} must be ${expected}, not ${show(value)}`);
+  return edlError('MESSAGE_INVALID', `${what} must be ${expected}, not ${show(value)}`);
 }
 
 function malformed(what: string, how: string): Error {
-  return sdkError(
+  return edlError(
     'MESSAGE_MALFORMED',
     `${what} ${how}`,
     'the enclave and its interface description may not match',
