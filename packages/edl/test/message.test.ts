@@ -184,7 +184,6 @@ test('interfaces are checked and named in full', () => {
     { ecalls: [{ name: '1x', params: [], returns: 'void' }] },
     { ecalls: [{ name: 'x', params: [{ name: 'a', type: 'i8' }], returns: 'void' }] },
     { ecalls: [], ocalls: [{ name: 'x', params: [], returns: 'int' }] },
-    { ecalls: [1, 2].map(() => ({ name: 'x', params: [], returns: 'void' })) },
     { format: 2, ecalls: [] },
   ];
   for (const value of refused)
@@ -192,4 +191,9 @@ test('interfaces are checked and named in full', () => {
       codeOf(() => parseInterface(value)),
       'INTERFACE_INVALID',
     );
+  const twice = { ecalls: [1, 2].map(() => ({ name: 'x', params: [], returns: 'void' })) };
+  assert.equal(
+    codeOf(() => parseInterface(twice)),
+    'INTERFACE_NAME',
+  );
 });
