@@ -43,6 +43,7 @@ const sourceSchema = z.strictObject(lists);
 /** NAME.json has more than the interface: what else a build records is not looked at. */
 const builtSchema = z.object({
   ...lists,
+  ecalls: z.array(functionSchema).max(1024),
   format: z.literal(1).optional(),
   name: z.string().max(256).optional(),
 });
