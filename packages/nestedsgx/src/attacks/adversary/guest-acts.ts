@@ -1,0 +1,175 @@
+/** Attacks through the interfaces of VMPL1: GHCB pages and the control socket, both filled with what they should not hold. */
+import { CAA_RING, caaGpa, ghcbGpa } from '@nestedsgx/machine';
+import { close, memfdCreate } from '@nestedsgx/os';
+import { type Exit, type ExitAnswer, RawSocket, type U64 } from './raw-guest.js';
+import { bytes64, generator, nameOf, ramOf, shareOf, type World } from './world.js';
+
+const PAUSE = new Int32Array(new SharedArrayBuffer(4));
+
+/** One SVSM call of a script. */
+export interface RawCall {
+  protocol: number;
+  call: number;
+  rcx?: U64;
+  rdx?: U64;
+  r8?: U64;
+}
+
+export const guestActs = {
+  /** Connects to the machine's socket and attaches as one more guest. */
+  attach(world: World, { path, slice, epc }: { path: string; slice: number; epc: number }) {
+    const socket = RawSocket.connect(path);
+    world.sockets.push(socket);
+    world.share = socket.attach(slice, epc);
+    return world.share;
+  },
+
+  /** Closes all sockets: the attached share ends. */
+  detach(world: World): void {
+    for (const socket of world.sockets.splice(0)) socket.close();
+    world.share = null;
+  },
+
+  /** Writes pieces of guest RAM, then makes the calls one after another. */
+  calls(
+    world: World,
+    { pieces, calls }: { pieces?: { gpa: number; bytes: string }[]; calls: RawCall[] },
+  ): ExitAnswer[] {
+    const ram = ramOf(world);
+    for (const { gpa, bytes } of pieces ?? []) ram.bytes.set(bytes64(bytes), gpa);
+    const { vcpu } = shareOf(world);
+    return calls.map(({ protocol, call, rcx, rdx, r8 }) => ram.call(vcpu, protocol, call, rcx, rdx, r8));
+  },
+
+  /** Makes one call through any virtual CPU, whoever it belongs to: all of them lie in guest RAM. */
+  callAs(world: World, { vcpu, protocol, call, rcx, rdx, r8 }: RawCall & { vcpu: number }): ExitAnswer {
+    return ramOf(world).call(vcpu, protocol, call, rcx, rdx, r8);
+  },
+
+  /** Makes exits of any kind. */
+  exits(world: World, { exits }: { exits: Exit[] }): ExitAnswer[] {
+    return exits.map((exit) => ramOf(world).exit(shareOf(world).vcpu, exit));
+  },
+
+  /** Fills this process's GHCB page and calling area with seeded noise and rings, for `ms`. Returns the number of exits. */
+  floodGhcb(world: World, { seed, ms }: { seed: number; ms: number }): number {
+    const ram = ramOf(world);
+    const { vcpu, slice } = shareOf(world);
+    const random = generator(seed);
+    const page = ghcbGpa(vcpu);
+    const deadline = performance.now() + ms;
+    let exits = 0;
+    while (performance.now() < deadline) {
+      for (let at = 0; at < 4096; at += 4) ram.view.setUint32(page + at, random(), true);
+      // Half of them look right at first: version, usage, bitmap, exit code, and a call that exists.
+      if (random() & 1) {
+        ram.view.setUint16(page + 0xffa, 2, true);
+        ram.view.setUint32(page + 0xffc, 0, true);
+        ram.bytes.fill(0xff, page + 0x3f0, page + 0x400);
+        const codes = [0x8000_0018, 0x8000_0018, 0x8000_0010, 0x8000_0011, 0x8000_0013, 0x8000_fffd];
+        ram.view.setBigUint64(page + 0x390, BigInt(codes[random() % codes.length]!), true);
+        if (random() & 1) ram.view.setBigUint64(page + 0x398, 0n, true);
+        const protocol = random() & 1 ? 0x4e53 : random() & 3;
+        const call = protocol === 0x4e53 && random() & 1 ? 0x100 + (random() % 12) : random() % 16;
+        ram.view.setBigUint64(page + 0x1f8, (BigInt(protocol) << 32n) | BigInt(call), true);
+        for (const at of [0x308, 0x310, 0x340])
+          ram.view.setBigUint64(page + at, address(random, slice), true);
+      }
+      ram.bytes[caaGpa(vcpu)] = random() & 3 ? 1 : random();
+      const ring = (caaGpa(vcpu) + CAA_RING) / 4;
+      Atomics.add(ram.words, ring, random() & 7 ? 1 : random() | 0);
+      ram.ring();
+      exits++;
+      Atomics.wait(PAUSE, 0, 0, 0.05);
+    }
+    return exits;
+  },
+
+  /** Sends seeded noise, wrong JSON, oversized messages and descriptors over the control socket. */
+  floodSocket(_world: World, { path, seed, messages }: { path: string; seed: number; messages: number }) {
+    const random = generator(seed);
+    const outcome = { sent: 0, refused: 0, answered: 0, hungUp: 0, accepted: 0, why: '' };
+    const given = memfdCreate('given', { size: 4096 });
+    let socket = RawSocket.connect(path);
+    try {
+      for (let i = 0; i < messages; i++) {
+        const bytes = message(random, i);
+        const fds = random() % 3 === 0 ? Array.from({ length: 1 + (random() % 8) }, () => given) : [];
+        try {
+          const reply = socket.exchange(bytes, fds, 500);
+          outcome.sent++;
+          if (reply === null) {
+            outcome.hungUp++;
+            socket.close();
+            socket = RawSocket.connect(path);
+          } else if (reply.ok === true) outcome.accepted++;
+          else outcome.answered++;
+        } catch (error) {
+          outcome.refused++;
+          outcome.why = nameOf(error);
+          socket.close();
+          socket = RawSocket.connect(path);
+        }
+      }
+      return outcome;
+    } finally {
+      close(given);
+      socket.close();
+    }
+  },
+
+  /** Opens `count` connections at once and closes them again; returns how many were made. */
+  crowd(_world: World, { path, count }: { path: string; count: number }): number {
+    const sockets: RawSocket[] = [];
+    try {
+      for (let i = 0; i < count; i++) sockets.push(RawSocket.connect(path));
+    } catch {
+      // The machine takes no more.
+    }
+    for (const socket of sockets) socket.close();
+    return sockets.length;
+  },
+};
+
+/** An address that a hostile guest would choose: its own memory, the EPC, the monitor, the ends of everything. */
+function address(random: () => number, slice: { gpa: number; length: number }): bigint {
+  const page = BigInt(random() % 256) * 4096n;
+  switch (random() % 7) {
+    case 0:
+      return BigInt(slice.gpa + (random() % slice.length));
+    case 1:
+      return 0x80_0000_0000n + page;
+    case 2:
+      return 0x40_0000_0000n + page;
+    case 3:
+      return BigInt(random() % 16);
+    case 4:
+      return 0xffff_ffff_ffff_f000n + BigInt(random() & 0xfff);
+    case 5:
+      return page;
+    default:
+      return (BigInt(random()) << 32n) | BigInt(random());
+  }
+}
+
+function message(random: () => number, round: number): Uint8Array {
+  const json = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
+  switch (round % 8) {
+    case 0:
+      return Uint8Array.from({ length: 1 + (random() % 600) }, () => random());
+    case 1:
+      return json({ op: 'attach', slice: -1, epc: 2 ** 53 });
+    case 2:
+      return json({ op: 'attach', slice: 2 ** 40, epc: 2 ** 40 });
+    case 3:
+      return json({ op: '__proto__', constructor: { prototype: 1 } });
+    case 4:
+      return json({ op: 'vcpu' });
+    case 5:
+      return new TextEncoder().encode('['.repeat(30_000));
+    case 6:
+      return new TextEncoder().encode(`{"op":"attach","slice":"${'9'.repeat(random() % 60_000)}","epc":0}`);
+    default:
+      return json({ op: 'stop', uid: 0 });
+  }
+}

@@ -1,0 +1,151 @@
+/** Attacks on memory that a guest holds: its own raw mapping, written and read at any time. */
+import { futexRequeue, guardedCopy, mmap, pread } from '@nestedsgx/os';
+import { RawGuest } from './raw-guest.js';
+import { bytes64, generator, nameOf, ramOf, text64, type World } from './world.js';
+
+const PAUSE = new Int32Array(new SharedArrayBuffer(4));
+const PIECE = 4 * 2 ** 20;
+
+/** One way of reading guest-physical memory, and what came of it (base64, or null with the reason). */
+export interface ReadAttempt {
+  way: string;
+  bytes: string | null;
+  why: string;
+}
+
+export const memoryActs = {
+  /** Maps guest RAM from the descriptor this process was started with. */
+  map(world: World, { base, size }: { base: number; size: number }): void {
+    world.ram = new RawGuest(4, base, size);
+  },
+
+  /** Reads `length` bytes at `gpa` in every way that guest RAM's mapping and descriptor offer. */
+  read(world: World, { gpa, length }: { gpa: number; length: number }): ReadAttempt[] {
+    const ram = ramOf(world);
+    return [
+      attempt('address base + gPA', () => copyFrom(ram.base + gpa, length)),
+      attempt('mmap of the RAM file at that offset', () => {
+        const page = Math.floor(gpa / 4096) * 4096;
+        const mapping = mmap({ fd: ram.fd, length: 8192, offset: page, prot: 'rw', shared: true });
+        try {
+          return copyFrom(mapping.address + (gpa - page), length);
+        } finally {
+          mapping.unmap();
+        }
+      }),
+      attempt('pread of the RAM file at that offset', () => {
+        const bytes = new Uint8Array(length);
+        const got = pread(ram.fd, bytes, gpa);
+        if (got < length) throw new Error(`end of the file after ${got} bytes`);
+        return bytes;
+      }),
+    ];
+  },
+
+  /** Reads through this process's own mapping only. */
+  peek(world: World, { gpa, length }: { gpa: number; length: number }): string {
+    return text64(copyFrom(ramOf(world).base + gpa, length));
+  },
+
+  /** Writes through this process's own mapping. */
+  poke(world: World, { gpa, bytes }: { gpa: number; bytes: string }): void {
+    const from = bytes64(bytes);
+    if (!guardedCopy(ramOf(world).base + gpa, from, from.length)) throw new Error('the write faulted');
+  },
+
+  /** Offsets in all of guest RAM at which `needle` lies (at most ten). */
+  search(world: World, { needle }: { needle: string }): number[] {
+    const { fd, size } = ramOf(world);
+    const wanted = Buffer.from(needle, 'base64');
+    const found: number[] = [];
+    const buffer = Buffer.alloc(PIECE + wanted.length);
+    for (let at = 0; at < size; at += PIECE) {
+      const got = pread(fd, buffer, at);
+      for (let hit = buffer.subarray(0, got).indexOf(wanted); hit >= 0 && found.length < 10; ) {
+        found.push(at + hit);
+        hit = buffer.subarray(0, got).indexOf(wanted, hit + 1);
+      }
+    }
+    return found;
+  },
+
+  /** Writes `one` and `two` at `gpa` in turn, as fast as it goes, for `ms`. Ends with `one`. Returns the rounds. */
+  toggle(world: World, { gpa, one, two, ms }: { gpa: number; one: string; two: string; ms: number }): number {
+    const { bytes } = ramOf(world);
+    const [first, second] = [bytes64(one), bytes64(two)];
+    const deadline = performance.now() + ms;
+    let rounds = 0;
+    const random = generator(gpa);
+    while (performance.now() < deadline) {
+      for (let i = 0; i < 64; i++, rounds++) {
+        bytes.set(rounds & 1 ? first : second, gpa);
+        for (let wait = random() & 0xff; wait > 0; wait--) rounds |= 0;
+      }
+    }
+    bytes.set(first, gpa);
+    return rounds;
+  },
+
+  /** Writes random bytes, words and cache lines to random places of [gpa, gpa+length) for `ms`. Returns the writes. */
+  scribble(
+    world: World,
+    {
+      gpa,
+      length,
+      seed,
+      ms,
+      gapUs,
+    }: { gpa: number; length: number; seed: number; ms: number; gapUs: number },
+  ): number {
+    const { bytes } = ramOf(world);
+    const random = generator(seed);
+    const deadline = performance.now() + ms;
+    let writes = 0;
+    let next = performance.now();
+    while (performance.now() < deadline) {
+      if (performance.now() < next) continue;
+      next = performance.now() + gapUs / 1000;
+      writes++;
+      // Most writes go to the lines that both sides use; lengths are a byte, a word, or half a line.
+      const span = random() % 4 === 0 ? length : Math.min(length, 256);
+      const size = [1, 4, 8, 32][random() & 3]!;
+      const at = gpa + (random() % Math.max(1, span - size));
+      const small = random() & 1;
+      for (let i = 0; i < size; i++) bytes[at + i] = small ? random() & 7 : random();
+    }
+    return writes;
+  },
+
+  /** Moves sleepers of the futex words at `words` to other words for `ms`; returns how many were moved. */
+  requeue(world: World, { words, to, ms }: { words: number[]; to: number; ms: number }): number {
+    const { base } = ramOf(world);
+    const deadline = performance.now() + ms;
+    let moved = 0;
+    while (performance.now() < deadline) {
+      for (let i = 0; i < 64; i++)
+        for (const word of words) {
+          try {
+            moved += futexRequeue(base + word, base + to, 0, 64);
+          } catch {
+            // A word that changed in between.
+          }
+        }
+      Atomics.wait(PAUSE, 0, 0, 0.05);
+    }
+    return moved;
+  },
+};
+
+function copyFrom(address: number, length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  if (!guardedCopy(bytes, address, length)) throw new Error('the access faulted');
+  return bytes;
+}
+
+function attempt(way: string, read: () => Uint8Array): ReadAttempt {
+  try {
+    return { way, bytes: text64(read()), why: '' };
+  } catch (error) {
+    return { way, bytes: null, why: nameOf(error) };
+  }
+}

@@ -1,0 +1,62 @@
+/** What an attack is, and what it reports. */
+import type { Stage } from './stage/stage.js';
+
+/** One attack as carried out by one attacker. */
+export interface Finding {
+  /** As whom: an account, or code inside an enclave. */
+  readonly as: string;
+  /** False when the attacker got, changed or stopped what it must not. */
+  readonly held: boolean;
+  /** What was really observed, in a sentence or two. */
+  readonly observed: string;
+}
+
+/** A finding with the attack's name: one line of the report. */
+export interface AttackResult extends Finding {
+  readonly name: string;
+}
+
+/** A row of the table of attacks. */
+export interface Attack {
+  readonly name: string;
+  /** Few words. */
+  readonly title: string;
+  /** What is tried. */
+  readonly tries: string;
+  /** Carries it out. What it throws counts as broken: an attack that could not be tried did not hold. */
+  run(stage: Stage): Promise<Finding[]>;
+}
+
+/** Counts answers by text: "12 × #UD, 3 × ENCLAVE_LOST". */
+export class Tally {
+  readonly #counts = new Map<string, number>();
+
+  add(what: string, count = 1): void {
+    this.#counts.set(what, (this.#counts.get(what) ?? 0) + count);
+  }
+
+  count(what: string): number {
+    return this.#counts.get(what) ?? 0;
+  }
+
+  get total(): number {
+    let sum = 0;
+    for (const count of this.#counts.values()) sum += count;
+    return sum;
+  }
+
+  toString(): string {
+    const rows = [...this.#counts].sort((a, b) => b[1] - a[1]);
+    return rows.map(([what, count]) => (count === 1 ? what : `${count} × ${what}`)).join(', ') || 'nothing';
+  }
+}
+
+/** The finding of an attack with a list of what went wrong: held when the list is empty. */
+export function finding(as: string, observed: string, broken: readonly (string | null | false)[]): Finding {
+  const reasons = broken.filter((reason): reason is string => typeof reason === 'string');
+  return {
+    as,
+    held: reasons.length === 0,
+    observed: reasons.length === 0 ? observed : `${reasons.join('; ')} (${observed})`,
+  };
+}

@@ -1,0 +1,59 @@
+import type { Command } from 'commander';
+import colors from 'picocolors';
+import { type AttackResult, attacksNamed, runAttacks } from '../../attacks/index.js';
+import type { ActionWrapper, CommandModule } from '../program.js';
+import { Refused, type Terminal } from '../terminal.js';
+
+interface AttackCommandOptions {
+  list?: boolean;
+  seed?: string;
+}
+
+export const attackCommand: CommandModule = {
+  name: 'attack',
+  register(program: Command, act: ActionWrapper): void {
+    program
+      .command('attack')
+      .description('attack a fresh machine as a hostile guest would; exit 1 if anything is broken')
+      .argument('[names...]', 'which attacks (default: all)')
+      .option('--list', 'say what there is, and try nothing')
+      .option('--seed <number>', 'seed of what attackers do at random (default: of the clock)')
+      .addHelpText('after', '\nExample:\n  $ nsgx attack epc-read gate-scribble')
+      .action(act(runAttack));
+  },
+};
+
+async function runAttack(terminal: Terminal, names: string[], options: AttackCommandOptions): Promise<void> {
+  const attacks = attacksNamed(names);
+  if (options.list) {
+    const rows = attacks.flatMap(({ name, title, tries }) => [[name, title], ['', colors.dim(tries)]]);
+    terminal.answer({ attacks: attacks.map(({ name, title, tries }) => ({ name, title, tries })) }, terminal.table(rows));
+    return;
+  }
+  const seed = seedOf(options.seed);
+  const results = await runAttacks(names, {
+    seed,
+    onStart: (attack) => terminal.line(colors.bold(`${attack.name}: ${attack.title}`)),
+    onResult: (result) => {
+      for (const line of resultLines(result)) terminal.line(line);
+    },
+  });
+  const broken = results.filter((result) => !result.held).length;
+  const held = results.length - broken;
+  const attempts = results.map(({ name, as, held: stood, observed }) => ({ name, as, held: stood, observed }));
+  const colour = broken === 0 ? colors.green : colors.red;
+  terminal.answer({ attacks: attempts, held, broken, seed }, ['', colour(`${held} held, ${broken} broken (seed ${seed})`)]);
+  if (broken > 0) throw new Refused();
+}
+
+/** One result as the command and the tour print it. */
+export function resultLines({ as, held, observed }: AttackResult): string[] {
+  const verdict = held ? colors.green('held') : colors.red('BROKEN');
+  return [`  ${verdict}  ${colors.dim(`as ${as}`)}`, `        ${observed}`];
+}
+
+function seedOf(text: string | undefined): number {
+  const seed = text === undefined ? Date.now() % 2 ** 31 : Number(text);
+  if (Number.isSafeInteger(seed) && seed >= 0) return seed;
+  throw new RangeError(`--seed must be a number from 0 on, not "${text}"`);
+}
