@@ -172,10 +172,10 @@ test('a host that scribbles over its gate changes nothing inside', async () => {
   const code = assemble(`mov %rdi,%rcx\n1: dec %rcx\njnz 1b\nlea 7(%rsi),%rdi\n${enclu(4)}`);
   const enclave = machine.start({ code });
   try {
-    const page = Buffer.from(machine.ram.view(enclave.gate.address - machine.base, GATE.size).buffer);
     const view = new DataView(machine.ram.bytes.buffer, machine.ram.bytes.byteOffset);
     const at = enclave.gate.address - machine.base;
     const entry = enclave.gate.enterAsync(pool, 2, { rdi: 400_000_000, rsi: 35 });
+    while (!enclave.running.anyInside()) await sleep(1);
     const end = Date.now() + 25;
     let x = 12345;
     while (Date.now() < end)
@@ -188,7 +188,6 @@ test('a host that scribbles over its gate changes nothing inside', async () => {
         view.setUint8(at + offset, x >>> 24);
       }
     const exit = await entry;
-    assert.ok(page.length > 0);
     assert.deepEqual({ kind: exit.kind, rdi: 'rdi' in exit && exit.rdi }, { kind: 'EEXIT', rdi: 42n });
     assert.equal(enclave.running.threadState(0).state, 0);
     view.setUint32(at + GATE.at.requestFunction, 99, true);

@@ -1,11 +1,10 @@
-import { addressOf, type CallPool, viewOf } from '@nestedsgx/os';
+import { type CallPool, viewOf } from '@nestedsgx/os';
 import { CpuError } from '../errors.js';
 import { EXIT_KIND, GATE, GATE_FUNCTION } from '../layout/gate.js';
 import { SPIN_MAX_CYCLES } from '../layout/memory.js';
+import { collectorOf } from './collector.js';
 import { type GateLibrary, loadGateLibrary } from './library.js';
 
-/** Bytes of a job and its fields, as in native/host/gate.c. */
-const JOB = Object.freeze({ size: 120, function: 8, kind: 12, registers: 16, out: 72 });
 const MASK = 0xffff_ffff_ffff_ffffn;
 
 /** Registers of an entry; what is left out is zero. RSP and RBP are the untrusted stack (URSP, URBP). */
@@ -75,6 +74,7 @@ export class Gate {
   readonly #request: DataView;
   readonly #response: BigUint64Array;
   readonly #responseWords: Uint32Array;
+  readonly #registers = new BigUint64Array(7);
 
   /** @param address virtual address of the gate page in this process */
   constructor(address: number, options: GateOptions = {}) {
@@ -136,7 +136,7 @@ export class Gate {
   }
 
   /**
-   * EENTER (2) or ERESUME (3) on a thread of `pool`, leaving the event loop free.
+   * EENTER (2) or ERESUME (3), leaving the event loop free; a thread of `pool` waits for the exit.
    *
    * @throws (rejects) CpuError GATE_BUSY; OsError of the pool
    */
@@ -144,16 +144,12 @@ export class Gate {
     this.#check();
     this.#busy = true;
     try {
-      const job = new BigUint64Array(JOB.size / 8);
-      const view = new DataView(job.buffer);
-      job[0] = BigInt(this.#handle);
-      view.setUint32(JOB.function, fn, true);
       const { rdi = 0, rsi = 0, rdx = 0, r8 = 0, r9 = 0, rsp = 0, rbp = 0 } = registers;
       [rdi, rsi, rdx, r8, r9, rsp, rbp].forEach((value, i) => {
-        job[JOB.registers / 8 + i] = BigInt(value) & MASK;
+        this.#registers[i] = BigInt(value) & MASK;
       });
-      const kind = await pool.submit(this.#library.runJob, addressOf(new Uint8Array(job.buffer)));
-      return exitInfo(kind, (index) => job[JOB.out / 8 + index]!);
+      const kind = await collectorOf(pool).enter(this.#handle, fn, this.#registers);
+      return this.exit(kind);
     } finally {
       this.#busy = false;
     }

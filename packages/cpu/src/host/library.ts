@@ -9,8 +9,18 @@ export interface GateLibrary {
   enter(handle: number, fn: number, rdi: number | bigint, rsi: number | bigint): number;
   counters(handle: number, out: BigUint64Array): void;
   floorEnter(page: number): void;
-  /** Address of the function that a call pool runs with the address of a job. */
-  readonly runJob: number;
+  collectorOpen(): number;
+  collectorClose(collector: number): void;
+  collectorAdd(
+    collector: number,
+    handle: number,
+    token: number,
+    fn: number,
+    registers: BigUint64Array,
+  ): number;
+  collectorTake(collector: number, out: Uint32Array, capacity: number, yieldFirst: number): number;
+  /** Address of the function that a thread of a call pool runs with the address of a collector. */
+  readonly collectorWait: number;
 }
 
 let loaded: GateLibrary | undefined;
@@ -31,7 +41,15 @@ export function loadGateLibrary(path?: string): GateLibrary {
     enter: bind('uint32_t nsgx_gate_enter(uint64_t gate, uint32_t function, int64_t rdi, int64_t rsi)'),
     counters: bind('void nsgx_gate_counters(uint64_t gate, void *out)'),
     floorEnter: bind('void nsgx_floor_enter(uint64_t page)'),
-    runJob: library.symbolAddress('nsgx_gate_run_job'),
+    collectorOpen: bind('uint64_t nsgx_collector_open()'),
+    collectorClose: bind('void nsgx_collector_close(uint64_t collector)'),
+    collectorAdd: bind(
+      'int32_t nsgx_collector_add(uint64_t collector, uint64_t gate, uint32_t token, uint32_t function, void *registers)',
+    ),
+    collectorTake: bind(
+      'uint32_t nsgx_collector_take(uint64_t collector, void *out, uint32_t capacity, uint32_t yield)',
+    ),
+    collectorWait: library.symbolAddress('nsgx_collector_wait'),
   };
   return loaded;
 }
