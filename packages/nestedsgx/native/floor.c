@@ -62,3 +62,9 @@ EXPORT uint64_t nsgx_floor_time(uint64_t function, uint64_t a, uint64_t b, uint6
   (void)result;
   return __rdtsc() - start;
 }
+
+/* Stays awake and does nothing for so many cycles. */
+EXPORT void nsgx_floor_pause(uint64_t cycles) {
+  uint64_t start = __rdtsc();
+  while (__rdtsc() - start < cycles) _mm_pause();
+}

@@ -34,6 +34,7 @@ interface FloorLibrary {
   memory: NativeFunction;
   free: NativeFunction;
   time: NativeFunction;
+  pause: NativeFunction;
 }
 
 let loaded: FloorLibrary | undefined;
@@ -48,6 +49,7 @@ export function floorLibrary(): FloorLibrary {
     end: library.func('void nsgx_floor_end(uint64_t page)'),
     memory: library.func('uint64_t nsgx_floor_memory(uint64_t length)'),
     free: library.func('void nsgx_floor_free(uint64_t address, uint64_t length)'),
+    pause: library.func('void nsgx_floor_pause(uint64_t cycles)'),
     time: library.func('uint64_t nsgx_floor_time(uint64_t fn, uint64_t a, uint64_t b, uint64_t c)'),
   };
   return loaded;

@@ -72,7 +72,7 @@ export class Probe implements Disposable {
       { image, sigstruct: image.sigstruct as Uint8Array, description: undefined },
       { debug: false, provision: false, maxThreads: 1 },
     );
-    const gate = new Gate(built.gates.address, { peerPidfd: connection.cvmPidfd });
+    const gate = new Gate(built.gates.address, { peerPidfd: connection.cvmPidfd, spinCycles: 48_000 });
     return new Probe(gate, () => {
       gate.close();
       built.file.close();

@@ -35,10 +35,11 @@ export function singleCycles(call: () => void, count: number): number[] {
 /** Figures of several things measured in turn, so that a disturbance of the machine meets all of them. */
 export function interleaved<K extends string>(
   rounds: number,
-  measured: Readonly<Record<K, () => number>>,
+  measured: Readonly<Record<K, () => number | number[]>>,
 ): Record<K, number[]> {
   const names = Object.keys(measured) as K[];
   const figures = Object.fromEntries(names.map((name) => [name, [] as number[]])) as Record<K, number[]>;
-  for (let round = 0; round < rounds; round++) for (const name of names) figures[name].push(measured[name]());
+  for (let round = 0; round < rounds; round++)
+    for (const name of names) figures[name] = figures[name].concat(measured[name]());
   return figures;
 }

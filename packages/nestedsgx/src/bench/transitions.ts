@@ -4,7 +4,7 @@ import { samplesBuildDirectory } from '@nestedsgx/enclave';
 import { rdtsc } from '@nestedsgx/os';
 import type { Cvm } from '@nestedsgx/sdk';
 import { anchor, PAPER_FIGURES, PEERS } from './anchors.js';
-import { Partner, trapCycles } from './floor.js';
+import { floorLibrary, Partner, trapCycles } from './floor.js';
 import { onCpus, withMachine } from './place.js';
 import { PROBE, Probe } from './probe.js';
 import type { Bench, BenchContext, Row } from './row.js';
@@ -14,7 +14,7 @@ import { averageCycles, interleaved, median, quantile, singleCycles } from './st
 export const benchSample = (): string => join(samplesBuildDirectory(), 'bench', 'bench.sgxs');
 
 const OCALLS_PER_CALL = 100;
-const COLD_PAUSE_MS = 12;
+const COLD_PAUSE_MS = 10.5;
 /** Exceptions of the probe, by the name of their row. */
 const EXCEPTIONS = [
   ['aex-eresume', PROBE.INT3],
@@ -27,14 +27,11 @@ type Form = 'spin' | 'one-cpu' | 'cold';
 interface Sizes {
   rounds: number;
   batch: number;
-  singles: number;
   cold: number;
 }
 
 function sizes({ short }: BenchContext): Sizes {
-  return short
-    ? { rounds: 3, batch: 50, singles: 50, cold: 3 }
-    : { rounds: 15, batch: 2000, singles: 4000, cold: 60 };
+  return short ? { rounds: 3, batch: 50, cold: 3 } : { rounds: 15, batch: 1500, cold: 60 };
 }
 
 function row(name: string, form: Form, value: number, p99: number, floor: number | null, note?: string): Row {
@@ -75,12 +72,35 @@ interface Subject {
 // biome-ignore lint/suspicious/noExplicitAny: calls of a sample by name
 type Calls = Record<string, (...values: any[]) => any>;
 
+/** Probes that are closed together. */
+class DisposableProbes implements Disposable {
+  readonly #probes: Probe[] = [];
+
+  add(probe: Probe): Probe {
+    this.#probes.push(probe);
+    return probe;
+  }
+
+  [Symbol.dispose](): void {
+    for (const probe of this.#probes) probe[Symbol.dispose]();
+  }
+}
+
+/** Cycles of every call of a batch, after a part of it that brings both sides into their stride. */
+function warmCycles(call: () => void, count: number): number[] {
+  averageCycles(call, Math.ceil(count / 4));
+  return singleCycles(call, count);
+}
+
 async function warmForms(context: BenchContext, cvm: Cvm, form: 'spin' | 'one-cpu'): Promise<Row[]> {
-  const { rounds, batch, singles } = sizes(context);
+  const { rounds, batch } = sizes(context);
   const [here, there = here] = context.cpus as [number, number?];
   await using enclave = await cvm.load(benchSample(), { ocalls: { host_nothing: () => undefined } as never });
   const calls = enclave.ecalls as unknown as Calls;
   using probe = await Probe.load(cvm);
+  using probes = new DisposableProbes();
+  const faulting = new Map<string, Probe>();
+  for (const [name] of EXCEPTIONS) faulting.set(name, probes.add(await Probe.load(cvm)));
   using partner = new Partner(form === 'spin' ? there : here, form === 'spin');
   const floorCall = form === 'spin' ? partner.spin : partner.futex;
   const floorNote = form === 'spin' ? 'two processes, one shared word' : 'two processes, one futex each way';
@@ -92,31 +112,20 @@ async function warmForms(context: BenchContext, cvm: Cvm, form: 'spin' | 'one-cp
   return await onCpus([here], async () => {
     const rows: Row[] = [];
     for (const { name, per, call } of subjects) {
-      const count = Math.max(1, Math.ceil(batch / per));
-      const warm = () => averageCycles(call, Math.max(1, Math.ceil(count / 4)));
       const figures = interleaved(rounds, {
-        floor: () => {
-          averageCycles(floorCall, Math.ceil(batch / 4));
-          return averageCycles(floorCall, batch);
-        },
-        value: () => {
-          warm();
-          return averageCycles(call, count) / per;
-        },
+        floor: () => warmCycles(floorCall, batch),
+        value: () => warmCycles(call, Math.ceil(batch / per)).map((cycles) => cycles / per),
       });
-      warm();
-      const single = singleCycles(call, Math.max(1, Math.ceil(singles / per)));
-      const p99 = quantile(single, 0.99) / per;
+      const p99 = quantile(figures.value, 0.99);
       rows.push(row(name, form, median(figures.value), p99, median(figures.floor), floorNote));
     }
     const transition = rows[0]!.floor as number;
     const trap = trapCycles(here, context.short ? 200 : 5000);
     for (const [name, command] of EXCEPTIONS) {
-      using own = await Probe.load(cvm);
+      const own = faulting.get(name) as Probe;
       own.fault(command);
-      averageCycles(own.resume, batch);
-      const values = Array.from({ length: rounds }, () => averageCycles(own.resume, Math.ceil(batch / 4)));
-      const p99 = quantile(singleCycles(own.resume, Math.ceil(singles / 4)), 0.99);
+      const values = interleaved(rounds, { value: () => warmCycles(own.resume, Math.ceil(batch / 4)) }).value;
+      const p99 = quantile(values, 0.99);
       rows.push(
         row(
           name,
@@ -132,15 +141,13 @@ async function warmForms(context: BenchContext, cvm: Cvm, form: 'spin' | 'one-cp
   });
 }
 
-/** Lets the other side sleep while this one stays awake. */
-function pause(): void {
-  for (const start = performance.now(); performance.now() - start < COLD_PAUSE_MS; );
-}
-
 /** Every call on its own after a pause. An OCALL is taken from the end of a handler that took as long to the call's return. */
 async function coldForms(context: BenchContext, cvm: Cvm): Promise<Row[]> {
   const { cold } = sizes(context);
   const [here, there] = context.cpus as [number, number];
+  const library = floorLibrary();
+  /** Lets the other side sleep while this one stays awake. */
+  const pause = () => library.pause((context.tscHz * COLD_PAUSE_MS) / 1000);
   let handled = 0;
   const host_nothing = () => {
     pause();
@@ -163,13 +170,21 @@ async function coldForms(context: BenchContext, cvm: Cvm): Promise<Row[]> {
       'eenter-eexit': () => averageCycles(() => probe.call(PROBE.RETURN), 1),
       'aex-eresume': () => averageCycles(faulting.resume, 1),
     };
+    // Compiled code on this side: what is cold is the other one.
+    for (let i = 0; i < cold * 50; i++) {
+      calls.empty!();
+      probe.call(PROBE.RETURN);
+      faulting.resume();
+      partner.futex();
+    }
     const figures: Record<string, number[]> = {};
-    for (let i = 0; i < cold; i++)
-      for (const [name, measure] of Object.entries(subjects)) {
+    for (const [name, measure] of Object.entries(subjects)) {
+      measure();
+      figures[name] = Array.from({ length: cold }, () => {
         pause();
-        figures[name] ??= [];
-        figures[name].push(measure());
-      }
+        return measure();
+      });
+    }
     const floor = median(figures.floor!);
     const note = 'two processes on two CPUs, one futex each way';
     return Object.keys(subjects)
