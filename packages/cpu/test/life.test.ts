@@ -204,6 +204,26 @@ test('a host whose monitor is gone gets LOST within 100 ms, though nobody marked
   }
 });
 
+test('a runner that somebody stops is noticed, and its host gets LOST', async () => {
+  const pool = new CallPool(2);
+  const machine = new BenchMachine();
+  try {
+    const enclave = machine.start({ code });
+    const entry = enclave.gate.enterAsync(pool, 2, { rdi: 1 });
+    await sleep(20);
+    assert.deepEqual(machine.processor.checkRunners(), []);
+    process.kill(enclave.running.pid, 'SIGSTOP');
+    await sleep(10);
+    assert.deepEqual(machine.processor.checkRunners(), [enclave.running]);
+    assert.equal(enclave.running.lost, 'the runner was stopped by a signal');
+    assert.equal((await entry).kind, 'LOST');
+    enclave.close();
+  } finally {
+    machine.close();
+    await pool.close();
+  }
+});
+
 test('the spare runner makes starting fast, and a spare that died is replaced', async () => {
   const machine = new BenchMachine();
   try {

@@ -9,6 +9,9 @@ interface Pending {
   reject: (error: Error) => void;
 }
 
+/** Gives native memory back once nothing can use it: a waiting pool thread keeps its collector reachable. */
+const finished = new FinalizationRegistry<number>((handle) => loadGateLibrary().collectorClose(handle));
+
 /**
  * Asynchronous entries of all gates that share a call pool: the event loop's thread publishes each request itself,
  * one thread of the pool waits for all of them, and what is finished comes back in batches.
@@ -28,6 +31,7 @@ export class EntryCollector {
     this.#pool = pool;
     this.#library = loadGateLibrary();
     this.#handle = this.#library.collectorOpen();
+    finished.register(this, this.#handle);
   }
 
   /** Publishes an entry; resolves with its EXIT_KIND. `registers`: RDI RSI RDX R8 R9 RSP RBP. */

@@ -176,6 +176,14 @@ export class NativeProcessor implements EnclaveProcessor {
     return null;
   }
 
+  /**
+   * Looks at every runner: one that has ended, or that somebody stopped (SIGSTOP, a debugger), costs its enclave its
+   * life. For the monitor's loop, every 50 ms or so. Returns the enclaves lost since.
+   */
+  checkRunners(): NativeEnclave[] {
+    return [...this.#enclaves].filter((enclave) => enclave.check() !== null);
+  }
+
   /** Stops every enclave and the spare runner. */
   close(): void {
     this.#closed = true;

@@ -205,6 +205,17 @@ export class RunnerProcess {
     return this.#exited;
   }
 
+  /** True while the process is stopped by a signal or a tracer. */
+  stopped(): boolean {
+    if (this.#exited) return false;
+    try {
+      const stat = readFileSync(`/proc/${this.pid}/stat`, 'latin1');
+      return /^[Tt]$/.test(stat.charAt(stat.lastIndexOf(')') + 2));
+    } catch {
+      return false;
+    }
+  }
+
   /** Ends the process and waits for its end. */
   kill(): void {
     if (!this.#exited) {

@@ -220,6 +220,12 @@ export class NativeEnclave implements RunningEnclave {
     return this.#lost;
   }
 
+  /** As {@link lost}, and notices a runner that is stopped as well. */
+  check(): string | null {
+    if (this.lost === null && this.#runner.stopped()) this.markLost('the runner was stopped by a signal');
+    return this.#lost;
+  }
+
   /** Declares the enclave lost, for instance when the runner's pidfd fires: hosts waiting at its gates wake. */
   markLost(why?: string): void {
     if (this.#lost !== null) return;
