@@ -50,6 +50,47 @@ test('a kick makes a running thread leave, without a valid EXITINFO, and ERESUME
   }
 });
 
+test('a long vector computation comes through timer signals and kicks unchanged', async () => {
+  const code = assemble(`
+    mov %rdi,%rcx
+    mov $3,%eax
+    vmovq %rax,%xmm0
+    vpbroadcastq %xmm0,%ymm0
+    vpxor %ymm1,%ymm1,%ymm1
+    fld1
+  1: vpaddq %ymm0,%ymm1,%ymm1
+    dec %rcx
+    jnz 1b
+    vextracti128 $1,%ymm1,%xmm2
+    vmovq %xmm2,%rdi
+    vpextrq $1,%xmm1,%rsi
+    sub $8,%rsp
+    lea _start+${AT.DATA - AT.CODE}(%rip),%rdx
+    fistpll (%rdx)
+    mov (%rdx),%rdx
+    ${enclu(4)}`);
+  const enclave = machine.start({ code });
+  try {
+    const rounds = 200_000_000;
+    let exit = await enclave.gate.enterAsync(pool, 2, { rdi: rounds });
+    for (; exit.kind === 'AEX'; ) exit = await enclave.gate.enterAsync(pool, 3);
+    assert.deepEqual(exit.kind === 'EEXIT' && { rdi: exit.rdi, rsi: exit.rsi, rdx: exit.rdx }, {
+      rdi: BigInt(rounds * 3),
+      rsi: BigInt(rounds * 3),
+      rdx: 1n,
+    });
+    const kicker = setInterval(() => enclave.running.kick(0), 3);
+    exit = await enclave.gate.enterAsync(pool, 2, { rdi: rounds });
+    let interrupts = 0;
+    for (; exit.kind === 'AEX'; interrupts++) exit = await enclave.gate.enterAsync(pool, 3);
+    clearInterval(kicker);
+    assert.ok(interrupts > 0);
+    assert.equal(exit.kind === 'EEXIT' && exit.rdi, BigInt(rounds * 3));
+  } finally {
+    enclave.close();
+  }
+});
+
 test('a storm of kicks at entries, exits and traps never loses state', async () => {
   const code = assemble(`
     test %eax,%eax
