@@ -90,6 +90,8 @@ enum nsgx_status nsgx_unseal(const void *aad, size_t aad_length, const void *blo
         header.attribute_mask.xfrm != 0 || header.length != data_length || header.aad_length != aad_length ||
         memcmp(header.reserved, zeros, sizeof zeros) != 0)
         return NSGX_BAD_SEAL;
+    /* EGETKEY faults on a CONFIGSVN in an enclave without KSS: a changed blob must not end the enclave. */
+    if (header.config_svn > nsgx_self()->config_svn) return NSGX_KEY_REFUSED;
     if (seal_key(&header, key) != 0) return NSGX_KEY_REFUSED;
     const uint8_t *body = (const uint8_t *)blob + sizeof header;
     uint8_t given[NSGX_GCM_TAG];
