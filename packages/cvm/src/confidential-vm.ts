@@ -60,7 +60,7 @@ export class ConfidentialVm implements ControlBackend {
     const asleepAddress = memory.base + DOORBELL_GPA + DOORBELL_ASLEEP;
     this.pump = new os.EventPump(wakeAddress, asleepAddress);
     this.waiter = new os.AdaptiveWaiter(wakeAddress, asleepAddress, {
-      maxSpinCycles: os.usableCpus().length > 1 ? 4000 : 0,
+      maxSpinCycles: os.usableCpus().length > 1 ? 100_000 : 0,
     });
     this.processor = new NativeProcessor({
       ramFd: memory.ramFd,

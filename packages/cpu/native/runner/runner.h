@@ -98,7 +98,7 @@ s64 filter_install(void);
 
 /* thread.c */
 NORETURN void thread_main(struct thread *t);
-void ring_monitor(void);
+s32 ring_monitor(void);
 NORETURN void lost(u32 reason, u32 detail, u64 address);
 
 /* wait.c */

@@ -3,6 +3,8 @@
 
 #define EEXIT 4u
 #define NO_SITE ((u32)-1)
+/* An awake monitor answers within this time, or is not running. */
+#define LEAF_SPIN_CYCLES 60000u
 
 struct request { u32 function; u64 rdi, rsi, rdx, r8, r9, rsp, rbp; };
 
@@ -14,12 +16,17 @@ NORETURN void lost(u32 reason, u32 detail, u64 address) {
   call_exit_group(reason);
 }
 
-/* Tells the monitor that a leaf waits: first this enclave's word, then the machine's doorbell. */
-void ring_monitor(void) {
+/*
+ * Tells the monitor that a leaf waits: first this enclave's word, then the machine's doorbell. Returns 1 when the
+ * monitor was awake, so that its answer is worth spinning for.
+ */
+s32 ring_monitor(void) {
   __atomic_fetch_add(&control()->ring, 1, __ATOMIC_SEQ_CST);
-  if (!enclave.doorbell) return;
+  if (!enclave.doorbell) return 0;
   __atomic_fetch_add(enclave.doorbell, 1, __ATOMIC_SEQ_CST);
-  if (READ(enclave.doorbell[16])) call_futex(enclave.doorbell, 1 /* FUTEX_WAKE */, 1, 0, 0, 0);
+  if (!READ(enclave.doorbell[16])) return 1;
+  call_futex(enclave.doorbell, 1 /* FUTEX_WAKE */, 1, 0, 0, 0);
+  return 0;
 }
 
 static struct control_tcs *tcs(struct thread *t) { return (struct control_tcs *)t->control; }
@@ -81,7 +88,9 @@ static s32 leaf(struct thread *t, u32 number) {
   WRITE(c->leaf_rcx, t->rcx);
   WRITE(c->leaf_rdx, t->rdx);
   EXCHANGE(c->leaf_seq, seq);
-  ring_monitor();
+  if (ring_monitor() && enclave.cpus > 1)
+    for (u64 start = cycles_only(); READ(c->answer_seq) != seq && cycles_only() - start < LEAF_SPIN_CYCLES;)
+      __asm__ volatile("pause");
   for (;;) {
     u32 answered = READ(c->answer_seq);
     if (answered == seq) break;

@@ -8,10 +8,10 @@
 enum { FOLLOW = 0, SPIN = 1 };
 #define HOT_GAP_CYCLES 60000u
 #define HOT_NEEDED 16u
-#define HOT_NEEDED_MAX 512u
+#define HOT_NEEDED_MAX 64u
 #define GRACE_WAITS 4u
 #define GRACE_CYCLES 400000u
-#define WORTH_IT_HITS 400u
+#define WORTH_IT_HITS 64u
 #define HITS_PER_GRACE 64u
 #define YIELDS 2u
 
@@ -120,7 +120,7 @@ void wait_for_request(struct thread *t, struct gate *gate) {
   if (t->mode == SPIN) {
     if (spin(t, gate, t->grace ? GRACE_CYCLES : t->spin)) {
       if (t->grace) t->grace--;
-      t->hits++;
+      if (++t->hits % HITS_PER_GRACE == 0 && t->grace == 0) t->grace = 1;
       t->accepted = cycles_only();
       return;
     }

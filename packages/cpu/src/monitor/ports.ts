@@ -83,7 +83,7 @@ export interface RunningEnclave {
   map(range: PageRange): void;
   unmap(offset: number, length: number): void;
   kick(thread: number): void;
-  pendingLeaves(): LeafRequest[];
+  pendingLeaves(): readonly LeafRequest[];
   answerLeaf(thread: number, result: LeafResult): void;
   /** Why the enclave cannot go on, or null. */
   readonly lost: string | null;

@@ -30,7 +30,7 @@ export interface NativeProcessorOptions extends RunnerOptions {
   userfault?: boolean;
   /** Keep one runner started ahead of the next enclave (default true). */
   spare?: boolean;
-  /** Called when an enclave's runner is there, and when it has gone, so that its pidfd can be watched. */
+  /** Called when an enclave's runner is there, and when it has gone. With these its pidfd must be watched. */
   onStarted?: (enclave: NativeEnclave) => void;
   onEnded?: (enclave: NativeEnclave) => void;
 }
@@ -129,6 +129,7 @@ export class NativeProcessor implements EnclaveProcessor {
         },
         patchedSites: overlay?.sites.length ?? 0,
         punchOverlay: (offset) => punchHole(overlayFd, offset, PAGE),
+        watched: this.#options.onStarted !== undefined,
         onEnd: (ended) => {
           this.#enclaves.delete(ended);
           close(overlayFd);

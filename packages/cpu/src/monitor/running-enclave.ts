@@ -7,6 +7,7 @@ import type { LeafRequest, LeafResult, PageRange, RunningEnclave } from './ports
 import type { RunnerProcess } from './runner-process.js';
 
 const ALL = 0x7fff_ffff;
+const NO_LEAVES: readonly LeafRequest[] = Object.freeze([]);
 const PAGE = 4096;
 const word = (offset: number) => offset >> 2;
 
@@ -45,8 +46,10 @@ export class NativeEnclave implements RunningEnclave {
   readonly #place: EnclavePlace;
   readonly #uffd: number | null;
   readonly #answered: Int32Array;
+  #seenRing = 0;
   readonly #punchOverlay: (offset: number) => void;
   readonly #onEnd: (enclave: NativeEnclave) => void;
+  readonly #watched: boolean;
 
   constructor(parts: {
     runner: RunnerProcess;
@@ -57,6 +60,8 @@ export class NativeEnclave implements RunningEnclave {
     patchedSites: number;
     punchOverlay: (offset: number) => void;
     onEnd: (enclave: NativeEnclave) => void;
+    /** Whether the pidfd is watched, so that nobody needs to look at the process. */
+    watched: boolean;
   }) {
     this.#runner = parts.runner;
     this.pid = parts.runner.pid;
@@ -73,6 +78,7 @@ export class NativeEnclave implements RunningEnclave {
     this.#answered = new Int32Array(parts.place.threads);
     this.#punchOverlay = parts.punchOverlay;
     this.#onEnd = parts.onEnd;
+    this.#watched = parts.watched;
   }
 
   #tcs(thread: number): number {
@@ -180,8 +186,12 @@ export class NativeEnclave implements RunningEnclave {
     return this.#load(CONTROL.at.ring);
   }
 
-  pendingLeaves(): LeafRequest[] {
-    if (this.#stopped) return [];
+  pendingLeaves(): readonly LeafRequest[] {
+    if (this.#stopped) return NO_LEAVES;
+    // A thread publishes its request before it rings, so an unchanged ring means that there is nothing new.
+    const { ring } = this;
+    if (ring === this.#seenRing) return NO_LEAVES;
+    this.#seenRing = ring;
     const pending: LeafRequest[] = [];
     for (let thread = 0; thread < this.#place.threads; thread++) {
       const at = CONTROL.size + thread * CONTROL_TCS.size;
@@ -214,9 +224,12 @@ export class NativeEnclave implements RunningEnclave {
     futexWake(this.#control.address + at + CONTROL_TCS.at.answerSeq, 1);
   }
 
-  /** Why the enclave cannot go on, or null. Looks at the process, so that no pump is needed to notice its end. */
+  /**
+   * Why the enclave cannot go on, or null. Unless somebody watches the pidfd and calls {@link markLost}, this looks at
+   * the process.
+   */
   get lost(): string | null {
-    if (this.#lost === null && !this.#stopped && this.#runner.exited()) this.markLost();
+    if (!this.#watched && this.#lost === null && !this.#stopped && this.#runner.exited()) this.markLost();
     return this.#lost;
   }
 

@@ -11,11 +11,11 @@ const LEAVES = [
 ] as const;
 
 async function leafRows(context: BenchContext, cvm: Cvm, form: string): Promise<Row[]> {
-  const rounds = context.short ? 3 : 25;
+  const rounds = context.short ? 3 : 41;
   const leaves = context.short ? 5 : 100;
   using probe = await Probe.load(cvm);
   return LEAVES.map(([name, command]) => {
-    probe.call(command, context.short ? 5 : 1000);
+    probe.call(command, context.short ? 5 : 4000);
     const figures = Array.from(
       { length: rounds },
       () => averageCycles(() => probe.call(command, leaves), 1) / leaves,
