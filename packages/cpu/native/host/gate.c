@@ -7,6 +7,10 @@
 
 #define SPIN_MIN_CYCLES 1200u
 #define YIELDS 3
+#define YIELD_CYCLES 60000u
+#define YIELD_WORTH_CYCLES 15000u
+/* A thread takes this long to arrive on another CPU. */
+#define TRANSIT_CYCLES 250000u
 
 struct host_gate *nsgx_gate_open(u64 page, int peer, u32 spin_max) {
   struct host_gate *g = calloc(1, sizeof *g);
@@ -45,15 +49,16 @@ static int spin(struct host_gate *g, struct gate *p, u64 start) {
 }
 
 /*
- * The runner's thread is on this CPU: let it run. Sleeping would let the kernel move this thread to another CPU.
- * Where the scheduler does not honour the wish, the next entries sleep at once.
+ * The runner's thread is on this CPU: let it run. With several CPUs sleeping would make the kernel move this thread
+ * to an idle one at its wake-up, which costs more than any number of fruitless yields; with one, the next entries
+ * sleep at once where the scheduler does not honour the wish.
  */
-static int yield_for_answer(struct host_gate *g, struct gate *p) {
+static int yield_for_answer(struct host_gate *g, struct gate *p, u64 start, u32 limit) {
   if (g->yields_off) {
     g->yields_off--;
     return 0;
   }
-  for (int i = 0; i < YIELDS; i++) {
+  for (u32 i = 0; g->usable_cpus > 1 ? __rdtsc() - start < limit : i < YIELDS; i++) {
     sched_yield();
     if (READ(p->response_seq) == g->seq) {
       g->yields_off_for = 0;
@@ -61,6 +66,7 @@ static int yield_for_answer(struct host_gate *g, struct gate *p) {
     }
     if (READ(p->progress_state) != PROGRESS_IDLE) return 0;
   }
+  if (g->usable_cpus > 1) return 0;
   g->yields_off_for = g->yields_off_for ? (g->yields_off_for < 64 ? g->yields_off_for * 2 : 64) : 4;
   g->yields_off = g->yields_off_for;
   return 0;
@@ -95,8 +101,32 @@ static u32 answer(struct host_gate *g, struct gate *p) {
   return READ(p->response_kind);
 }
 
-static int here(const struct host_gate *g, struct gate *p, u32 cpu) {
-  return g->usable_cpus == 1 || READ(p->runner_cpu) == cpu;
+/*
+ * Sleeps on this CPU: the kernel would rather wake this thread on an idle one, and waking an idle CPU of a virtual
+ * machine costs several times what changing the affinity twice does.
+ */
+static int sleep_here(struct host_gate *g, struct gate *p, u32 cpu) {
+  cpu_set_t before, one;
+  CPU_ZERO(&one);
+  if (cpu < CPU_SETSIZE) CPU_SET(cpu, &one);
+  int pinned = sched_getaffinity(0, sizeof before, &before) == 0 && CPU_COUNT(&before) > 1 &&
+               sched_setaffinity(0, sizeof one, &one) == 0;
+  int answered = sleep_for_answer(g, p);
+  if (pinned) sched_setaffinity(0, sizeof before, &before);
+  return answered;
+}
+
+/* Waits without sleeping, in the way that fits where the runner's thread is. */
+static int wait_awake(struct host_gate *g, struct gate *p, u32 cpu, int woken, u64 start) {
+  u32 there = READ(p->runner_cpu);
+  if (g->usable_cpus == 1 || there == cpu) {
+    /* The scheduler makes yielding for a long entry as long again. */
+    if (g->usable_cpus > 1 && READ(p->response_cycles) > YIELD_WORTH_CYCLES) return 0;
+    return yield_for_answer(g, p, start, YIELD_CYCLES);
+  }
+  if (woken) return 0;
+  if (there == NO_CPU) return yield_for_answer(g, p, start, TRANSIT_CYCLES);
+  return spin(g, p, start);
 }
 
 /*
@@ -112,12 +142,11 @@ u32 nsgx_gate_enter(struct host_gate *g, u32 function, u64 rdi, u64 rsi) {
   WRITE(p->request_rdi, rdi);
   WRITE(p->request_rsi, rsi);
   u64 start = now(&cpu);
-  if (publish_request(g, cpu, g->spin_max)) {
-    answered = here(g, p, cpu) && yield_for_answer(g, p);
-  } else {
-    answered = here(g, p, cpu) ? yield_for_answer(g, p) : spin(g, p, start);
+  answered = wait_awake(g, p, cpu, publish_request(g, cpu, g->spin_max), start);
+  if (!answered) {
+    int here = g->usable_cpus > 1 && READ(p->runner_cpu) == cpu;
+    if (!(here ? sleep_here(g, p, cpu) : sleep_for_answer(g, p))) return EXIT_KIND_LOST;
   }
-  if (!answered && !sleep_for_answer(g, p)) return EXIT_KIND_LOST;
   return answer(g, p);
 }
 

@@ -90,13 +90,15 @@ static void stop_spinning(struct thread *t) {
   }
 }
 
-static s32 spin(struct thread *t, struct gate *gate, u32 budget) {
+/* `polite`: the host may be about to run on this very CPU. */
+static s32 spin(struct thread *t, struct gate *gate, u32 budget, s32 polite) {
   u64 start = 0;
   do {
     for (u32 i = 0; i < 16; i++) {
       if (READ(gate->request_seq) != t->seen) return 1;
       __asm__ volatile("pause");
     }
+    if (polite) call_yield();
     if (!start) {
       u32 cpu;
       start = cycles(&cpu);
@@ -118,7 +120,7 @@ void wait_for_request(struct thread *t, struct gate *gate) {
   static const s64 timeout[2] = { 2, 0 };
   if (t->mode == FOLLOW && t->hot >= t->hot_needed && enclave.cpus > 1) start_spinning(t, gate);
   if (t->mode == SPIN) {
-    if (spin(t, gate, t->grace ? GRACE_CYCLES : t->spin)) {
+    if (spin(t, gate, t->grace ? GRACE_CYCLES : t->spin, t->grace > 0)) {
       if (t->grace) t->grace--;
       if (++t->hits % HITS_PER_GRACE == 0 && t->grace == 0) t->grace = 1;
       t->accepted = cycles_only();
