@@ -1,4 +1,13 @@
-import { ADD_RANGE, ENCLS, PAGEINFO, SECINFO_R, secinfoBytes, PT_REG, SVSM_CORE, SVSM_PROTOCOL } from '@nestedsgx/arch';
+import {
+  ADD_RANGE,
+  ENCLS,
+  PAGEINFO,
+  PT_REG,
+  SECINFO_R,
+  SVSM_CORE,
+  SVSM_PROTOCOL,
+  secinfoBytes,
+} from '@nestedsgx/arch';
 import { SGX_CALL } from '@nestedsgx/guest';
 import { MONITOR_GPA } from '@nestedsgx/machine';
 import type { RawCall } from './adversary/guest-acts.js';
@@ -6,8 +15,8 @@ import { bytes64, text64 } from './adversary/world.js';
 import { leafCode } from './answers.js';
 import { type Attack, finding, Tally } from './attack.js';
 import type { Stage } from './stage/stage.js';
-import { leaks } from './stage/vault.js';
 import { prepare } from './stage/stepwise.js';
+import { leaks } from './stage/vault.js';
 
 const SGX = 0x4e53;
 const PAGE = 4096;
@@ -37,7 +46,12 @@ function deputies(name: string, target: number, { page, secs, base, free }: Plac
   const pageinfo = (src: number, info: number) => ({
     gpa: page,
     bytes: text64(
-      PAGEINFO.encode({ LINADDR: BigInt(base + FREE_OFFSET), SRCPGE: BigInt(src), SECINFO: BigInt(info), SECS: BigInt(secs) }),
+      PAGEINFO.encode({
+        LINADDR: BigInt(base + FREE_OFFSET),
+        SRCPGE: BigInt(src),
+        SECINFO: BigInt(info),
+        SECS: BigInt(secs),
+      }),
     ),
   });
   const range = (src: number, info: number, length = PAGE) => ({
@@ -54,7 +68,14 @@ function deputies(name: string, target: number, { page, secs, base, free }: Plac
       }),
     ),
   });
-  const leaf = (what: string, call: number, rcx: number, rdx: number, r8: number, pieces: Deputy['pieces'] = []) => ({
+  const leaf = (
+    what: string,
+    call: number,
+    rcx: number,
+    rdx: number,
+    r8: number,
+    pieces: Deputy['pieces'] = [],
+  ) => ({
     what: `${what} ${name}`,
     call: { protocol: SGX, call, rcx, rdx, r8 },
     pieces,
@@ -125,6 +146,12 @@ export const confusedDeputy: Attack = Object.freeze({
       connection.epc.give(free, 1);
       connection.memory.free(block);
     }
-    return [finding(stage.cast.guest.label, `${codes.total} requests: ${codes}; the secret is unread and unchanged`, broken)];
+    return [
+      finding(
+        stage.cast.guest.label,
+        `${codes.total} requests: ${codes}; the secret is unread and unchanged`,
+        broken,
+      ),
+    ];
   },
 });

@@ -49,7 +49,8 @@ async function abortRunner(stage: Stage, person: Person): Promise<Finding> {
     }
     const cores = newFiles(folder, since);
     const leaked = cores.filter((path) => safely(() => leaks(vault.secret, readFileSync(path))));
-    const looked = folder === null ? `core pattern "${pattern}" pipes to a program` : `no core file in ${folder}`;
+    const looked =
+      folder === null ? `core pattern "${pattern}" pipes to a program` : `no core file in ${folder}`;
     return finding(
       person.label,
       `core limit: ${outcome.core}; SIGABRT: ${outcome.signal}${told === '' ? '' : `, enclave ${told}`}; ${looked}`,

@@ -1,4 +1,11 @@
-import { KEYREQUEST, KEYNAME_EINITTOKEN, KEYNAME_PROVISION, KEYNAME_PROVISION_SEAL, KEYNAME_SEAL, sgxErrorName } from '@nestedsgx/arch';
+import {
+  KEYNAME_EINITTOKEN,
+  KEYNAME_PROVISION,
+  KEYNAME_PROVISION_SEAL,
+  KEYNAME_SEAL,
+  KEYREQUEST,
+  sgxErrorName,
+} from '@nestedsgx/arch';
 import { type Attack, type Finding, finding, Tally } from './attack.js';
 import { Evil } from './stage/evil.js';
 import type { Stage } from './stage/stage.js';
@@ -6,7 +13,10 @@ import { leaks } from './stage/vault.js';
 
 const PAGE = 4096;
 /** Where a runner keeps code, thread blocks, stacks, control memory, plan, jump slots and saved state (public). */
-const REGIONS = [0x0100_0000, 0x0200_0000, 0x0300_0000, 0x0500_0000, 0x0600_0000, 0x0700_0000, 0x0800_0000, 0x0810_0000, 0x0900_0000];
+const REGIONS = [
+  0x0100_0000, 0x0200_0000, 0x0300_0000, 0x0500_0000, 0x0600_0000, 0x0700_0000, 0x0800_0000, 0x0810_0000,
+  0x0900_0000,
+];
 const PAGES_EACH = 24;
 const EGETKEY = 1n;
 
@@ -25,9 +35,12 @@ async function readOthers(stage: Stage): Promise<Finding> {
     ['the end of guest RAM', connection.ramBase + connection.ramSize],
   ];
   for (const [what, address] of places) {
-    const read = await evil.attempt((calls) => calls.read_memory!(BigInt(address), BigInt(vault.secret.length)));
+    const read = await evil.attempt((calls) =>
+      calls.read_memory!(BigInt(address), BigInt(vault.secret.length)),
+    );
     codes.add(`${read.how} reading`);
-    if (read.how === 'returned' && leaks(vault.secret, read.value as Uint8Array)) broken.push(`${what} gave the secret`);
+    if (read.how === 'returned' && leaks(vault.secret, read.value as Uint8Array))
+      broken.push(`${what} gave the secret`);
     const write = await evil.attempt((calls) => calls.write_word!(BigInt(address), 0x5a5a_5a5an));
     codes.add(`${write.how} writing`);
   }
@@ -44,10 +57,13 @@ async function readRunner(stage: Stage): Promise<Finding> {
   let pages = 0;
   for (const region of REGIONS) {
     for (let i = 0; i < PAGES_EACH; i++) {
-      const { how, value } = await evil.attempt((calls) => calls.read_memory!(BigInt(region + i * PAGE), BigInt(PAGE)));
+      const { how, value } = await evil.attempt((calls) =>
+        calls.read_memory!(BigInt(region + i * PAGE), BigInt(PAGE)),
+      );
       if (how !== 'returned') break;
       pages++;
-      if (leaks(vault.secret, value as Uint8Array)) broken.push(`0x${(region + i * PAGE).toString(16)} holds another's secret`);
+      if (leaks(vault.secret, value as Uint8Array))
+        broken.push(`0x${(region + i * PAGE).toString(16)} holds another's secret`);
     }
   }
   await evil.renew();
@@ -68,14 +84,18 @@ async function askKeys(stage: Stage): Promise<Finding> {
     ['the provisioning seal key', { KEYNAME: KEYNAME_PROVISION_SEAL }],
     ['the launch key', { KEYNAME: KEYNAME_EINITTOKEN }],
     ['a seal key of a higher ISVSVN', { KEYNAME: KEYNAME_SEAL, KEYPOLICY: 2, ISVSVN: 0xffff }],
-    ['a seal key of a higher CPUSVN', { KEYNAME: KEYNAME_SEAL, KEYPOLICY: 2, CPUSVN: new Uint8Array(16).fill(0xff) }],
+    [
+      'a seal key of a higher CPUSVN',
+      { KEYNAME: KEYNAME_SEAL, KEYPOLICY: 2, CPUSVN: new Uint8Array(16).fill(0xff) },
+    ],
     ['a key that does not exist', { KEYNAME: 77 }],
   ];
   for (const [what, request] of cases) {
     const { how, value } = await evil.attempt(async (calls, victim) => {
       const bytes = KEYREQUEST.encode(request);
       const words = new BigUint64Array(bytes.buffer, bytes.byteOffset, bytes.length / 8);
-      for (let i = 0; i < words.length; i++) await calls.write_word!(BigInt(victim.address + i * 8), words[i]!);
+      for (let i = 0; i < words.length; i++)
+        await calls.write_word!(BigInt(victim.address + i * 8), words[i]!);
       const code = await calls.leaf!(EGETKEY, BigInt(victim.address), BigInt(victim.address + 2048), 0n);
       return { code: Number(code), key: await calls.read_memory!(BigInt(victim.address + 2048), 16n) };
     });
@@ -85,12 +105,17 @@ async function askKeys(stage: Stage): Promise<Finding> {
     if (answer?.key.some((byte) => byte !== 0)) broken.push(`EGETKEY refused ${what} but wrote a key`);
   }
   await evil.renew();
-  return finding('a malicious enclave', `EGETKEY for ${cases.length} keys that are not its own: ${codes}`, broken);
+  return finding(
+    'a malicious enclave',
+    `EGETKEY for ${cases.length} keys that are not its own: ${codes}`,
+    broken,
+  );
 }
 
 export const enclaveSpy: Attack = Object.freeze({
   name: 'enclave-spy',
   title: "an enclave that looks for others' secrets",
-  tries: "reads and writes another enclave's addresses, reads all of its own runner, asks EGETKEY for keys that are not its own",
+  tries:
+    "reads and writes another enclave's addresses, reads all of its own runner, asks EGETKEY for keys that are not its own",
   run: async (stage: Stage) => [await readOthers(stage), await readRunner(stage), await askKeys(stage)],
 });

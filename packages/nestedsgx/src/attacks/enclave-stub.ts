@@ -29,11 +29,17 @@ function twisted(number: number, cvm: number): (readonly [name: string, register
         ['futex requeue', { rsi: 3, rdx: 0, r10: 64 }],
         ['futex lock_pi', { rsi: 6 }],
         ['futex wait_requeue_pi', { rsi: 11 }],
-      ].map(([name, registers]) => [name as string, { rax: 202, rdi: 0x0600_0000, ...(registers as Registers) }]);
+      ].map(([name, registers]) => [
+        name as string,
+        { rax: 202, rdi: 0x0600_0000, ...(registers as Registers) },
+      ]);
     case 203:
       return [['sched_setaffinity of the machine', { rax: 203, rdi: cvm, rsi: 128, rdx: 0x0100_0000 }]];
     case 0:
-      return [0, 1, 2, 4, 5, 6, 7, 8].map((fd) => [`read of descriptor ${fd}`, { rax: 0, rdi: fd, rsi: 0x0100_0000, rdx: 1 }]);
+      return [0, 1, 2, 4, 5, 6, 7, 8].map((fd) => [
+        `read of descriptor ${fd}`,
+        { rax: 0, rdi: fd, rsi: 0x0100_0000, rdx: 1 },
+      ]);
     case 234:
       return [
         ['tgkill of the machine', { rax: 234, rdi: cvm, rsi: cvm, rdx: 12 }],
@@ -46,7 +52,8 @@ function twisted(number: number, cvm: number): (readonly [name: string, register
 
 function encode(registers: Registers): Uint8Array {
   const words = new BigUint64Array(14);
-  for (const [name, value] of Object.entries(registers)) words[REGISTER[name as keyof typeof REGISTER]] = BigInt(value);
+  for (const [name, value] of Object.entries(registers))
+    words[REGISTER[name as keyof typeof REGISTER]] = BigInt(value);
   return new Uint8Array(words.buffer);
 }
 

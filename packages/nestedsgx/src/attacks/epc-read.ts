@@ -1,9 +1,9 @@
-import { svsmResultName, SVSM, SVSM_CORE, SVSM_PROTOCOL } from '@nestedsgx/arch';
+import { SVSM, SVSM_CORE, SVSM_PROTOCOL, svsmResultName } from '@nestedsgx/arch';
 import type { GuestConnection } from '@nestedsgx/guest';
 import { bytes64, text64 } from './adversary/world.js';
 import { type Attack, type Finding, finding } from './attack.js';
-import { buildStepwise, removeFrame } from './stage/stepwise.js';
 import type { Stage } from './stage/stage.js';
+import { buildStepwise, removeFrame } from './stage/stepwise.js';
 import { fill, leaks, type Vault } from './stage/vault.js';
 import { victimOf } from './stage/victim.js';
 
@@ -15,7 +15,9 @@ async function readEpc(stage: Stage): Promise<Finding> {
   const adversary = await stage.adversary(stage.cast.guest);
   const attempts = await adversary.act('read', { gpa: vault.gpa, length: vault.secret.length });
   const found = await adversary.act('search', { needle: text64(vault.secret.subarray(0, 16)) });
-  const told = attempts.map(({ way, bytes, why }) => `${way}: ${bytes === null ? why : 'bytes that are not the secret'}`);
+  const told = attempts.map(
+    ({ way, bytes, why }) => `${way}: ${bytes === null ? why : 'bytes that are not the secret'}`,
+  );
   return finding(
     stage.cast.guest.label,
     `secret at gPA 0x${vault.gpa.toString(16)}; ${told.join('; ')}; all of guest RAM searched: not there`,
@@ -43,7 +45,9 @@ async function readDeposited(stage: Stage): Promise<Finding> {
     broken.push(!before && 'the attacker did not even see its own bytes before');
     pageList(connection, SVSM_CORE.DEPOSIT_MEM, block.gpa);
     const after = await peek();
-    broken.push(after.some((byte) => byte !== 0) && 'the mapping shows something other than zeros after the deposit');
+    broken.push(
+      after.some((byte) => byte !== 0) && 'the mapping shows something other than zeros after the deposit',
+    );
     const image = stage.image('evil');
     const built = buildStepwise(device, image, { lastPageFrame: block.gpa });
     vault = fill(victimOf(connection, built, image.description, image.page));
@@ -57,7 +61,9 @@ async function readDeposited(stage: Stage): Promise<Finding> {
     vault = null;
     pageList(connection, SVSM_CORE.WITHDRAW_MEM, block.gpa);
     const given = await peek();
-    broken.push(given.some((byte) => byte !== 0) && 'the page was not scrubbed when it became guest RAM again');
+    broken.push(
+      given.some((byte) => byte !== 0) && 'the page was not scrubbed when it became guest RAM again',
+    );
     broken.push(leaks(secret, given) && 'the page held the secret when it became guest RAM again');
     connection.memory.free(block);
   } finally {

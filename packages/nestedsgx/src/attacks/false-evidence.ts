@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { type PolicyDocument, parsePolicy, verify } from '@nestedsgx/attest';
 import { REPORT } from '@nestedsgx/arch';
+import { type PolicyDocument, parsePolicy, verify } from '@nestedsgx/attest';
 import { SGX_CALL } from '@nestedsgx/guest';
 import { Cvm, quote, quotingTarget } from '@nestedsgx/sdk';
 import { generator, text64 } from './adversary/world.js';
@@ -60,11 +60,18 @@ async function falseReports(stage: Stage, other: { report: Uint8Array }): Promis
   connection.memory.free(input);
   connection.memory.free(output);
   if (quote(connection, genuine).length === 0) broken.push('the genuine report is not quoted');
-  return finding(stage.cast.guest.label, `QUOTE of ${false_.length} false reports: ${codes}; the genuine one is quoted`, broken);
+  return finding(
+    stage.cast.guest.label,
+    `QUOTE of ${false_.length} false reports: ${codes}; the genuine one is quoted`,
+    broken,
+  );
 }
 
 /** Evidence that was changed, and evidence of a machine whose root nobody pinned. */
-async function falseQuotes(stage: Stage, other: { evidence: Uint8Array; launchDigest: string }): Promise<Finding> {
+async function falseQuotes(
+  stage: Stage,
+  other: { evidence: Uint8Array; launchDigest: string },
+): Promise<Finding> {
   const { cvm } = await stage.machine();
   const calc = await stage.calc();
   const info = await cvm.info();

@@ -1,11 +1,20 @@
-import { ADD_RANGE, ENCLS, PAGEINFO, PT_REG, SECINFO_R, SVSM_CORE, SVSM_PROTOCOL, secinfoBytes } from '@nestedsgx/arch';
+import {
+  ADD_RANGE,
+  ENCLS,
+  PAGEINFO,
+  PT_REG,
+  SECINFO_R,
+  SVSM_CORE,
+  SVSM_PROTOCOL,
+  secinfoBytes,
+} from '@nestedsgx/arch';
 import { SGX_CALL } from '@nestedsgx/guest';
 import type { RawCall } from './adversary/guest-acts.js';
 import { text64 } from './adversary/world.js';
 import { leafCode } from './answers.js';
 import { type Attack, finding, Tally } from './attack.js';
-import { prepare } from './stage/stepwise.js';
 import type { Stage } from './stage/stage.js';
+import { prepare } from './stage/stepwise.js';
 
 const SGX = 0x4e53;
 const PAGE = 4096;
@@ -29,7 +38,12 @@ export const foreignEnclave: Attack = Object.freeze({
     const pageinfo = (of: number, linear: number) => ({
       gpa: page,
       bytes: text64(
-        PAGEINFO.encode({ LINADDR: BigInt(linear), SRCPGE: BigInt(page + PAGE), SECINFO: BigInt(page + 512), SECS: BigInt(of) }),
+        PAGEINFO.encode({
+          LINADDR: BigInt(linear),
+          SRCPGE: BigInt(page + PAGE),
+          SECINFO: BigInt(page + 512),
+          SECS: BigInt(of),
+        }),
       ),
     });
     const range = (of: number, frame: number) => ({
@@ -49,7 +63,14 @@ export const foreignEnclave: Attack = Object.freeze({
     const list = new Uint8Array(16);
     new DataView(list.buffer).setUint16(0, 1, true);
     new DataView(list.buffer).setBigUint64(8, BigInt(vault.gpa), true);
-    const leaf = (what: string, call: number, rcx: number, rdx = 0, r8 = 0, pieces: { gpa: number; bytes: string }[] = []) => ({
+    const leaf = (
+      what: string,
+      call: number,
+      rcx: number,
+      rdx = 0,
+      r8 = 0,
+      pieces: { gpa: number; bytes: string }[] = [],
+    ) => ({
       what,
       call: { protocol: SGX, call, rcx, rdx, r8 } as RawCall,
       pieces,
@@ -58,10 +79,22 @@ export const foreignEnclave: Attack = Object.freeze({
       leaf('EREMOVE of a page', ENCLS.EREMOVE, 0, vault.gpa),
       leaf('EREMOVE of the SECS', ENCLS.EREMOVE, 0, secs),
       leaf('REMOVE_RANGE', SGX_CALL.REMOVE_RANGE, vault.gpa, 1),
-      leaf('EADD to the enclave', ENCLS.EADD, page, epc.first, 0, [pageinfo(young.file.secs, young.file.base), secinfo]),
-      leaf('EADD over a page of the enclave', ENCLS.EADD, page, vault.gpa, 0, [pageinfo(young.file.secs, young.file.base), secinfo]),
-      leaf('ADD_RANGE to the enclave', SGX_CALL.ADD_RANGE, page + 1024, 0, 0, [range(young.file.secs, epc.first), secinfo]),
-      leaf('ECREATE over a page of the enclave', ENCLS.ECREATE, page, vault.gpa, 0, [pageinfo(0, 0), secinfo]),
+      leaf('EADD to the enclave', ENCLS.EADD, page, epc.first, 0, [
+        pageinfo(young.file.secs, young.file.base),
+        secinfo,
+      ]),
+      leaf('EADD over a page of the enclave', ENCLS.EADD, page, vault.gpa, 0, [
+        pageinfo(young.file.secs, young.file.base),
+        secinfo,
+      ]),
+      leaf('ADD_RANGE to the enclave', SGX_CALL.ADD_RANGE, page + 1024, 0, 0, [
+        range(young.file.secs, epc.first),
+        secinfo,
+      ]),
+      leaf('ECREATE over a page of the enclave', ENCLS.ECREATE, page, vault.gpa, 0, [
+        pageinfo(0, 0),
+        secinfo,
+      ]),
       leaf('EEXTEND', ENCLS.EEXTEND, young.file.secs, vault.gpa),
       leaf('EINIT', ENCLS.EINIT, page + PAGE, young.file.secs, page + 2 * PAGE, [
         { gpa: page + PAGE, bytes: text64(stage.image('evil').sigstruct) },

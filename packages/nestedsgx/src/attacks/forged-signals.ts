@@ -32,14 +32,16 @@ async function forge(stage: Stage, person: Person): Promise<Finding> {
   const { sent, refused } = await done;
   const exceptions = calc.enclave.stats().exceptions - before;
   broken.push(exceptions > 0 && `${exceptions} forged signals became exceptions of the enclave`);
-  const told = sent > 0 ? `${sent} signals with si_code ≤ 0 sent to its threads` : `refused: ${refused ?? 'EPERM'}`;
+  const told =
+    sent > 0 ? `${sent} signals with si_code ≤ 0 sent to its threads` : `refused: ${refused ?? 'EPERM'}`;
   return finding(person.label, `${told}; ${calls} computations inside came out right, no exception`, broken);
 }
 
 export const forgedSignals: Attack = Object.freeze({
   name: 'forged-signals',
   title: 'signals that pretend to be faults of the enclave',
-  tries: 'SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV and SIGSYS by kill, tgkill and sigqueue to a runner that computes',
+  tries:
+    'SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV and SIGSYS by kill, tgkill and sigqueue to a runner that computes',
   run: async (stage: Stage) => {
     const findings: Finding[] = [];
     for (const person of stage.cast.processes) findings.push(await forge(stage, person));

@@ -1,10 +1,10 @@
 import { ENCLS, SIGSTRUCT, sigstructSigningData } from '@nestedsgx/arch';
 import type { SigningKey } from '@nestedsgx/image/node';
 import { generator, text64 } from './adversary/world.js';
-import { type Attack, finding, Tally } from './attack.js';
 import { leafCode } from './answers.js';
-import { prepare } from './stage/stepwise.js';
+import { type Attack, finding, Tally } from './attack.js';
 import type { Stage } from './stage/stage.js';
+import { prepare } from './stage/stepwise.js';
 
 const PAGE = 4096;
 const AT = SIGSTRUCT.offsets;
@@ -15,7 +15,11 @@ interface Forgery {
   bytes: Uint8Array;
 }
 
-function changed(original: Uint8Array, what: string, change: (bytes: Uint8Array, view: DataView) => void): Forgery {
+function changed(
+  original: Uint8Array,
+  what: string,
+  change: (bytes: Uint8Array, view: DataView) => void,
+): Forgery {
   const bytes = original.slice();
   change(bytes, new DataView(bytes.buffer));
   return { what, bytes };
@@ -45,7 +49,9 @@ function forgeries(genuine: Uint8Array, rival: SigningKey, seed: number): Forger
       b.set(genuine.subarray(AT.Q2, AT.Q2 + 384), AT.Q1);
       b.set(genuine.subarray(AT.Q1, AT.Q1 + 384), AT.Q2);
     }),
-    changed(rivals, "another signer's signature under this signer's modulus", (b) => b.set(signed.MODULUS, AT.MODULUS)),
+    changed(rivals, "another signer's signature under this signer's modulus", (b) =>
+      b.set(signed.MODULUS, AT.MODULUS),
+    ),
     changed(genuine, "this signer's signature under another modulus", (b) =>
       b.set(rivals.subarray(AT.MODULUS, AT.MODULUS + 384), AT.MODULUS),
     ),
@@ -58,7 +64,9 @@ function forgeries(genuine: Uint8Array, rival: SigningKey, seed: number): Forger
       b[AT.ENCLAVEHASH]! ^= 1;
     }),
     changed(genuine, 'a higher ISVSVN', (_, v) => v.setUint16(AT.ISVSVN, 0xffff, true)),
-    changed(genuine, 'ATTRIBUTEMASK without DEBUG and all else', (b) => b.fill(0, AT.ATTRIBUTEMASK, AT.ATTRIBUTEMASK + 16)),
+    changed(genuine, 'ATTRIBUTEMASK without DEBUG and all else', (b) =>
+      b.fill(0, AT.ATTRIBUTEMASK, AT.ATTRIBUTEMASK + 16),
+    ),
     changed(genuine, 'DEBUG in ATTRIBUTES', (b) => {
       b[AT.ATTRIBUTES]! |= 2;
     }),
@@ -101,7 +109,8 @@ function addOne(bytes: Uint8Array, at: number): void {
 export const forgedSigstruct: Attack = Object.freeze({
   name: 'forged-sigstruct',
   title: 'start an enclave under a signature that is not genuine',
-  tries: 'bit flips, missing signatures, false Q1 and Q2, keys and signatures of two signers mixed; EINIT by raw GHCB requests',
+  tries:
+    'bit flips, missing signatures, false Q1 and Q2, keys and signatures of two signers mixed; EINIT by raw GHCB requests',
   run: async (stage: Stage) => {
     const { device } = await stage.host();
     const adversary = await stage.adversary(stage.cast.guest);
@@ -132,7 +141,13 @@ export const forgedSigstruct: Attack = Object.freeze({
       device.connection.memory.free(token);
       // The genuine one still works: what was refused was refused for what it was.
       if (broken.length === 0) file.init(genuine);
-      return [finding(stage.cast.guest.label, `${all.length} forgeries: ${codes}; the genuine one is accepted`, broken)];
+      return [
+        finding(
+          stage.cast.guest.label,
+          `${all.length} forgeries: ${codes}; the genuine one is accepted`,
+          broken,
+        ),
+      ];
     } finally {
       give();
     }

@@ -1,4 +1,4 @@
-import { caaGpa, CAA_ANSWER, DOORBELL_GPA, DOORBELL_WAKE } from '@nestedsgx/machine';
+import { CAA_ANSWER, caaGpa, DOORBELL_GPA, DOORBELL_WAKE } from '@nestedsgx/machine';
 import { type Attack, finding } from './attack.js';
 import type { Stage } from './stage/stage.js';
 

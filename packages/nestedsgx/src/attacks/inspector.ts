@@ -1,6 +1,6 @@
 import { endProcess, type LaunchedCvm, launchCvm } from '@nestedsgx/sdk';
-import { childrenOf } from './adversary/process-acts.js';
 import type { Adversary } from './adversary/process.js';
+import { childrenOf } from './adversary/process-acts.js';
 import { type Attack, type Finding, finding } from './attack.js';
 import type { Person } from './people.js';
 import { launchOptions } from './stage/machine.js';
@@ -16,7 +16,11 @@ const AMBUSHES = [
 ] as const;
 
 /** Listeners that are there now and were not before, and what the inspector's ports answer. */
-async function inspectorSigns(adversary: Adversary, before: readonly number[], uid: number): Promise<string[]> {
+async function inspectorSigns(
+  adversary: Adversary,
+  before: readonly number[],
+  uid: number,
+): Promise<string[]> {
   const now = (await adversary.act('listeners', undefined)).filter(
     (listener) => listener.uid === uid && !before.includes(listener.port),
   );
@@ -93,7 +97,8 @@ async function signalServing(stage: Stage, person: Person): Promise<Finding> {
 export const inspector: Attack = Object.freeze({
   name: 'sigusr1-inspector',
   title: 'open a debugger in the monitor with SIGUSR1',
-  tries: "signals the machine from its first moment, while it starts and while it serves, and looks for Node's inspector",
+  tries:
+    "signals the machine from its first moment, while it starts and while it serves, and looks for Node's inspector",
   run: async (stage: Stage) => {
     const findings: Finding[] = [];
     for (const person of stage.cast.processes) findings.push(await signalServing(stage, person));

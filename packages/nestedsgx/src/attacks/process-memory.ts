@@ -43,7 +43,8 @@ async function eachPerson(
   attack: (adversary: Adversary, person: Person) => Promise<Finding>,
 ): Promise<Finding[]> {
   const findings: Finding[] = [];
-  for (const person of stage.cast.processes) findings.push(await attack(await stage.adversary(person), person));
+  for (const person of stage.cast.processes)
+    findings.push(await attack(await stage.adversary(person), person));
   return findings;
 }
 

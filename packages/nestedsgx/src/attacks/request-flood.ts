@@ -37,7 +37,10 @@ async function ghcbNoise(stage: Stage): Promise<Finding> {
   return finding(
     `${stage.cast.guest.label}, attached as a second guest`,
     `${exits} malformed exits; meanwhile the first guest was served ${served} times, worst ${worst.toFixed(1)} ms`,
-    [exits < 100 && 'too few requests came through to show anything', worst > 1000 && 'the first guest had to wait'],
+    [
+      exits < 100 && 'too few requests came through to show anything',
+      worst > 1000 && 'the first guest had to wait',
+    ],
   );
 }
 
@@ -45,12 +48,17 @@ async function socketNoise(stage: Stage): Promise<Finding> {
   const adversary = await stage.adversary(stage.cast.guest);
   const { socketPath, pid, cvm } = await stage.machine();
   const before = descriptors(pid);
-  const outcome = await adversary.act('floodSocket', { path: socketPath, seed: stage.seed, messages: MESSAGES });
+  const outcome = await adversary.act('floodSocket', {
+    path: socketPath,
+    seed: stage.seed,
+    messages: MESSAGES,
+  });
   const crowd = await adversary.act('crowd', { path: socketPath, count: CROWD });
   await new Promise<void>((resolve) => setTimeout(resolve, 100));
   await cvm.info();
   const after = descriptors(pid);
-  const counted = before === null || after === null ? 'not countable by this user' : `${before} before, ${after} after`;
+  const counted =
+    before === null || after === null ? 'not countable by this user' : `${before} before, ${after} after`;
   return finding(
     stage.cast.guest.label,
     `${outcome.sent} bad messages (a third with descriptors): ${outcome.answered} refused by name, ${outcome.hungUp} hung up on, ` +
@@ -66,6 +74,7 @@ async function socketNoise(stage: Stage): Promise<Finding> {
 export const requestFlood: Attack = Object.freeze({
   name: 'request-flood',
   title: 'malformed requests in great number',
-  tries: 'seeded noise in GHCB pages, and noise, wrong JSON, oversized messages and descriptors over the control socket',
+  tries:
+    'seeded noise in GHCB pages, and noise, wrong JSON, oversized messages and descriptors over the control socket',
   run: async (stage: Stage) => [await ghcbNoise(stage), await socketNoise(stage)],
 });

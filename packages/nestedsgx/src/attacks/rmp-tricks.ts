@@ -60,7 +60,7 @@ function tricks(epc: number, ownEpc: number, page: number): Trick[] {
     vcpu('CREATE_VCPU with VMPL 3', vmsa(3), page, caa),
     vcpu('CREATE_VCPU without SNP', vmsa(1, 0n as unknown as typeof SEV_FEATURES_SNP_ACTIVE), page, caa),
     vcpu('CREATE_VCPU with its save area in EPC', null, epc, caa),
-    vcpu("CREATE_VCPU with its save area in the monitor", null, MONITOR_GPA, caa),
+    vcpu('CREATE_VCPU with its save area in the monitor', null, MONITOR_GPA, caa),
     vcpu('CREATE_VCPU with its calling area in EPC', vmsa(1), page, epc),
     { what: 'REMAP_CA to EPC', call: { protocol: CORE, call: SVSM_CORE.REMAP_CA, rcx: epc } },
     { what: 'REMAP_CA to EPC of its own', call: { protocol: CORE, call: SVSM_CORE.REMAP_CA, rcx: ownEpc } },
@@ -92,16 +92,23 @@ export const rmpTricks: Attack = Object.freeze({
     const broken: (string | null | false)[] = [];
     const all = tricks(vault.gpa, share.epc.first, page);
     for (const { what, call, piece } of all) {
-      const [answer] = await adversary.act('calls', { pieces: piece === undefined ? [] : [piece], calls: [call] });
+      const [answer] = await adversary.act('calls', {
+        pieces: piece === undefined ? [] : [piece],
+        calls: [call],
+      });
       if (!answer!.answered) broken.push(`${what} was not answered`);
       else if (answer!.rax === 0) broken.push(`${what} succeeded`);
       else refused.add(svsmResultName(answer!.rax).replace('SVSM_', ''));
     }
     const { ghcb } = share;
-    const exits = [vault.gpa, MONITOR_GPA].flatMap((gpa) => [1, 2, 3, 4].map((operation) => ({ gpa, operation })));
+    const exits = [vault.gpa, MONITOR_GPA].flatMap((gpa) =>
+      [1, 2, 3, 4].map((operation) => ({ gpa, operation })),
+    );
     for (const { gpa, operation } of exits)
       await adversary.act('exits', {
-        exits: [{ code: PAGE_STATE_CHANGE, scratch: ghcb + SHARED_BUFFER, shared: pageState(gpa, operation) }],
+        exits: [
+          { code: PAGE_STATE_CHANGE, scratch: ghcb + SHARED_BUFFER, shared: pageState(gpa, operation) },
+        ],
       });
     const starts = await adversary.act('exits', {
       exits: [0, 1].flatMap((request) => [
@@ -120,7 +127,9 @@ export const rmpTricks: Attack = Object.freeze({
     });
     if (made!.rax !== 0) broken.push(`an honest CREATE_VCPU was refused: ${svsmResultName(made!.rax)}`);
     await adversary.act('poke', { gpa: page + VMSA.offsets.VMPL, bytes: text64(new Uint8Array([0])) });
-    const [zero] = await adversary.act('exits', { exits: [{ code: AP_CREATION, info1: 7 * 2 ** 32 + 1, info2: page }] });
+    const [zero] = await adversary.act('exits', {
+      exits: [{ code: AP_CREATION, info1: 7 * 2 ** 32 + 1, info2: page }],
+    });
     if (zero!.info1 === 0) broken.push('a save area rewritten to VMPL 0 was started as that');
     const [deleted] = await adversary.act('calls', {
       calls: [{ protocol: CORE, call: SVSM_CORE.DELETE_VCPU, rcx: page }],

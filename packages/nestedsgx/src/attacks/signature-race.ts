@@ -4,8 +4,8 @@ import { quotingTarget } from '@nestedsgx/sdk';
 import { text64 } from './adversary/world.js';
 import { codeOf } from './answers.js';
 import { type Attack, type Finding, finding, Tally } from './attack.js';
-import { prepare } from './stage/stepwise.js';
 import type { Stage } from './stage/stage.js';
+import { prepare } from './stage/stepwise.js';
 import { victimImage, victimOf } from './stage/victim.js';
 
 const PAGE = 4096;
@@ -58,7 +58,11 @@ async function run(stage: Stage, race: Race): Promise<Finding> {
     }
     give();
   }
-  return finding(stage.cast.guest.label, `${race.what}: ${codes}; every accepted enclave is what was signed`, broken);
+  return finding(
+    stage.cast.guest.label,
+    `${race.what}: ${codes}; every accepted enclave is what was signed`,
+    broken,
+  );
 }
 
 export const signatureRace: Attack = Object.freeze({
@@ -84,7 +88,9 @@ export const signatureRace: Attack = Object.freeze({
         one: sigstruct,
         two: rival,
         judge: ({ MRSIGNER, ISVSVN }) =>
-          ISVSVN === signed.ISVSVN && MRSIGNER.some((byte) => byte !== 0) ? null : 'an enclave runs under a mixed identity',
+          ISVSVN === signed.ISVSVN && MRSIGNER.some((byte) => byte !== 0)
+            ? null
+            : 'an enclave runs under a mixed identity',
       }),
     ];
   },

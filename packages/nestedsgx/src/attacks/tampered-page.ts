@@ -1,8 +1,8 @@
-import { type Attack, type Finding, finding, Tally } from './attack.js';
-import { codeOf } from './answers.js';
 import { text64 } from './adversary/world.js';
-import { buildStepwise, prepare } from './stage/stepwise.js';
+import { codeOf } from './answers.js';
+import { type Attack, type Finding, finding, Tally } from './attack.js';
 import type { Stage } from './stage/stage.js';
+import { buildStepwise, prepare } from './stage/stepwise.js';
 import { victimImage, victimOf } from './stage/victim.js';
 
 const PAGE = 4096;
@@ -67,13 +67,19 @@ async function duringEadd(stage: Stage): Promise<Finding> {
   const broken: string[] = [];
   const source = connection.memory.alloc(PAGE, { alignment: PAGE, zero: true });
   for (let race = 0; race < RACES; race++) {
-    const { done } = await adversary.begin('toggle', { gpa: source.gpa, one: text64(one), two: text64(two), ms: 25 });
+    const { done } = await adversary.begin('toggle', {
+      gpa: source.gpa,
+      one: text64(one),
+      two: text64(two),
+      ms: 25,
+    });
     try {
       const built = buildStepwise(device, image, { source });
       const victim = victimOf(connection, built, image.description, image.page);
       const inside = victim.calls.read_memory!(BigInt(victim.address), BigInt(PAGE)) as Uint8Array;
       codes.add('accepted as measured');
-      if (Buffer.compare(inside, one) !== 0) broken.push('EINIT accepted a page that was not the measured one');
+      if (Buffer.compare(inside, one) !== 0)
+        broken.push('EINIT accepted a page that was not the measured one');
       await victim.close();
     } catch (error) {
       codes.add(codeOf(error));

@@ -30,7 +30,11 @@ async function tamper(stage: Stage): Promise<Finding> {
     blobs.push(copy);
   }
   for (const cut of [0, 1, 16, blob.length >> 1, blob.length - 1]) blobs.push(blob.slice(0, cut));
-  blobs.push(Buffer.concat([blob, new Uint8Array(1)]), new Uint8Array(blob.length), new Uint8Array(randomBytes(blob.length)));
+  blobs.push(
+    Buffer.concat([blob, new Uint8Array(1)]),
+    new Uint8Array(blob.length),
+    new Uint8Array(randomBytes(blob.length)),
+  );
   const answers = new Tally();
   const broken: string[] = [];
   for (const changed of blobs) {
@@ -44,8 +48,13 @@ async function tamper(stage: Stage): Promise<Finding> {
   }
   const opened = calc.calls.unseal!(blob) as Uint8Array;
   if (Buffer.compare(opened, data) !== 0) broken.push('the unchanged blob no longer opens');
-  if (Buffer.from(blob).indexOf(data.subarray(0, 16)) >= 0) broken.push('the blob holds the data in the clear');
-  return finding('whoever stores the blob', `${blobs.length} changed blobs: ${answers}; the unchanged one opens`, broken);
+  if (Buffer.from(blob).indexOf(data.subarray(0, 16)) >= 0)
+    broken.push('the blob holds the data in the clear');
+  return finding(
+    'whoever stores the blob',
+    `${blobs.length} changed blobs: ${answers}; the unchanged one opens`,
+    broken,
+  );
 }
 
 /** A blob sealed to one signer is nothing to another's enclave. */
@@ -59,15 +68,18 @@ async function otherSigner(stage: Stage): Promise<Finding> {
   let answer = '';
   try {
     const opened = rival.calls.unseal!(blob) as Uint8Array;
-    broken.push(`the other signer's enclave opened the blob${Buffer.compare(opened, data) === 0 ? ' and read it' : ''}`);
+    broken.push(
+      `the other signer's enclave opened the blob${Buffer.compare(opened, data) === 0 ? ' and read it' : ''}`,
+    );
   } catch (error) {
     answer = refusalOf(error);
   }
   const own = rival.calls.unseal!(rival.calls.seal!(data)) as Uint8Array;
-  if (Buffer.compare(own, data) !== 0) broken.push('the other enclave cannot open its own blobs, so this shows nothing');
+  if (Buffer.compare(own, data) !== 0)
+    broken.push('the other enclave cannot open its own blobs, so this shows nothing');
   await rival.close();
   return finding(
-    "an enclave of another signer (same code, other MRSIGNER)",
+    'an enclave of another signer (same code, other MRSIGNER)',
     `unseals a blob of this signer: ${answer}; its own blobs open`,
     broken,
   );
@@ -76,6 +88,7 @@ async function otherSigner(stage: Stage): Promise<Finding> {
 export const tamperedSeal: Attack = Object.freeze({
   name: 'tampered-seal',
   title: 'open or change sealed data',
-  tries: "flips bits of a sealed blob, cuts and extends it, and gives it to the same code signed by another key",
+  tries:
+    'flips bits of a sealed blob, cuts and extends it, and gives it to the same code signed by another key',
   run: async (stage: Stage) => [await tamper(stage), await otherSigner(stage)],
 });

@@ -26,7 +26,8 @@ export function runnerCode(path = findInstallation().runner): RunnerCode {
     const size = Number(file.readBigUInt64LE(at + 32));
     for (let k = 0; k + 1 < size; k++) {
       const opcode = file.readUInt16BE(offset + k);
-      if (opcode === 0x0f05) code.syscalls.push({ address: address + k, number: numberBefore(file, offset + k) });
+      if (opcode === 0x0f05)
+        code.syscalls.push({ address: address + k, number: numberBefore(file, offset + k) });
       if (opcode === 0xcd80) code.int80.push(address + k);
     }
   }

@@ -26,8 +26,14 @@ export const attackCommand: CommandModule = {
 async function runAttack(terminal: Terminal, names: string[], options: AttackCommandOptions): Promise<void> {
   const attacks = attacksNamed(names);
   if (options.list) {
-    const rows = attacks.flatMap(({ name, title, tries }) => [[name, title], ['', colors.dim(tries)]]);
-    terminal.answer({ attacks: attacks.map(({ name, title, tries }) => ({ name, title, tries })) }, terminal.table(rows));
+    const rows = attacks.flatMap(({ name, title, tries }) => [
+      [name, title],
+      ['', colors.dim(tries)],
+    ]);
+    terminal.answer(
+      { attacks: attacks.map(({ name, title, tries }) => ({ name, title, tries })) },
+      terminal.table(rows),
+    );
     return;
   }
   const seed = seedOf(options.seed);
@@ -40,9 +46,17 @@ async function runAttack(terminal: Terminal, names: string[], options: AttackCom
   });
   const broken = results.filter((result) => !result.held).length;
   const held = results.length - broken;
-  const attempts = results.map(({ name, as, held: stood, observed }) => ({ name, as, held: stood, observed }));
+  const attempts = results.map(({ name, as, held: stood, observed }) => ({
+    name,
+    as,
+    held: stood,
+    observed,
+  }));
   const colour = broken === 0 ? colors.green : colors.red;
-  terminal.answer({ attacks: attempts, held, broken, seed }, ['', colour(`${held} held, ${broken} broken (seed ${seed})`)]);
+  terminal.answer({ attacks: attempts, held, broken, seed }, [
+    '',
+    colour(`${held} held, ${broken} broken (seed ${seed})`),
+  ]);
   if (broken > 0) throw new Refused();
 }
 
