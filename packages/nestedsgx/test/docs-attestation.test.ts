@@ -150,8 +150,8 @@ type Judge = (
 
 /** The function that the text shows, loaded from the text. */
 async function shownJudge(): Promise<Judge> {
-  const code = /^```js\n(.*?)^```$/ms.exec(text)?.[1];
-  assert.ok(code?.includes("from 'nestedsgx/attest'"));
+  const code = /^```js\n(.*?)^```$/ms.exec(text)?.[1] ?? '';
+  assert.ok(code.includes("from 'nestedsgx/attest'"));
   // From a temporary folder package names are not resolved, so the import names the file.
   const attest = new URL('../src/attest.js', import.meta.url).href;
   const source = code.replace("'nestedsgx/attest'", JSON.stringify(attest));

@@ -25,7 +25,7 @@ export const OS_ERRORS: Readonly<Record<string, string>> = Object.freeze({
   ENOMEM: 'Memory, or the number of memory mappings, is exhausted.',
   ENOSPC: 'The memory file system is full.',
   ENOSYS: 'This kernel does not have the system call, or a container refuses it.',
-  EPERM: 'The kernel refused the operation, for instance because of a seal.',
+  EPERM: 'The kernel refused the operation: a seal, a missing right, or a container’s seccomp profile.',
   ESRCH: 'The process does not exist any more.',
 });
 
@@ -46,8 +46,8 @@ const CALL_ADVICE: Readonly<Record<string, string>> = {
   'EPERM ftruncate': 'The file is sealed against changes of its size; create a new one instead.',
   'EPERM fcntl': 'The file was created without sealing, or is sealed against further seals.',
   'EBUSY fcntl': 'Unmap every writable mapping of the file before sealing it against writes.',
-  'EPERM userfaultfd':
-    'Set vm.unprivileged_userfaultfd or allow userfaultfd in the container’s seccomp profile.',
+  'EPERM userfaultfd': 'Allow userfaultfd in the container’s seccomp profile.',
+  'EPERM pidfd_open': 'Allow pidfd_open in the container’s seccomp profile.',
   'EACCES memfd_create': 'vm.memfd_noexec forbids executable memory files; set it to 0 or 1.',
   'ENOMEM mlock': 'Raise RLIMIT_MEMLOCK (ulimit -l).',
   'EAGAIN clone': 'Raise the limit on processes (ulimit -u) or the cgroup’s pids.max.',

@@ -137,7 +137,7 @@ export class NativeEnclave implements RunningEnclave {
    * @throws CpuError MAPPING_UNSUPPORTED for X, which is fixed at start, and where there is no userfaultfd
    */
   map(range: PageRange): void {
-    const uffd = this.#faults('map');
+    const uffd = this.#faults('mapped');
     if (range.x)
       throw new CpuError('MAPPING_UNSUPPORTED', 'Execute permission cannot be given to a running enclave.', {
         advice: 'Add executable pages before EINIT.',
@@ -147,7 +147,7 @@ export class NativeEnclave implements RunningEnclave {
 
   /** Takes pages out of the runner's reach; their contents stay in the enclave's memory. */
   unmap(offset: number, length: number): void {
-    this.#faults('unmap');
+    this.#faults('unmapped');
     for (let at = offset; at < offset + length; at += PAGE) {
       const patched = this.#place.overlayPages.get(at);
       if (patched !== undefined) this.#punchOverlay(patched);
@@ -160,16 +160,16 @@ export class NativeEnclave implements RunningEnclave {
 
   /** Takes W away from mapped pages, or gives it back. */
   writeProtect(offset: number, length: number, on: boolean): void {
-    uffdWriteProtect(this.#faults('write-protect'), this.#place.base + offset, length, on);
+    uffdWriteProtect(this.#faults('write-protected'), this.#place.base + offset, length, on);
   }
 
   #faults(what: string): number {
     if (this.#uffd === null)
       throw new CpuError(
         'MAPPING_UNSUPPORTED',
-        `Without userfaultfd a running enclave’s pages cannot be ${what}ped.`,
+        `Without userfaultfd a running enclave’s pages cannot be ${what}.`,
         {
-          advice: 'Allow userfaultfd (container profile, vm.unprivileged_userfaultfd).',
+          advice: 'Allow userfaultfd in the container’s seccomp profile.',
         },
       );
     if (this.#stopped) throw new CpuError('ENCLAVE_STOPPED', 'The enclave was stopped.');

@@ -56,7 +56,9 @@ export async function launchRows(probes: Probes): Promise<Row[]> {
     test = await probes.launch();
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? ` [${String(error.code)}]` : '';
-    return [fatal('launch', `${(error as Error).message}${code}`, cureOf(error) ?? 'see the rows above')];
+    const advice = cureOf(error);
+    const cure = advice === undefined || advice.includes('nsgx doctor') ? 'see the rows above' : advice;
+    return [fatal('launch', `${(error as Error).message}${code}`, cure)];
   }
   const times = `launched in ${Math.round(test.launchMs)} ms, sample loaded and called in ${Math.round(test.loadMs)} ms`;
   if (test.refused.length > 0)
