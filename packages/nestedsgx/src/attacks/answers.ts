@@ -1,5 +1,5 @@
 /** Names of what the monitor answers. */
-import { sgxErrorName } from '@nestedsgx/arch';
+import { sgxErrorName, svsmResultName } from '@nestedsgx/arch';
 import { SgxIoctlError } from '@nestedsgx/guest';
 
 /** The SGX code of a refused EINIT, else what went wrong. */
@@ -13,5 +13,5 @@ export function leafCode(rax: number, rcx: number): string {
   if (rax === 0) return rcx === 0 ? 'success' : sgxErrorName(rcx % 2 ** 32);
   const vector = rax - 0x8000_1000;
   if (vector >= 0 && vector < 32) return vector === 14 ? '#PF' : vector === 13 ? '#GP' : `vector ${vector}`;
-  return `0x${rax.toString(16)}`;
+  return svsmResultName(rax).replace('SVSM_', '');
 }

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { SVSM, SVSM_CORE, SVSM_PROTOCOL, svsmResultName } from '@nestedsgx/arch';
 import type { GuestConnection } from '@nestedsgx/guest';
 import { bytes64, text64 } from './adversary/world.js';
@@ -15,19 +16,33 @@ async function readEpc(stage: Stage): Promise<Finding> {
   const adversary = await stage.adversary(stage.cast.guest);
   const attempts = await adversary.act('read', { gpa: vault.gpa, length: vault.secret.length });
   const found = await adversary.act('search', { needle: text64(vault.secret.subarray(0, 16)) });
+  const marker = await searchMarker(stage);
   const told = attempts.map(
     ({ way, bytes, why }) => `${way}: ${bytes === null ? why : 'bytes that are not the secret'}`,
   );
   return finding(
     stage.cast.guest.label,
-    `secret at gPA 0x${vault.gpa.toString(16)}; ${told.join('; ')}; all of guest RAM searched: not there`,
+    `secret at gPA 0x${vault.gpa.toString(16)}; ${told.join('; ')}; all of guest RAM searched: not there (a marker that the host put there was found)`,
     [
       ...attempts.map(({ way, bytes }) =>
         bytes !== null && leaks(vault.secret, bytes64(bytes)) ? `${way} gave the secret` : null,
       ),
+      !marker && 'the search does not find what is there, so it shows nothing',
       found.length > 0 && `the secret lies in guest RAM at 0x${found[0]!.toString(16)}`,
     ],
   );
+}
+
+/** Whether the search finds sixteen bytes that the host puts into its own memory. */
+async function searchMarker(stage: Stage): Promise<boolean> {
+  const { connection } = await stage.host();
+  const adversary = await stage.adversary(stage.cast.guest);
+  const block = connection.memory.alloc(64);
+  const marker = new Uint8Array(randomBytes(16));
+  block.bytes.set(marker, 16);
+  const found = await adversary.act('search', { needle: text64(marker) });
+  connection.memory.free(block);
+  return found.includes(block.gpa + 16);
 }
 
 /** Deposits a page that the attacker sees, lets an enclave keep its secret there, and looks and writes again. */

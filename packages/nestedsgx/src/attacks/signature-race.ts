@@ -32,7 +32,7 @@ async function run(stage: Stage, race: Race): Promise<Finding> {
   // The driver puts the SIGSTRUCT into the second page of its operands; that is guest RAM, so everybody can write it.
   const place = device.staging.operands.gpa + PAGE;
   for (let round = 0; round < RACES; round++) {
-    const { file, gates, threads, give } = prepare(device, image);
+    const { file, gates, threads, give, handOver } = prepare(device, image);
     const { done } = await adversary.begin('toggle', {
       gpa: place + race.offset,
       one: text64(race.one),
@@ -49,14 +49,14 @@ async function run(stage: Stage, race: Race): Promise<Finding> {
     }
     await done;
     if (file.initialised) {
+      handOver();
       const built = { file, gates, threads, mrenclave: new Uint8Array(32), debug: false };
       const victim = victimOf(connection, built, image.description, image.page);
       const target = quotingTarget(connection);
       const report = victim.calls.report!(target, new Uint8Array(randomBytes(64))) as Uint8Array;
       broken.push(race.judge(REPORT.decode(report)));
       await victim.close();
-    }
-    give();
+    } else give();
   }
   return finding(
     stage.cast.guest.label,

@@ -19,14 +19,14 @@ async function afterEadd(stage: Stage): Promise<Finding> {
   const adversary = await stage.adversary(stage.cast.guest);
   const content = pattern(1);
   const image = victimImage('evil', content);
-  const { file, gates, threads, source, give } = prepare(device, image);
+  const { file, gates, threads, source, handOver } = prepare(device, image);
   await adversary.act('poke', { gpa: source.gpa, bytes: text64(pattern(99)) });
   file.init(image.sigstruct);
+  handOver();
   const built = { file, gates, threads, mrenclave: new Uint8Array(32), debug: false };
   const victim = victimOf(connection, built, image.description, image.page);
   const inside = victim.calls.read_memory!(BigInt(victim.address), BigInt(PAGE)) as Uint8Array;
   await victim.close();
-  give();
   return finding(
     stage.cast.guest.label,
     'source page overwritten between EADD and EINIT: the enclave starts with the content that was measured',

@@ -86,32 +86,32 @@ export const memoryActs = {
     return rounds;
   },
 
-  /** Writes random bytes, words and cache lines to random places of [gpa, gpa+length) for `ms`. Returns the writes. */
+  /**
+   * Writes random bytes, words and half lines to random places of `pages` for `ms`, but not to the words at the offsets
+   * `spared`. Returns the writes.
+   */
   scribble(
     world: World,
-    {
-      gpa,
-      length,
-      seed,
-      ms,
-      gapUs,
-    }: { gpa: number; length: number; seed: number; ms: number; gapUs: number },
+    args: { pages: number[]; seed: number; ms: number; gapUs: number; spared: readonly number[] },
   ): number {
     const { bytes } = ramOf(world);
-    const random = generator(seed);
-    const deadline = performance.now() + ms;
+    const spared = new Set(args.spared.flatMap((offset) => [0, 1, 2, 3].map((i) => offset + i)));
+    const random = generator(args.seed);
+    const deadline = performance.now() + args.ms;
     let writes = 0;
     let next = performance.now();
     while (performance.now() < deadline) {
       if (performance.now() < next) continue;
-      next = performance.now() + gapUs / 1000;
+      next = performance.now() + args.gapUs / 1000;
       writes++;
       // Most writes go to the lines that both sides use; lengths are a byte, a word, or half a line.
-      const span = random() % 4 === 0 ? length : Math.min(length, 256);
+      const page = args.pages[random() % args.pages.length]!;
+      const span = random() % 4 === 0 ? 4096 : 256;
       const size = [1, 4, 8, 32][random() & 3]!;
-      const at = gpa + (random() % Math.max(1, span - size));
+      const at = random() % (span - size);
       const small = random() & 1;
-      for (let i = 0; i < size; i++) bytes[at + i] = small ? random() & 7 : random();
+      for (let i = at; i < at + size; i++)
+        if (!spared.has(i)) bytes[page + i] = small ? random() & 7 : random();
     }
     return writes;
   },

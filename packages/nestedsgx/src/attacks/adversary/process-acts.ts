@@ -139,7 +139,10 @@ export const processActs = {
     try {
       const { hard } = getRlimit('CORE', pid);
       setRlimit('CORE', hard, hard, pid);
-      outcome.core = `raised to ${hard === Number.POSITIVE_INFINITY ? 'unlimited' : hard}`;
+      outcome.core =
+        hard === 0
+          ? '0, and it cannot be raised'
+          : `raised to ${hard === Number.POSITIVE_INFINITY ? 'unlimited' : hard}`;
     } catch (error) {
       outcome.core = nameOf(error);
     }

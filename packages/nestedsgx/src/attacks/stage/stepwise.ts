@@ -34,7 +34,10 @@ export interface Prepared {
   gates: GuestBlock;
   threads: number;
   source: GuestBlock;
+  /** Gives everything back: the enclave was never handed on. */
   give(): void;
+  /** Gives back what the enclave no longer needs; file and gates belong to who has it now. */
+  handOver(): void;
 }
 
 /** ECREATE, all pages, gates. @throws SgxIoctlError */
@@ -47,6 +50,10 @@ export function prepare(device: SgxDevice, victim: VictimImage, steps: Steps = {
   const give = () => {
     file.close();
     for (const block of blocks.splice(0)) memory.free(block);
+  };
+  const handOver = () => {
+    if (steps.source === undefined && blocks.length > 0) memory.free(source);
+    blocks.length = 0;
   };
   try {
     const base = file.reserve(image.size);
@@ -75,7 +82,7 @@ export function prepare(device: SgxDevice, victim: VictimImage, steps: Steps = {
     const gates = memory.alloc(threads * PAGE, { alignment: PAGE, zero: true });
     blocks.push(gates);
     file.bindGates(gates, threads);
-    return { file, gates, threads, source, give };
+    return { file, gates, threads, source, give, handOver };
   } catch (error) {
     give();
     throw error;
@@ -84,10 +91,11 @@ export function prepare(device: SgxDevice, victim: VictimImage, steps: Steps = {
 
 /** Builds and initialises. @throws SgxIoctlError with the code of EINIT */
 export function buildStepwise(device: SgxDevice, victim: VictimImage, steps: Steps = {}): BuiltEnclave {
-  const { file, gates, threads, source, give } = prepare(device, victim, steps);
+  const { file, gates, threads, source, give, handOver } = prepare(device, victim, steps);
   try {
     steps.beforeInit?.(source);
     file.init(victim.sigstruct);
+    handOver();
     const { ENCLAVEHASH } = SIGSTRUCT.decode(victim.sigstruct);
     return { file, gates, threads, mrenclave: ENCLAVEHASH, debug: false };
   } catch (error) {

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PT_REG, SECINFO_R, SECINFO_W, SIGSTRUCT } from '@nestedsgx/arch';
-import { type SAMPLES, sampleImage, samplesBuildDirectory, signOptionsOf } from '@nestedsgx/enclave';
+import { type SAMPLES, sampleImage, samplesBuildDirectory } from '@nestedsgx/enclave';
 import type { GuestConnection, SgxDevice } from '@nestedsgx/guest';
 import type { EnclaveImage, PageRun } from '@nestedsgx/image';
 import { loadImageFiles, loadSigningKey, type SigningKey, signImage } from '@nestedsgx/image/node';
@@ -53,10 +53,7 @@ export function victimImage(
   content: Uint8Array = new Uint8Array(PAGE),
   signer: SigningKey = sampleKey(),
 ): VictimImage {
-  const image = loadImageFiles({
-    sgxs: sampleImage(name),
-    json: sampleImage(name).replace(/\.sgxs$/, '.json'),
-  });
+  const image = loadImageFiles(sampleImage(name));
   const page = firstFree(image);
   const { description } = image;
   const extended: EnclaveImage = {

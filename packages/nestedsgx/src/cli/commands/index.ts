@@ -1,4 +1,5 @@
 import type { CommandModule } from '../program.js';
+import { attackCommand } from './attack.js';
 import { attestCommand } from './attest.js';
 import { benchCommand } from './bench.js';
 import { buildCommand } from './build.js';
@@ -24,6 +25,7 @@ export const commands: readonly CommandModule[] = [
   runCommand,
   attestCommand,
   verifyCommand,
+  attackCommand,
   benchCommand,
   cvmCommand,
 ];
