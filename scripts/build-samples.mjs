@@ -1,8 +1,7 @@
 // Builds and signs the sample enclaves that the tour, the tests, the attacks and the benchmarks load. The signing key is
 // made once per clone: samples are nobody's product, and their MRSIGNER is pinned nowhere.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import {
   buildEnclave,
   SAMPLES,

@@ -16,6 +16,7 @@ import { guestMessages, launchMachine } from './launch.js';
 import { LAUNCH_FDS, type MeasuredLaunch } from './parts.js';
 
 const WAIT_MICROSECONDS = 50_000;
+const RUNNER_CHECK_MS = 50;
 /** Tokens of the pump: the listening socket, then the control server's from 1 on, then the runners'. */
 const LISTENER_TOKEN = 0;
 const FIRST_RUNNER_TOKEN = 0x8000_0000;
@@ -103,7 +104,14 @@ export class ConfidentialVm implements ControlBackend {
 
   /** Serves until told to stop, or until the launcher is gone and the machine was to end with it. */
   run(): void {
+    let checked = 0;
     while (!this.stopping) {
+      // Ended runners announce themselves; those that somebody stopped must be looked for.
+      const now = performance.now();
+      if (now - checked > RUNNER_CHECK_MS) {
+        checked = now;
+        this.processor.checkRunners();
+      }
       const seen = Atomics.load(this.wake, 0) >>> 0;
       if (this.serveOnce()) continue;
       this.waiter.wait(seen, WAIT_MICROSECONDS);
@@ -164,16 +172,15 @@ export class ConfidentialVm implements ControlBackend {
   }
 
   info(): Record<string, unknown> {
-    const { launched, configuration } = this;
     return {
       pid: process.pid,
-      launchDigest: launched.launchDigest,
-      rootFingerprint: launched.rootFingerprint,
-      isolation: configuration.isolation,
-      components: launched.components,
+      launchDigest: this.launched.launchDigest,
+      rootFingerprint: this.launched.rootFingerprint,
+      isolation: this.configuration.isolation,
+      components: this.launched.components,
       ramBytes: this.machine.memory.ramBytes,
       epcBytes: this.machine.epcBytes,
-      lifetime: configuration.lifetime,
+      lifetime: this.configuration.lifetime,
       uptimeMs: Date.now() - this.started,
       guests: this.server.guests,
     };

@@ -113,7 +113,7 @@ export class Enclave<I extends InterfaceDescription = InterfaceDescription> impl
       closing: false,
       unusable: (error) => this.#fail(error),
     };
-    this.#gates = openGates(connection, built.gates, built.threads, options.spinCycles);
+    this.#gates = openGates(connection, built.gates, options.spinCycles);
     for (let i = 0; i < built.threads; i++)
       this.#threads.push(new EnclaveThread(this.#owner, i, this.#gates.page(i), this.#gates.gate(i)));
     this.#pool = new ThreadPool(this.#threads, options.maxWaitingCalls ?? 65_536);

@@ -1,16 +1,19 @@
 /** The gates of one enclave, and the native threads on which asynchronous calls wait. */
-import { loadGateLibrary } from '@nestedsgx/cpu/host';
+import { collectorOf, type EntryCollector, loadGateLibrary } from '@nestedsgx/cpu/host';
 import { EXIT_KIND, type GuestBlock, type GuestConnection } from '@nestedsgx/guest';
-import { addressOf, CallPool } from '@nestedsgx/os';
+import { CallPool } from '@nestedsgx/os';
 import { sdkError } from './errors.js';
 import type { ThreadGate } from './thread.js';
 
 const PAGE = 4096;
-const MAX_POOL = 256;
 // 32-bit word indices in the gate page: URSP and URBP of the request line.
 const REQUEST_RSP = 48 / 4;
 const REQUEST_RBP = 56 / 4;
-const TWO_32 = 2 ** 32;
+// Places in the registers of an asynchronous entry.
+const RDI = 0;
+const RSI = 1;
+const RSP = 5;
+const RBP = 6;
 
 /** Gates by TCS number. */
 export interface GateSet {
@@ -23,23 +26,23 @@ export interface GateSet {
 /** Longest spin for an answer, in TSC cycles, unless the caller says otherwise. */
 const DEFAULT_SPIN_CYCLES = 4000;
 
-/** Opens `count` gates over consecutive pages of `block`. */
+/** Opens gates over the consecutive pages of `block`. */
 export function openGates(
   connection: GuestConnection,
   block: GuestBlock,
-  count: number,
   spinCycles = DEFAULT_SPIN_CYCLES,
 ): GateSet {
   let pool: CallPool | null = null;
-  const sharedPool = () => {
-    pool ??= new CallPool(Math.min(count, MAX_POOL));
-    return pool;
+  // One thread waits for all asynchronous entries of the enclave.
+  const collector = () => {
+    pool ??= new CallPool(1);
+    return collectorOf(pool);
   };
   const page = (index: number) => block.bytes.subarray(index * PAGE, (index + 1) * PAGE);
   return {
     page,
     gate: (index) =>
-      new NativeGate(block.address + index * PAGE, page(index), connection.cvmPidfd, spinCycles, sharedPool),
+      new NativeGate(block.address + index * PAGE, page(index), connection.cvmPidfd, spinCycles, collector),
     close: () => {
       void pool?.close();
       pool = null;
@@ -47,21 +50,18 @@ export function openGates(
   };
 }
 
-/** Layout of a job of the gate library, in 32-bit words (native/host/gate.c of package cpu). */
-const JOB = Object.freeze({ bytes: 120, function: 2, rdi: 4, rsi: 6, rsp: 14, rbp: 16 });
-
 /**
- * A gate of package cpu in the form that threads use: one foreign call for a synchronous entry, and one job, made once,
- * for asynchronous ones. A thread is in one call at a time, so neither needs a guard here.
+ * A gate of package cpu in the form that threads use: one foreign call for a synchronous entry, and the enclave's
+ * collector for asynchronous ones. A thread is in one call at a time, so neither needs a guard here.
  */
 class NativeGate implements ThreadGate {
   readonly #library = loadGateLibrary();
   readonly #enter = this.#library.enter;
   readonly #words: Uint32Array;
-  readonly #pool: () => CallPool;
-  /** In memory of this process, never in guest RAM: it holds an address that native code follows. */
-  readonly #job = new Uint32Array(JOB.bytes / 4);
-  readonly #jobAddress = addressOf(new Uint8Array(this.#job.buffer));
+  readonly #collector: () => EntryCollector;
+  /** RDI RSI RDX R8 R9 RSP RBP of an asynchronous entry; in memory of this process, never in guest RAM. */
+  readonly #registers = new BigUint64Array(7);
+  readonly #registerWords = new Uint32Array(this.#registers.buffer);
   #handle: number;
 
   constructor(
@@ -69,13 +69,12 @@ class NativeGate implements ThreadGate {
     page: Uint8Array,
     peerPidfd: number,
     spinCycles: number,
-    pool: () => CallPool,
+    collector: () => EntryCollector,
   ) {
     this.#words = new Uint32Array(page.buffer, page.byteOffset, PAGE / 4);
-    this.#pool = pool;
+    this.#collector = collector;
     this.#handle = this.#library.open(address, peerPidfd, spinCycles);
     if (this.#handle === 0) throw sdkError('ENCLAVE_BAD_ENTRY', 'no memory for a gate', 'free memory');
-    this.#put(0, this.#handle);
   }
 
   enter(leaf: number, rdi: number, rsi: number): number {
@@ -84,25 +83,18 @@ class NativeGate implements ThreadGate {
 
   enterAsync(leaf: number, rdi: number, rsi: number): Promise<number> {
     if (this.#handle === 0) return Promise.resolve(EXIT_KIND.LOST);
-    const job = this.#job;
-    job[JOB.function] = leaf;
-    job[JOB.rdi] = rdi;
-    job[JOB.rdi + 1] = rdi < 0 ? 0xffff_ffff : 0;
-    this.#put(JOB.rsi, rsi);
+    const registers = this.#registers;
+    registers[RDI] = BigInt.asUintN(64, BigInt(rdi));
+    registers[RSI] = BigInt(rsi);
     for (let i = 0; i < 2; i++) {
-      job[JOB.rsp + i] = this.#words[REQUEST_RSP + i];
-      job[JOB.rbp + i] = this.#words[REQUEST_RBP + i];
+      this.#registerWords[RSP * 2 + i] = this.#words[REQUEST_RSP + i];
+      this.#registerWords[RBP * 2 + i] = this.#words[REQUEST_RBP + i];
     }
-    return this.#pool().submit(this.#library.runJob, this.#jobAddress);
+    return this.#collector().enter(this.#handle, leaf, registers);
   }
 
   close(): void {
     if (this.#handle !== 0) this.#library.close(this.#handle);
     this.#handle = 0;
-  }
-
-  #put(word: number, value: number): void {
-    this.#job[word] = value % TWO_32;
-    this.#job[word + 1] = value / TWO_32;
   }
 }

@@ -113,7 +113,7 @@ test('evidence holds the report data and MRENCLAVE', async () => {
   assert.equal(view.readUInt16LE(0), 3);
   assert.deepEqual(evidence.slice(48 + 64, 48 + 96), e.mrenclave);
   assert.deepEqual(evidence.slice(48 + 320, 48 + 384), reportData);
-  assert.throws(() => e.attest({ reportData: new Uint8Array(65) }), { code: 'MESSAGE_INVALID' });
+  assert.throws(() => e.attest({ reportData: new Uint8Array(65) }), { code: 'REPORT_DATA_TOO_LONG' });
 });
 
 test('closing during calls interrupts them and refuses those who wait', async () => {
