@@ -9,7 +9,7 @@ import type { LeafOutcome } from './leaf/checks.js';
 import type { EnclaveProcessor, HashingPort, MachinePort, ReportPort, VcpuPort } from './ports.js';
 import { QuotingEnclave } from './quote/quoting-enclave.js';
 import { executeRunnerLeaf } from './runner-leaves.js';
-import { available } from './state/available.js';
+import { attempt, available } from './state/available.js';
 import { type EnclaveRecord, LOST_REASON } from './state/enclave.js';
 import { loseEnclave, removeWhole } from './state/enclave-life.js';
 import { DEFAULT_PLATFORM, type Platform } from './state/platform.js';
@@ -179,7 +179,12 @@ export class Monitor {
       }
       for (const request of running.pendingLeaves()) {
         served = true;
-        running.answerLeaf(request.thread, this.#runnerLeaf(enclave, request));
+        const result = attempt(() => this.#runnerLeaf(enclave, request), this.state.failures);
+        if (result === null) {
+          loseEnclave(enclave, 'its memory cannot be touched', LOST_REASON.RUNNER);
+          break;
+        }
+        running.answerLeaf(request.thread, result);
       }
     }
     return served;

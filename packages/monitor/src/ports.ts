@@ -196,6 +196,8 @@ export interface MeasurementPort {
   eextend(offset: bigint, chunk: Uint8Array): void;
   addPages(offset: bigint, secinfo: Uint8Array, pages: Uint8Array, measured: boolean): void;
   digest(): Uint8Array;
+  /** Gives back what the measurement holds elsewhere. Nothing else is called afterwards. May be called twice. */
+  release?(): void;
 }
 
 /** Hashing, replaceable as a whole (a threaded measurement, another SHA-2). */

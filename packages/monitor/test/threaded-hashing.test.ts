@@ -28,3 +28,23 @@ test('the hash thread measures what the plain hash measures: small, large, sever
     hashing.close();
   }
 });
+
+test('a measurement that is released leaves nothing in the hash thread, measured or not', () => {
+  const hashing = new ThreadedHashing();
+  try {
+    const secinfo = secinfoBytes(0x203);
+    for (const finished of [true, false]) {
+      const m = hashing.measurement();
+      m.ecreate(1, 1n << 30n);
+      m.addPages(0n, secinfo, new Uint8Array(2 << 20), true);
+      assert.equal(hashing.held, 1);
+      if (finished) m.digest();
+      assert.equal(hashing.held, 1);
+      m.release!();
+      m.release!();
+      assert.equal(hashing.held, 0);
+    }
+  } finally {
+    hashing.close();
+  }
+});

@@ -216,7 +216,8 @@ function commit(
     return trip(EINIT_CHECKS, 'processor-started');
   }
   enclave.running = running;
-  enclave.admissionPages = admissionPages(enclave, start.threads);
+  enclave.measurement.release?.();
+  enclave.admissionPages = admissionPages(s, enclave, start.threads);
   refreshAdmission(s, enclave);
   return DONE;
 }

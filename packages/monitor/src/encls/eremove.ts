@@ -79,11 +79,14 @@ export function unlinkPage(s: MonitorState, enclave: EnclaveRecord, frame: numbe
   return offset;
 }
 
-/** Unmaps and scrubs. An enclave whose pages cannot be taken away must not run on. */
+/**
+ * Scrubs and unmaps. An enclave whose pages cannot be taken away must not run on. The contents go first: they must go
+ * even where pages cannot be unmapped, and the processor need not keep them for later.
+ */
 export function dropPages(s: MonitorState, enclave: EnclaveRecord, offset: number, length: number): void {
-  const dropped = available(() => {
+  const scrubbed = available(() => enclave.memory.discard(offset, length), s.failures);
+  const unmapped = available(() => {
     if (enclave.running !== null && enclave.running.lost === null) enclave.running.unmap(offset, length);
-    enclave.memory.discard(offset, length);
   }, s.failures);
-  if (!dropped) loseEnclave(enclave, 'a page could not be taken away', LOST_REASON.RUNNER);
+  if (!scrubbed || !unmapped) loseEnclave(enclave, 'a page could not be taken away', LOST_REASON.RUNNER);
 }

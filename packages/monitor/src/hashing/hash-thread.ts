@@ -14,8 +14,8 @@ const TAIL = 1;
 const ANSWERED = 2;
 const WORDS_PER_SLOT = 3;
 const CONTROL_WORDS = 16 + SLOTS * WORDS_PER_SLOT;
-/** A thread that does not take a slot for this long is gone. */
-const PATIENCE_MS = 10_000;
+/** A thread that has not moved after this many waits of a second is gone. */
+const PATIENCE = 10;
 
 const OP = Object.freeze({ UPDATE: 1, COPY: 2, DIGEST: 3, FREE: 4 });
 
@@ -128,11 +128,11 @@ export class HashThread {
     Atomics.notify(this.#control, HEAD);
   }
 
+  /** Counts waits, not time: a process that was stopped, or slept with its machine, has waited once. */
   #wait(word: number, value: number): void {
-    const deadline = Date.now() + PATIENCE_MS;
-    while (Atomics.load(this.#control, word) === value) {
-      Atomics.wait(this.#control, word, value, 1000);
-      if (Date.now() > deadline) throw new MonitorInvariantError('the hash thread does not answer');
+    for (let waited = 0; Atomics.load(this.#control, word) === value; ) {
+      if (Atomics.wait(this.#control, word, value, 1000) !== 'timed-out') continue;
+      if (++waited > PATIENCE) throw new MonitorInvariantError('the hash thread does not answer');
     }
   }
 }

@@ -11,15 +11,29 @@ const LOCAL_BYTES = 4 * SLOT;
 export class ThreadedHashing implements HashingPort {
   readonly hash: HashProvider = nodeHash;
   #thread: HashThread | null = null;
-  readonly #provider: HashProvider = {
-    ...nodeHash,
-    sha256: () => new ThreadedSha256(() => this.#started()),
-  };
-  /** Frees hashes of enclaves that went before EINIT. */
-  readonly #abandoned = new FinalizationRegistry<number>((id) => this.#thread?.free(id));
+  #held = 0;
 
+  /** Hashes that the thread holds now. */
+  get held(): number {
+    return this.#held;
+  }
+
+  /** A measurement that must be released: the monitor's thread never idles, so nothing would collect its hash. */
   measurement(): MeasurementPort {
-    return new EnclaveMeasurement(this.#provider);
+    const hashes: ThreadedSha256[] = [];
+    const provider: HashProvider = {
+      ...nodeHash,
+      sha256: () => {
+        const hash = new ThreadedSha256(this.#store);
+        hashes.push(hash);
+        return hash;
+      },
+    };
+    const measurement: MeasurementPort = new EnclaveMeasurement(provider);
+    measurement.release = () => {
+      for (const hash of hashes.splice(0)) hash.release();
+    };
+    return measurement;
   }
 
   /** Ends the thread. Measurements in progress cannot go on. */
@@ -28,24 +42,39 @@ export class ThreadedHashing implements HashingPort {
     this.#thread = null;
   }
 
-  #started(): { thread: HashThread; abandoned: FinalizationRegistry<number> } {
-    this.#thread ??= new HashThread();
-    return { thread: this.#thread, abandoned: this.#abandoned };
-  }
+  readonly #store: Store = {
+    take: () => {
+      this.#thread ??= new HashThread();
+      this.#held++;
+      return { thread: this.#thread, id: this.#thread.newId() };
+    },
+    digested: () => {
+      this.#held--;
+    },
+    free: (id) => {
+      this.#held--;
+      this.#thread?.free(id);
+    },
+  };
 }
 
-type Started = () => { thread: HashThread; abandoned: FinalizationRegistry<number> };
+/** Hashes of the thread, by number. */
+interface Store {
+  take(): { thread: HashThread; id: number };
+  digested(): void;
+  free(id: number): void;
+}
 
 /** SHA-256 that begins here and moves to the thread when it turns out to be long: the first bytes are kept until then. */
 class ThreadedSha256 implements IncrementalHash {
-  readonly #start: Started;
+  readonly #store: Store;
   #thread: HashThread | null = null;
   #id = 0;
   #kept = new Uint8Array(64 * 1024);
   #length = 0;
 
-  constructor(start: Started) {
-    this.#start = start;
+  constructor(store: Store) {
+    this.#store = store;
   }
 
   update(b: Uint8Array): this {
@@ -62,18 +91,28 @@ class ThreadedSha256 implements IncrementalHash {
   digest(): Uint8Array {
     if (this.#thread === null) return nodeHash.sha256().update(this.#kept.subarray(0, this.#length)).digest();
     this.#send();
-    this.#start().abandoned.unregister(this);
-    return this.#thread.digest(this.#id);
+    const digest = this.#thread.digest(this.#id);
+    this.#thread = null;
+    this.#store.digested();
+    return digest;
   }
 
   copy(): IncrementalHash {
-    const other = new ThreadedSha256(this.#start);
+    const other = new ThreadedSha256(this.#store);
     if (this.#thread !== null) {
       this.#send();
       other.#move();
       this.#thread.copy(this.#id, other.#id);
     } else other.#keep(this.#kept.subarray(0, this.#length));
     return other;
+  }
+
+  /** Forgets everything, here and in the thread. */
+  release(): void {
+    if (this.#thread !== null) this.#store.free(this.#id);
+    this.#thread = null;
+    this.#kept = new Uint8Array(0);
+    this.#length = 0;
   }
 
   #keep(b: Uint8Array): void {
@@ -96,9 +135,8 @@ class ThreadedSha256 implements IncrementalHash {
   }
 
   #move(): void {
-    const { thread, abandoned } = this.#start();
+    const { thread, id } = this.#store.take();
     this.#thread = thread;
-    this.#id = thread.newId();
-    abandoned.register(this, this.#id, this);
+    this.#id = id;
   }
 }

@@ -2,8 +2,10 @@
 import { PT_REG, readU32, readU64, TCS } from '@nestedsgx/arch';
 import { enterableFrames } from '../enclu/eenter.js';
 import type { PageRange, ProcessorStart, ThreadStart } from '../ports.js';
+import { available } from './available.js';
 import { type EnclaveRecord, LOST_REASON } from './enclave.js';
 import { EPCM_PT_SHIFT, EPCM_R, EPCM_W, EPCM_X } from './epcm.js';
+import { xsaveSize } from './platform.js';
 import { type MonitorState, u64ToNumber } from './state.js';
 
 const PAGE = 4096;
@@ -59,13 +61,25 @@ function offsetOrZero(tcs: Uint8Array, at: number): number {
   return Number.isFinite(value) ? value : 0;
 }
 
-/** Pages whose removal can change who may enter: TCS pages and the SSA frames they name. */
-export function admissionPages(enclave: EnclaveRecord, threads: readonly ThreadStart[]): Set<number> {
+/**
+ * Pages whose removal can change who may enter: TCS pages, and of the SSA frames they name those that EENTER looks
+ * at. SSAFRAMESIZE is the guest's to choose and may span any number of pages between.
+ */
+export function admissionPages(
+  s: MonitorState,
+  enclave: EnclaveRecord,
+  threads: readonly ThreadStart[],
+): Set<number> {
   const pages = new Set<number>();
+  const frameBytes = enclave.ssaFrameBytes;
+  const saved = xsaveSize(s.platform, enclave.xfrm);
   for (const { tcsOffset, ossa, nssa } of threads) {
     pages.add(tcsOffset / PAGE);
-    const end = ossa + nssa * enclave.ssaFrameBytes;
-    for (let at = ossa; at < end; at += PAGE) pages.add(at / PAGE);
+    for (let i = 0; i < nssa; i++) {
+      const frame = ossa + i * frameBytes;
+      for (let at = frame; at < frame + saved; at += PAGE) pages.add(at / PAGE);
+      pages.add((frame + frameBytes) / PAGE - 1);
+    }
   }
   return pages;
 }
@@ -113,6 +127,7 @@ export function destroyEnclave(s: MonitorState, enclave: EnclaveRecord): void {
   enclave.running?.stop();
   enclave.running = null;
   enclave.memory.close();
+  enclave.measurement.release?.();
   enclave.secs.fill(0);
   s.enclaves.delete(enclave.secsFrame);
   s.epcm.clear(enclave.secsFrame);
@@ -124,6 +139,7 @@ export function removeWhole(s: MonitorState, enclave: EnclaveRecord): void {
   enclave.pages.forEach((_, frame) => {
     s.epcm.clear(frame);
   });
-  enclave.memory.discard(0, enclave.size);
+  // Closing gives the memory back in any case.
+  available(() => enclave.memory.discard(0, enclave.size), s.failures);
   destroyEnclave(s, enclave);
 }
