@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import colors from 'picocolors';
 
+import { adversary } from '../../demo/steps/adversary.js';
 import { attest } from '../../demo/steps/attest.js';
 import { buildAndSign, callEnclave } from '../../demo/steps/enclave.js';
 import { figures } from '../../demo/steps/figures.js';
@@ -33,7 +34,7 @@ async function runDemo(terminal: Terminal, options: { attacks: boolean }): Promi
   const restarted = await sealAndRestart(tour, first, calc, images);
   await attest(tour, restarted, images);
   await figures(tour, restarted, images);
-  if (options.attacks) await (await import('../../demo/steps/adversary.js')).adversary(tour);
+  if (options.attacks) await adversary(tour);
 
   const seconds = ((performance.now() - tour.startedMs) / 1000).toFixed(1);
   const wrong = tour.lines.filter((line) => !line.ok);
