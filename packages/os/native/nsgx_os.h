@@ -48,5 +48,6 @@ struct received {
   int32_t fds[MAX_MESSAGE_FDS];
 };
 void receive_message(int fd, void *buffer, size_t capacity, uint32_t max_fds, struct received *out);
+void receive_bytes(int fd, void *buffer, size_t capacity, struct received *out);
 
 #endif

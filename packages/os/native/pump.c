@@ -22,7 +22,7 @@
 #define CONTROL_SLOT 0xffffffffu
 #define RETRY_MS 50
 
-enum { KIND_LISTEN = 1, KIND_SEQPACKET = 2, KIND_PIDFD = 3 };
+enum { KIND_LISTEN = 1, KIND_SEQPACKET = 2, KIND_PIDFD = 3, KIND_BYTES = 4 };
 enum { EVENT_ACCEPTED = 1, EVENT_MESSAGE = 2, EVENT_EOF = 3, EVENT_EXITED = 4 };
 
 struct source {
@@ -119,7 +119,10 @@ static void on_listen(struct pump *p, uint32_t slot) {
 static void on_message(struct pump *p, uint32_t slot) {
   struct source *s = &p->sources[slot];
   struct received r;
-  receive_message(s->fd, p->buffer, sizeof p->buffer, MAX_MESSAGE_FDS, &r);
+  if (s->kind == KIND_BYTES)
+    receive_bytes(s->fd, p->buffer, sizeof p->buffer, &r);
+  else
+    receive_message(s->fd, p->buffer, sizeof p->buffer, MAX_MESSAGE_FDS, &r);
   if (r.bytes == -EAGAIN) return;
   if (r.bytes > 0) {
     if (queue(p, slot, EVENT_MESSAGE, 0, 0, &r) < 0) { /* out of memory: the message is lost, so is the peer */
@@ -166,10 +169,10 @@ static void serve(struct pump *p, uint64_t data) {
   s->armed = 0;
   if (s->kind == KIND_LISTEN)
     on_listen(p, slot);
-  else if (s->kind == KIND_SEQPACKET)
-    on_message(p, slot);
-  else
+  else if (s->kind == KIND_PIDFD)
     on_exit_of(p, slot);
+  else
+    on_message(p, slot);
   if (!s->dead && !s->retry && has_room(p, s)) arm(p, slot, EPOLL_CTL_MOD);
 }
 
@@ -223,7 +226,7 @@ EXPORT int64_t nsgx_pump_add(uint64_t pump, int32_t fd, uint32_t token, int32_t 
   struct pump *p = (struct pump *)pump;
   int64_t answer = -ENOSPC;
   uint32_t slot = MAX_SOURCES;
-  if (kind < KIND_LISTEN || kind > KIND_PIDFD) return -EINVAL;
+  if (kind < KIND_LISTEN || kind > KIND_BYTES) return -EINVAL;
   pthread_mutex_lock(&p->lock);
   for (uint32_t i = MAX_SOURCES; i-- > 0;) {
     if (!p->sources[i].used)

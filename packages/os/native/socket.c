@@ -82,6 +82,30 @@ void receive_message(int fd, void *buffer, size_t capacity, uint32_t max_fds, st
   out->fd_count = received;
 }
 
+/*
+ * As receive_message for a peer that has no descriptors to give: none becomes ours, because closing what a stranger
+ * chose (a file of a FUSE server, a socket that lingers) takes as long as the stranger likes.
+ */
+void receive_bytes(int fd, void *buffer, size_t capacity, struct received *out) {
+  struct iovec iov = {buffer, capacity};
+  struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+  out->fd_count = 0;
+  out->bytes = RETRY(recvmsg(fd, &message, MSG_DONTWAIT));
+  if (out->bytes < 0)
+    out->bytes = -errno;
+  else if (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
+    out->bytes = -EMSGSIZE;
+}
+
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83
+#endif
+/* Peers can no longer send descriptors to this socket, nor to connections accepted from it (Linux 6.16). */
+EXPORT int64_t nsgx_refuse_descriptors(int32_t fd) {
+  int off = 0;
+  return result(setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &off, sizeof off));
+}
+
 /* Writes the descriptors to fds and their number to *fd_count; returns bytes (0 = end of the connection). */
 EXPORT int64_t nsgx_recv(int32_t fd, void *into, uint64_t capacity, uint32_t max_fds, uint32_t timeout_ms,
                          int32_t *fd_count_then_fds) {

@@ -2,14 +2,17 @@ import { check, checkInteger, OsError } from './errors.js';
 import { native, viewOf } from './native.js';
 import { type ExitStatus, exitStatus } from './processes.js';
 
-const KINDS = { listen: 1, seqpacket: 2, pidfd: 3 } as const;
+const KINDS = { listen: 1, seqpacket: 2, pidfd: 3, bytes: 4 } as const;
 const TYPES = ['', 'accepted', 'message', 'eof', 'exited'] as const;
 /** Holds at least one event of the largest size; see native/pump.c. */
 const BUFFER = 256 * 1024;
 const HEAD = 24;
 const EMSGSIZE = 90;
 
-/** What a source of an {@link EventPump} is. */
+/**
+ * What a source of an {@link EventPump} is. `bytes` is a seqpacket socket whose peer may not pass descriptors: none is
+ * ever received from it, and one that it sends all the same ends the connection (`truncated`).
+ */
 export type SourceKind = keyof typeof KINDS;
 
 /** Something that happened at a source. */

@@ -78,6 +78,7 @@ const DECLARATIONS = {
   socketpair: 'int64_t nsgx_socketpair(void *out)',
   send: 'int64_t nsgx_send(int32_t fd, void *bytes, uint64_t length, void *fds, uint32_t fd_count, uint32_t timeout_ms)',
   recv: 'int64_t nsgx_recv(int32_t fd, void *into, uint64_t capacity, uint32_t max_fds, uint32_t timeout_ms, void *fds)',
+  refuseDescriptors: 'int64_t nsgx_refuse_descriptors(int32_t fd)',
   listenUnix: 'int64_t nsgx_listen_unix(const char *path, uint32_t mode, int32_t backlog)',
   accept: 'int64_t nsgx_accept(int32_t fd)',
   connectUnix: 'int64_t nsgx_connect_unix(const char *path, uint32_t timeout_ms)',

@@ -7,6 +7,7 @@ const EMSGSIZE = 90;
 const EADDRINUSE = 98;
 const ECONNREFUSED = 111;
 const ECONNRESET = 104;
+const ENOPROTOOPT = 92;
 /** Limits of one message, as in native/nsgx_os.h. */
 export const MAX_MESSAGE_BYTES = 65536;
 export const MAX_MESSAGE_FDS = 8;
@@ -85,6 +86,17 @@ export function recvFds(
   }
   check(n, 'recvmsg', `descriptor ${fd}`);
   return { bytes: into.slice(0, n), fds: Array.from(raw.subarray(1, 1 + raw[0]!)), eof: n === 0 };
+}
+
+/**
+ * Refuses descriptors at a unix socket and at the connections accepted from it later: a peer that sends one gets
+ * EPERM. False before Linux 6.16, where only receiving without room for them (source kind `bytes`) helps.
+ */
+export function refuseDescriptors(fd: number): boolean {
+  const n: number = native().refuseDescriptors(fd);
+  if (n === -ENOPROTOOPT) return false;
+  check(n, 'setsockopt', `SO_PASSRIGHTS of descriptor ${fd}`);
+  return true;
 }
 
 /**

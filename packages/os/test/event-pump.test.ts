@@ -130,6 +130,39 @@ test('a peer that floods stops being read, without keeping others from being ser
   for (const fd of [a, b, c, d]) os.close(fd);
 });
 
+test('a source of bytes takes no descriptor, and a peer that passes one is cut off', async () => {
+  const pump = new os.EventPump(0, 0);
+  const [a, b] = os.socketpair();
+  const before = openDescriptors();
+  pump.add(b, 1, 'bytes');
+  os.sendFds(a, Uint8Array.of(1, 2));
+  const [message] = await next(pump);
+  assert.deepEqual([message!.type, ...message!.bytes], ['message', 1, 2]);
+  os.sendFds(a, Uint8Array.of(3), [a, a]);
+  const [eof] = await next(pump);
+  assert.deepEqual([eof!.type, eof!.reason, eof!.fds.length], ['eof', 'truncated', 0]);
+  assert.equal(openDescriptors(), before);
+  pump.close();
+  os.close(a);
+  os.close(b);
+});
+
+test('a socket that refuses descriptors hands that on to the connections it accepts', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'nsgx-os-'));
+  const listener = os.listenUnix(join(dir, 's'));
+  const refuses = os.refuseDescriptors(listener);
+  const client = os.connectUnix(join(dir, 's'));
+  const server = os.acceptUnix(listener)!;
+  if (refuses) assert.throws(() => os.sendFds(client, Uint8Array.of(1), [client]), code('EPERM'));
+  os.sendFds(client, Uint8Array.of(2));
+  assert.deepEqual([...os.recvFds(server)!.bytes], [2]);
+  os.sendFds(server, Uint8Array.of(3), [client]);
+  const back = os.recvFds(client)!;
+  assert.equal(back.fds.length, 1, 'the other way is open');
+  for (const fd of [...back.fds, client, server, listener]) os.close(fd);
+  rmSync(dir, { recursive: true });
+});
+
 test('queued descriptors are closed when a source or the pump goes', async () => {
   const pump = new os.EventPump(0, 0);
   const [a, b] = os.socketpair();
