@@ -16,6 +16,8 @@ import { guestMessages, launchMachine } from './launch.js';
 import { LAUNCH_FDS, type MeasuredLaunch } from './parts.js';
 
 const WAIT_MICROSECONDS = 50_000;
+/** What sleeping and being woken from another CPU costs in a virtual machine: longer spins never pay. */
+const MAX_SPIN_CYCLES = 100_000;
 const RUNNER_CHECK_MS = 50;
 /** Tokens of the pump: the listening socket, then the control server's from 1 on, then the runners'. */
 const LISTENER_TOKEN = 0;
@@ -61,7 +63,7 @@ export class ConfidentialVm implements ControlBackend {
     const asleepAddress = memory.base + DOORBELL_GPA + DOORBELL_ASLEEP;
     this.pump = new os.EventPump(wakeAddress, asleepAddress);
     this.waiter = new os.AdaptiveWaiter(wakeAddress, asleepAddress, {
-      maxSpinCycles: os.usableCpus().length > 1 ? 100_000 : 0,
+      maxSpinCycles: os.usableCpus().length > 1 ? MAX_SPIN_CYCLES : 0,
     });
     this.processor = new NativeProcessor({
       ramFd: memory.ramFd,
@@ -70,6 +72,7 @@ export class ConfidentialVm implements ControlBackend {
       doorbell: wakeAddress,
       runnerFd: LAUNCH_FDS.runner,
       patch: configuration.patch,
+      spare: 'later',
       onStarted: (enclave) => this.watch(enclave),
       onEnded: (enclave) => this.unwatch(enclave),
     });
@@ -114,6 +117,7 @@ export class ConfidentialVm implements ControlBackend {
       }
       const seen = Atomics.load(this.wake, 0) >>> 0;
       if (this.serveOnce()) continue;
+      this.processor.prepareSpare();
       this.waiter.wait(seen, WAIT_MICROSECONDS);
     }
     this.close();

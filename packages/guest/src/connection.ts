@@ -16,6 +16,8 @@ import { GuestMemory } from './memory.js';
 import { cvmEnded, Vcpu } from './vcpu.js';
 
 const PAGE = 4096;
+/** What sleeping and being woken from another CPU costs in a virtual machine: longer spins never pay. */
+const MAX_SPIN_CYCLES = 100_000;
 const TIB = 2 ** 40;
 const MAX_RAM = TIB;
 /** Longest view that Node can make of native memory, in whole pages. */
@@ -71,7 +73,7 @@ export class GuestConnection {
     this.ramSize = reply.ram.size;
     this.cvmPidfd = cvmPidfd;
     this.#doorbell = reply.doorbell;
-    this.#maxSpin = usableCpus().length > 1 ? 4000 : 0;
+    this.#maxSpin = usableCpus().length > 1 ? MAX_SPIN_CYCLES : 0;
     const length = Math.min(reply.slice.length, MAX_VIEW);
     const { gpa } = reply.slice;
     this.memory = new GuestMemory({ base: reply.ram.base, slice: mapping.view(gpa, length), gpa, length });

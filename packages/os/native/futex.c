@@ -9,8 +9,11 @@
 #include "nsgx_os.h"
 #include <limits.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <time.h>
 #include <x86intrin.h>
+
+#define YIELD_CYCLES 3000u
 
 long futex_wake_word(uint32_t *word, int count) { return syscall(SYS_futex, word, FUTEX_WAKE, count, NULL, NULL, 0); }
 
@@ -52,14 +55,21 @@ EXPORT int64_t nsgx_ring(uint64_t word, uint64_t asleep) {
   return __atomic_load_n((uint32_t *)word, __ATOMIC_RELAXED);
 }
 
+/* Whoever is to change the word may wait for this very CPU: a spin that lasts lets others run in between. */
 static inline int spin(uint32_t *word, uint32_t expected, uint64_t cycles) {
-  uint64_t start = __rdtsc();
+  const uint64_t start = __rdtsc();
+  uint64_t spent = 0, next_yield = YIELD_CYCLES;
   do {
     for (int i = 0; i < 8; i++) {
       if (__atomic_load_n(word, __ATOMIC_ACQUIRE) != expected) return 1;
       _mm_pause();
     }
-  } while (__rdtsc() - start < cycles);
+    spent = __rdtsc() - start;
+    if (spent >= next_yield) {
+      sched_yield();
+      next_yield = __rdtsc() - start + YIELD_CYCLES;
+    }
+  } while (spent < cycles);
   return __atomic_load_n(word, __ATOMIC_ACQUIRE) != expected;
 }
 

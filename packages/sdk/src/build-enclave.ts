@@ -105,9 +105,13 @@ export function buildEnclave(
   }
 }
 
+/** Kept from one load to the next: memory that is reserved anew for each would have to be collected each time. */
+let window: Uint8Array | undefined;
+
 /** Adds every page; returns the number of TCSs. */
 function addPages(file: SgxEnclaveFile, image: LoadableImage['image'], maxThreads: number): number {
-  const buffer = new Uint8Array(Math.max(PAGE, Math.min(WINDOW, image.size)));
+  window ??= new Uint8Array(Buffer.allocUnsafeSlow(WINDOW).buffer);
+  const buffer = window;
   let threads = 0;
   for (const run of image.pages({ buffer })) {
     file.addPages({

@@ -141,8 +141,11 @@ function body(): string {
 
 /** First eight bytes of the SHA-256 of all layouts: a runner built from other layouts is refused at HELLO. */
 export function layoutId(): bigint {
-  return createHash('sha256').update(body()).digest().readBigUInt64LE(0);
+  identity ??= createHash('sha256').update(body()).digest().readBigUInt64LE(0);
+  return identity;
 }
+
+let identity: bigint | undefined;
 
 /** The C header that the native parts are compiled with. */
 export function headerText(): string {

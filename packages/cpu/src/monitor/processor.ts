@@ -28,8 +28,11 @@ export interface NativeProcessorOptions extends RunnerOptions {
   patch?: boolean;
   /** Make userfaultfds (default where the kernel allows them). */
   userfault?: boolean;
-  /** Keep one runner started ahead of the next enclave (default true). */
-  spare?: boolean;
+  /**
+   * Keep one runner started ahead of the next enclave (default true). With `later` the caller does that when it has
+   * nothing else to do, by {@link NativeProcessor.prepareSpare}.
+   */
+  spare?: boolean | 'later';
   /** Called when an enclave's runner is there, and when it has gone. With these its pidfd must be watched. */
   onStarted?: (enclave: NativeEnclave) => void;
   onEnded?: (enclave: NativeEnclave) => void;
@@ -44,10 +47,10 @@ export class NativeProcessor implements EnclaveProcessor {
 
   constructor(options: NativeProcessorOptions) {
     this.#options = options;
-    if (options.spare !== false) this.prepareSpare();
+    this.prepareSpare();
   }
 
-  /** Starts the runner for the next enclave ahead of time. */
+  /** Starts the runner for the next enclave ahead of time, unless there is one. */
   prepareSpare(): void {
     if (this.#closed || this.#spare || this.#options.spare === false) return;
     this.#spare = new RunnerProcess(this.#options.runnerFd, this.#options);
@@ -148,7 +151,7 @@ export class NativeProcessor implements EnclaveProcessor {
       control?.unmap();
       throw error;
     } finally {
-      this.prepareSpare();
+      if (this.#options.spare !== 'later') this.prepareSpare();
     }
   }
 
