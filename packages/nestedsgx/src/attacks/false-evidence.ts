@@ -87,11 +87,13 @@ async function falseQuotes(
     },
   };
   const policy = parsePolicy(document);
-  const appraise = async (evidence: Uint8Array, data?: Uint8Array): Promise<string> => {
+  const appraise = async (evidence: Uint8Array, data?: Uint8Array, explain = false): Promise<string> => {
     try {
       const verdict = await verify(evidence, { policy, reportData: data });
       if (verdict.verdict === 'accepted') return 'accepted';
-      return verdict.checks.find((check) => check.status === 'failed')?.id ?? 'rejected';
+      const failed = verdict.checks.find((check) => check.status === 'failed');
+      if (explain && failed !== undefined) return `${failed.id} (${failed.detail})`;
+      return failed?.id ?? 'rejected';
     } catch (error) {
       return String((error as { code?: unknown }).code);
     }
@@ -109,7 +111,7 @@ async function falseQuotes(
     checks.add(answer);
     if (answer === 'accepted') broken.push(`accepted with bit ${bit} flipped`);
   }
-  const foreign = await appraise(other.evidence);
+  const foreign = await appraise(other.evidence, undefined, true);
   const same = other.launchDigest === info.launchDigest;
   if (foreign === 'accepted') broken.push("another machine's quote was accepted");
   return finding(

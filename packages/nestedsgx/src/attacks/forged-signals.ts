@@ -3,8 +3,8 @@ import { type Attack, type Finding, finding } from './attack.js';
 import type { Person } from './people.js';
 import type { Stage } from './stage/stage.js';
 
-/** SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGSYS: what faults of enclave code arrive as. */
-const FAULT_SIGNALS = [4, 5, 7, 8, 11, 31];
+/** SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGSYS: what faults of enclave code arrive as; SIGUSR2: the runner's own kick. */
+const FAULT_SIGNALS = [4, 5, 7, 8, 11, 31, 12];
 const WAYS = ['kill', 'tgkill', 'sigqueue'] as const;
 const ROUNDS = 30_000_000;
 
@@ -41,7 +41,7 @@ export const forgedSignals: Attack = Object.freeze({
   name: 'forged-signals',
   title: 'signals that pretend to be faults of the enclave',
   tries:
-    'SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV and SIGSYS by kill, tgkill and sigqueue to a runner that computes',
+    'SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGSYS and SIGUSR2 by kill, tgkill and sigqueue to a runner that computes',
   run: async (stage: Stage) => {
     const findings: Finding[] = [];
     for (const person of stage.cast.processes) findings.push(await forge(stage, person));

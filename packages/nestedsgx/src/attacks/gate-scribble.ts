@@ -65,7 +65,7 @@ export const gateScribble: Attack = Object.freeze({
     const data = new Uint8Array(randomBytes(32));
     const content = new Uint8Array(PAGE);
     content.set(secret);
-    const image = victimImage('calc', content);
+    const image = victimImage('calc', stage.signer, content);
     const tally = new Tally();
     const broken: (string | null | false)[] = [];
     const load = () => {

@@ -16,7 +16,7 @@ const AMBUSHES = [
 ] as const;
 
 /** Listeners that are there now and were not before, and what the inspector's ports answer. */
-async function inspectorSigns(
+export async function inspectorSigns(
   adversary: Adversary,
   before: readonly number[],
   uid: number,

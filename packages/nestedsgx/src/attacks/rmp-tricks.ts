@@ -104,12 +104,15 @@ export const rmpTricks: Attack = Object.freeze({
     const exits = [vault.gpa, MONITOR_GPA].flatMap((gpa) =>
       [1, 2, 3, 4].map((operation) => ({ gpa, operation })),
     );
-    for (const { gpa, operation } of exits)
-      await adversary.act('exits', {
-        exits: [
-          { code: PAGE_STATE_CHANGE, scratch: ghcb + SHARED_BUFFER, shared: pageState(gpa, operation) },
-        ],
+    for (const { gpa, operation } of exits) {
+      const shared = pageState(gpa, operation);
+      const [change] = await adversary.act('exits', {
+        exits: [{ code: PAGE_STATE_CHANGE, scratch: ghcb + SHARED_BUFFER, shared }],
       });
+      if (change!.info1 === 0 && change!.info2 === 0)
+        broken.push(`page state change ${operation} of 0x${gpa.toString(16)} succeeded`);
+      else refused.add('page state change refused');
+    }
     const starts = await adversary.act('exits', {
       exits: [0, 1].flatMap((request) => [
         { code: AP_CREATION, info1: request, info2: vault.gpa },

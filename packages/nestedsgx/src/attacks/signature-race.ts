@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { REPORT, SIGSTRUCT } from '@nestedsgx/arch';
+import { mrsigner, REPORT, SIGSTRUCT } from '@nestedsgx/arch';
+import { nodeHash } from '@nestedsgx/arch/node';
 import { quotingTarget } from '@nestedsgx/sdk';
 import { text64 } from './adversary/world.js';
 import { codeOf } from './answers.js';
@@ -19,6 +20,8 @@ interface Race {
   offset: number;
   one: Uint8Array;
   two: Uint8Array;
+  /** The identity, for the report. */
+  name(report: ReturnType<typeof REPORT.decode>): string;
   /** What is wrong with the identity, or null. */
   judge(report: ReturnType<typeof REPORT.decode>): string | null;
 }
@@ -42,7 +45,6 @@ async function run(stage: Stage, race: Race): Promise<Finding> {
     for (let i = 0; i < TRIES && !file.initialised; i++) {
       try {
         file.init(image.sigstruct);
-        codes.add('accepted');
       } catch (error) {
         codes.add(codeOf(error));
       }
@@ -54,7 +56,9 @@ async function run(stage: Stage, race: Race): Promise<Finding> {
       const victim = victimOf(connection, built, image.description, image.page);
       const target = quotingTarget(connection);
       const report = victim.calls.report!(target, new Uint8Array(randomBytes(64))) as Uint8Array;
-      broken.push(race.judge(REPORT.decode(report)));
+      const identity = REPORT.decode(report);
+      codes.add(`accepted as ${race.name(identity)}`);
+      broken.push(race.judge(identity));
       await victim.close();
     } else give();
   }
@@ -73,13 +77,18 @@ export const signatureRace: Attack = Object.freeze({
     const { sigstruct } = stage.image('calc');
     const signed = SIGSTRUCT.decode(sigstruct);
     const at = SIGSTRUCT.offsets.ISVSVN;
-    const rival = victimImage('calc', undefined, await stage.rivalKey()).sigstruct;
+    const rival = victimImage('calc', await stage.rivalKey()).sigstruct;
+    const signers = [signed.MODULUS, SIGSTRUCT.decode(rival).MODULUS].map((modulus) =>
+      mrsigner(nodeHash, modulus),
+    );
+    const mine = signers[0]!;
     return [
       await run(stage, {
         what: 'ISVSVN toggled between the signed one and 65535',
         offset: at,
         one: sigstruct.slice(at, at + 2),
         two: new Uint8Array([0xff, 0xff]),
+        name: ({ ISVSVN }) => `ISVSVN ${ISVSVN}`,
         judge: ({ ISVSVN }) => (ISVSVN === signed.ISVSVN ? null : `an enclave runs with ISVSVN ${ISVSVN}`),
       }),
       await run(stage, {
@@ -87,8 +96,9 @@ export const signatureRace: Attack = Object.freeze({
         offset: 0,
         one: sigstruct,
         two: rival,
+        name: ({ MRSIGNER }) => (Buffer.compare(MRSIGNER, mine) === 0 ? 'one signer' : 'the other signer'),
         judge: ({ MRSIGNER, ISVSVN }) =>
-          ISVSVN === signed.ISVSVN && MRSIGNER.some((byte) => byte !== 0)
+          ISVSVN === signed.ISVSVN && signers.some((signer) => Buffer.compare(signer, MRSIGNER) === 0)
             ? null
             : 'an enclave runs under a mixed identity',
       }),

@@ -37,7 +37,7 @@ export async function runAttacks(
   options: AttackOptions = {},
 ): Promise<AttackResult[]> {
   const attacks = attacksNamed(names);
-  const stage = new Stage(options.machine, options.seed);
+  const stage = await Stage.open(options.machine, options.seed);
   const results: AttackResult[] = [];
   try {
     await stage.vault();

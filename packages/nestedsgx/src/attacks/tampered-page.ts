@@ -18,7 +18,7 @@ async function afterEadd(stage: Stage): Promise<Finding> {
   const { connection, device } = await stage.host();
   const adversary = await stage.adversary(stage.cast.guest);
   const content = pattern(1);
-  const image = victimImage('evil', content);
+  const image = victimImage('evil', stage.signer, content);
   const { file, gates, threads, source, handOver } = prepare(device, image);
   await adversary.act('poke', { gpa: source.gpa, bytes: text64(pattern(99)) });
   file.init(image.sigstruct);
@@ -37,7 +37,7 @@ async function afterEadd(stage: Stage): Promise<Finding> {
 /** The content is changed before EADD: EINIT refuses. */
 async function beforeEadd(stage: Stage): Promise<Finding> {
   const { device } = await stage.host();
-  const image = victimImage('evil', pattern(1));
+  const image = victimImage('evil', stage.signer, pattern(1));
   const codes = new Tally();
   const broken: string[] = [];
   for (const at of [0, 255, 256, 2048, PAGE - 1]) {
@@ -62,7 +62,7 @@ async function duringEadd(stage: Stage): Promise<Finding> {
   const adversary = await stage.adversary(stage.cast.guest);
   const one = pattern(1);
   const two = pattern(2);
-  const image = victimImage('evil', one);
+  const image = victimImage('evil', stage.signer, one);
   const codes = new Tally();
   const broken: string[] = [];
   const source = connection.memory.alloc(PAGE, { alignment: PAGE, zero: true });

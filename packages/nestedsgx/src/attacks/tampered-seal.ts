@@ -63,7 +63,7 @@ async function otherSigner(stage: Stage): Promise<Finding> {
   const { device } = await stage.host();
   const data = new Uint8Array(randomBytes(64));
   const blob = calc.calls.seal!(data) as Uint8Array;
-  const rival = loadVictim(device, victimImage('calc', undefined, await stage.rivalKey()));
+  const rival = loadVictim(device, victimImage('calc', await stage.rivalKey()));
   const broken: string[] = [];
   let answer = '';
   try {

@@ -66,11 +66,20 @@ export class Adversary {
     return body.value as ActResult<K>;
   }
 
-  /** Starts an act and returns once it is under way; the result comes with `done`. */
+  /**
+   * Starts an act and returns once it is under way there; the result comes with `done`, which must have come before the
+   * next act.
+   */
   async begin<K extends keyof Acts>(act: K, args: ActArguments<K>): Promise<{ done: Promise<ActResult<K>> }> {
-    const done = this.act(act, args);
+    await this.control.request({ op: act, act, args, begin: true }, ACT_MS);
+    const done = this.control.receive(ACT_MS).then(({ body }) => {
+      if (body.ok === true) return body.value as ActResult<K>;
+      throw new NsgxError(
+        'ATTACK_SETUP',
+        `an adversary failed: ${String(body.message)} (${String(body.code)})`,
+      );
+    });
     done.catch(() => undefined);
-    await new Promise<void>((resolve) => setTimeout(resolve, 5));
     return { done };
   }
 

@@ -17,19 +17,30 @@ for (;;) {
   const message = recvFds(SOCKET, 65_536, 0, 60_000);
   if (message === null) continue;
   if (message.eof) break;
-  sendFds(SOCKET, new TextEncoder().encode(JSON.stringify(await perform(message.bytes))), [], 5000);
+  await serve(message.bytes);
 }
 process.exit(0);
 
-async function perform(bytes: Uint8Array): Promise<object> {
+/** Answers once, or twice when the suite wants to know that the act has begun. */
+async function serve(bytes: Uint8Array): Promise<void> {
+  const { act, args, begin } = JSON.parse(new TextDecoder().decode(bytes)) as {
+    act: keyof typeof acts;
+    args: never;
+    begin?: boolean;
+  };
+  if (begin) answer({ ok: true });
+  answer(await perform(act, args));
+}
+
+async function perform(act: keyof typeof acts, args: never): Promise<object> {
   try {
-    const { act, args } = JSON.parse(new TextDecoder().decode(bytes)) as {
-      act: keyof typeof acts;
-      args: never;
-    };
     return { ok: true, value: (await acts[act](world as never, args)) ?? null };
   } catch (error) {
     const { code, message } = error as { code?: unknown; message?: unknown };
     return { ok: false, code: String(code ?? 'ERROR'), message: String(message ?? error) };
   }
+}
+
+function answer(message: object): void {
+  sendFds(SOCKET, new TextEncoder().encode(JSON.stringify(message)), [], 5000);
 }

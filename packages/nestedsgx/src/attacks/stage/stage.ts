@@ -5,14 +5,12 @@ import { Adversary } from '../adversary/process.js';
 import { type Cast, castFor, type Person } from '../people.js';
 import { AttackedMachine, type MachineOptions } from './machine.js';
 import { fill, loadVault, type Vault } from './vault.js';
-import { loadVictim, type Victim, type VictimImage, victimImage } from './victim.js';
+import { loadVictim, suiteSigner, type Victim, type VictimImage, victimImage } from './victim.js';
 
 const MIB = 2 ** 20;
 
 /** Everything that attacks work with. */
 export class Stage {
-  readonly cast: Cast;
-  readonly seed: number;
   #machine: Promise<AttackedMachine> | null = null;
   #vault: Vault | null = null;
   #calc: Victim | null = null;
@@ -20,16 +18,21 @@ export class Stage {
   readonly #adversaries = new Map<string, Promise<Adversary>>();
   readonly #images = new Map<string, VictimImage>();
 
-  constructor(
-    readonly options: MachineOptions = {},
-    seed = 1,
-    cast: Cast = castFor(),
+  private constructor(
+    readonly options: MachineOptions,
+    readonly seed: number,
+    readonly cast: Cast,
+    /** Who signs the victims. */
+    readonly signer: SigningKey,
   ) {
-    this.cast = cast;
-    this.seed = seed;
     // A second signer takes a moment to make: it is there when the attacks that need it begin.
     this.#rival = generateKey();
     this.#rival.catch(() => undefined);
+  }
+
+  /** Makes a stage; nothing is launched yet. @throws the errors of key files */
+  static async open(options: MachineOptions = {}, seed = 1, cast: Cast = castFor()): Promise<Stage> {
+    return new Stage(options, seed, cast, await suiteSigner());
   }
 
   /** The machine, launched on first use and again after an attack ended it. */
@@ -43,11 +46,11 @@ export class Stage {
     return (await this.machine()).cvm.guest();
   }
 
-  /** A sample with one more page, signed with the sample key. */
+  /** A sample with one more page, signed by the suite. */
   image(name: 'calc' | 'evil'): VictimImage {
     let image = this.#images.get(name);
     if (image === undefined) {
-      image = victimImage(name);
+      image = victimImage(name, this.signer);
       this.#images.set(name, image);
     }
     return image;

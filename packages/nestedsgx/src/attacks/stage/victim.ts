@@ -5,7 +5,13 @@ import { PT_REG, SECINFO_R, SECINFO_W, SIGSTRUCT } from '@nestedsgx/arch';
 import { type SAMPLES, sampleImage, samplesBuildDirectory } from '@nestedsgx/enclave';
 import type { GuestConnection, SgxDevice } from '@nestedsgx/guest';
 import type { EnclaveImage, PageRun } from '@nestedsgx/image';
-import { loadImageFiles, loadSigningKey, type SigningKey, signImage } from '@nestedsgx/image/node';
+import {
+  generateKey,
+  loadImageFiles,
+  loadSigningKey,
+  type SigningKey,
+  signImage,
+} from '@nestedsgx/image/node';
 import { type BuiltEnclave, buildEnclave, Enclave, parseInterface, type SyncFunctions } from '@nestedsgx/sdk';
 
 const PAGE = 4096;
@@ -39,19 +45,20 @@ export interface Victim {
   close(): Promise<void>;
 }
 
-let key: SigningKey | undefined;
-
-/** The key that signed the samples of this clone. */
-export function sampleKey(): SigningKey {
-  key ??= loadSigningKey(readFileSync(join(samplesBuildDirectory(), 'sample-key.pem')));
-  return key;
+/** The key that signed the samples of this clone where it may be read, else a fresh one. */
+export async function suiteSigner(): Promise<SigningKey> {
+  try {
+    return loadSigningKey(readFileSync(join(samplesBuildDirectory(), 'sample-key.pem')));
+  } catch {
+    return loadSigningKey((await generateKey()).privateKeyPem);
+  }
 }
 
 /** Sample `name` with one more readable and writable page at the end, signed with `signer`. */
 export function victimImage(
   name: (typeof SAMPLES)[number],
+  signer: SigningKey,
   content: Uint8Array = new Uint8Array(PAGE),
-  signer: SigningKey = sampleKey(),
 ): VictimImage {
   const image = loadImageFiles(sampleImage(name));
   const page = firstFree(image);

@@ -1,0 +1,176 @@
+/** The suite itself: planted weaknesses must show, names must be right, nothing may be left behind. */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { describe, it } from 'node:test';
+import { Adversary } from '../src/attacks/adversary/process.js';
+import { childrenOf } from '../src/attacks/adversary/process-acts.js';
+import { type Attack, finding } from '../src/attacks/attack.js';
+import { attacksNamed, attackTable, castFor, runAttacks } from '../src/attacks/index.js';
+import { inspectorSigns } from '../src/attacks/inspector.js';
+import { probeProcess } from '../src/attacks/process-memory.js';
+import { Stage } from '../src/attacks/stage/stage.js';
+import { leaks } from '../src/attacks/stage/vault.js';
+import { carryOut } from '../src/attacks/suite.js';
+
+/** A process that keeps a secret at an address it tells, and protects nothing. */
+const CARELESS = `
+import { mmap } from '@nestedsgx/os';
+const memory = mmap({ length: 4096, prot: 'rw' });
+memory.bytes.set(Buffer.from(process.env.SECRET, 'hex'));
+if (process.getuid() === 0) (await import('@nestedsgx/os')).becomeUser(+process.env.ID, +process.env.ID);
+(await import('@nestedsgx/os')).setDumpable(true);
+console.log(memory.address);
+setInterval(() => {}, 1000);
+`;
+
+/** Starts the careless process as the machine's own user and gives its pid and the address of its secret. */
+async function careless(secret: Uint8Array, uid: number) {
+  const child = spawn(process.execPath, ['--input-type=module', '-e', CARELESS], {
+    cwd: import.meta.dirname,
+    env: { SECRET: Buffer.from(secret).toString('hex'), ID: String(uid) },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const [line] = (await once(child.stdout, 'data')) as [Buffer];
+  return { child, pid: child.pid!, address: Number(String(line).trim()) };
+}
+
+describe('the adversary suite against planted weaknesses', () => {
+  const { own } = castFor();
+  const secret = Uint8Array.from({ length: 64 }, (_, i) => (i * 37 + 11) & 0xff);
+
+  it('shows a process whose memory can be read as broken', async () => {
+    const { child, pid, address } = await careless(secret, own.uid);
+    const adversary = await Adversary.start(own, null);
+    try {
+      const found = await probeProcess(adversary, pid, address, secret, 'a careless process');
+      assert.equal(found.held, false);
+      assert.match(found.observed, /process_vm_readv gave the secret/);
+      assert.match(found.observed, /\/proc\/PID\/mem gave the secret/);
+    } finally {
+      child.kill('SIGKILL');
+      await adversary.end();
+    }
+  });
+
+  it('shows a debugger that SIGUSR1 opens', async () => {
+    const adversary = await Adversary.start(own, null);
+    const before = (await adversary.act('listeners', undefined)).map(({ port }) => port);
+    // A process of Node's that did not take precautions; started as the machine's own user.
+    const ids = process.getuid?.() === 0 ? { uid: own.uid, gid: own.gid } : {};
+    const child = spawn(process.execPath, ['-e', 'console.log(1); setInterval(() => {}, 1000)'], {
+      ...ids,
+      cwd: '/',
+      env: {},
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    try {
+      await once(child.stdout, 'data');
+      await adversary.act('forge', {
+        pid: child.pid!,
+        forgeries: [{ signal: 10, how: 'kill' }],
+        times: 1,
+        gapMs: 0,
+      });
+      let signs: string[] = [];
+      for (let i = 0; i < 40 && signs.length === 0; i++) {
+        await new Promise<void>((resolve) => setTimeout(resolve, 25));
+        signs = await inspectorSigns(adversary, before, own.uid);
+      }
+      assert.ok(
+        signs.some((sign) => sign.includes('answers as an inspector')),
+        signs.join('; '),
+      );
+    } finally {
+      child.kill('SIGKILL');
+      await adversary.end();
+    }
+  });
+
+  it('shows a secret that lies in guest RAM, and an enclave that was harmed', async () => {
+    const stage = await Stage.open();
+    try {
+      const vault = await stage.vault();
+      const { connection } = await stage.host();
+      const block = connection.memory.alloc(64);
+      block.bytes.set(vault.secret);
+      const [leak] = await carryOut(attackTable[0]!, stage);
+      assert.equal(leak!.held, false);
+      assert.match(leak!.observed, /the secret lies in guest RAM/);
+      connection.memory.free(block);
+      const vandal: Attack = {
+        name: 'vandal',
+        title: 'changes the secret',
+        tries: 'nothing that is judged here',
+        run: async () => {
+          vault.calls.write_word!(BigInt(vault.address), 1n);
+          return [finding('the host itself', 'nothing seen', [])];
+        },
+      };
+      const [harm] = await carryOut(vandal, stage);
+      assert.equal(harm!.held, false);
+      assert.match(harm!.observed, /the secret of an enclave was changed/);
+    } finally {
+      await stage.close();
+    }
+  });
+
+  it('shows an attack that could not be carried out as broken', async () => {
+    const stage = await Stage.open();
+    try {
+      const failing: Attack = {
+        name: 'failing',
+        title: '',
+        tries: '',
+        run: () => Promise.reject(new Error('no such thing')),
+      };
+      const [result] = await carryOut(failing, stage);
+      assert.equal(result!.held, false);
+      assert.match(result!.observed, /could not be carried out: no such thing/);
+    } finally {
+      await stage.close();
+    }
+  });
+});
+
+describe('the table', () => {
+  it('has unique names and says what is tried', () => {
+    assert.equal(new Set(attackTable.map(({ name }) => name)).size, attackTable.length);
+    assert.ok(attackTable.length >= 18);
+    assert.ok(Object.isFrozen(attackTable) && attackTable.every((attack) => Object.isFrozen(attack)));
+    for (const { name, title, tries } of attackTable) {
+      assert.match(name, /^[a-z0-9]+(-[a-z0-9]+)+$/);
+      assert.ok(title.length > 5 && tries.length > 20, name);
+    }
+    assert.throws(() => attacksNamed(['no-such']), { code: 'ATTACK_UNKNOWN' });
+  });
+
+  it('judges leaks by sixteen bytes of the secret in a row', () => {
+    const secret = Uint8Array.from({ length: 64 }, (_, i) => i);
+    assert.equal(leaks(secret, secret.subarray(8, 24)), true);
+    assert.equal(leaks(secret, secret.subarray(8, 20)), false);
+  });
+
+  it('gives a cast without privileges, whoever asks', () => {
+    const root = castFor(0, 0);
+    assert.equal(root.isolation, 'separate-user');
+    assert.notEqual(root.guest.uid, root.cvm?.uid);
+    assert.deepEqual(root.processes.map(({ uid }) => uid).sort(), [root.own.uid, root.guest.uid].sort());
+    const user = castFor(1234, 1234);
+    assert.deepEqual([user.isolation, user.cvm, user.guest.uid], ['same-user', null, 1234]);
+  });
+});
+
+describe('the suite', () => {
+  it('holds against every attack and leaves no process behind', { timeout: 120_000 }, async () => {
+    const before = new Set(childrenOf(process.pid));
+    const results = await runAttacks([], { seed: Number(process.env.NSGX_SEED ?? 1) });
+    const broken = results.filter(({ held }) => !held);
+    assert.deepEqual(broken, []);
+    assert.deepEqual(new Set(results.map(({ name }) => name)).size, attackTable.length);
+    assert.deepEqual(
+      childrenOf(process.pid).filter((pid) => !before.has(pid)),
+      [],
+    );
+  });
+});
