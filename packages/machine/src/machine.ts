@@ -98,6 +98,15 @@ export class Machine {
     }
   }
 
+  /**
+   * Takes guest RAM back from a guest that is gone: VMSAs in it stop, the pages are as they were at launch, and
+   * zero. Pages that `keep` names stay as they are.
+   */
+  reclaim(gpa: number, length: number, keep?: (gpa: number) => boolean): void {
+    this.vcpus.forgetVmsas(gpa, length);
+    this.rmp.reclaim(gpa, length, keep);
+  }
+
   /** Makes a page of guest RAM shared (the hypervisor's) and zero, splitting its 2 MiB entry if need be. */
   shareWithHost(gpa: number): void {
     this.#split(gpa);

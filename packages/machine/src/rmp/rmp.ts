@@ -5,6 +5,7 @@ import { checkAccess } from './check.js';
 import { effectiveMapping, type Mapping, visibleToGuest } from './mapping.js';
 import { psmash } from './psmash.js';
 import { type PvalidateResult, pvalidate } from './pvalidate.js';
+import { reclaim } from './reclaim.js';
 import type { RmpResult } from './result.js';
 import { rmpadjust } from './rmpadjust.js';
 import { type RmpState, rmpupdate } from './rmpupdate.js';
@@ -58,6 +59,11 @@ export class Rmp {
     for (const region of this.table.regions) {
       if (region.kind === kind) region.large.fill(word | (guestPerms << permShift(1)) | ENTRY.LARGE);
     }
+  }
+
+  /** Makes a range of guest RAM what it was at launch, and zero, but for pages that `keep` names. */
+  reclaim(gpa: number, length: number, keep?: (gpa: number) => boolean): void {
+    reclaim(this.table, gpa, length, keep);
   }
 
   /** RMPUPDATE, by the hypervisor. */

@@ -113,15 +113,15 @@ export class VcpuTable {
   }
 
   /**
-   * Adds vCPU `index` (the lowest free number when missing) with its pages of the memory map. Its GHCB page
-   * becomes shared and both pages zero. Throws VCPU_LIMIT.
+   * Adds vCPU `index` (the lowest free number when missing) with its pages of the memory map, whatever a guest
+   * made of them. Its GHCB page becomes shared and both pages zero. Throws VCPU_LIMIT.
    */
   add(index?: number): Vcpu {
     const free = index ?? this.#vcpus.indexOf(undefined);
     const valid = Number.isInteger(free) && free >= 0 && free < MAX_VCPUS && this.#vcpus[free] === undefined;
     if (!valid) throw new MachineError('VCPU_LIMIT', `vCPU ${index ?? MAX_VCPUS} is out of range or exists`);
+    this.#machine.reclaim(ghcbGpa(free), 2 * PAGE_SIZE);
     this.#machine.shareWithHost(ghcbGpa(free));
-    this.#machine.memory.zero(caaGpa(free) / PAGE_SIZE, 1);
     const vcpu = new Vcpu(this.#machine, free);
     this.#vcpus[free] = vcpu;
     this.#count++;
@@ -168,6 +168,15 @@ export class VcpuTable {
     this.#vmsas.delete(gpa);
     this.#machine.restrict(gpa, GUEST_VMPL | 0xf00);
     return true;
+  }
+
+  /** Stops and forgets the VMSAs in a range of pages. */
+  forgetVmsas(gpa: number, length: number): void {
+    for (const at of [...this.#vmsas.keys()]) {
+      if (at < gpa || at >= gpa + length) continue;
+      this.stop(at);
+      this.#vmsas.delete(at);
+    }
   }
 
   /** The VMSA at that address, if registered. */

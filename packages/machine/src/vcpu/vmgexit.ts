@@ -1,6 +1,6 @@
 /** VMGEXIT: what the machine does with the GHCB of a vCPU (AMD 56421, "Standard VMGEXIT"). */
 import { GHCB, GHCB_EXIT } from '@nestedsgx/arch';
-import type { MachineError } from '../errors.js';
+import { MachineError } from '../errors.js';
 import { NestedPageFault, PageNotValidated } from '../faults.js';
 import type { Machine } from '../machine.js';
 import { isPageAligned, MAX_VCPUS, PAGE_SIZE } from '../memory-map.js';
@@ -35,10 +35,15 @@ export function vmgexit(machine: Machine, vcpu: Vcpu): VmgExit {
     if (ghcb.high('SW_EXITCODE') !== 0) return malformed(machine, vcpu, GHCB_REASON.INVALID_EVENT);
     return dispatch(machine, vcpu, ghcb);
   } catch (error) {
-    if (error instanceof NestedPageFault || error instanceof PageNotValidated)
+    if (error instanceof NestedPageFault || error instanceof PageNotValidated || isBusError(error))
       return { kind: 'fault', fault: error };
     throw error;
   }
+}
+
+/** The kernel has no page left for this memory: a misfortune of this exit, not of the machine. */
+function isBusError(error: unknown): error is MachineError {
+  return error instanceof MachineError && error.code === 'MACHINE_BUS_ERROR';
 }
 
 function dispatch(machine: Machine, vcpu: Vcpu, ghcb: Ghcb): VmgExit {
