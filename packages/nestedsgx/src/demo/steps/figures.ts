@@ -1,4 +1,4 @@
-import { rdtsc, setAffinity, tscHz, usableCpus } from '@nestedsgx/os';
+import { rdtsc, tscHz } from '@nestedsgx/os';
 import type { Cvm } from '@nestedsgx/sdk';
 import type { Tour } from '../tour.js';
 import { loadCalc, type TourImages } from './enclave.js';
@@ -16,13 +16,6 @@ export async function figures(tour: Tour, cvm: Cvm, images: TourImages): Promise
     'empty ECALL round trip from TypeScript',
     `${empty.toFixed(0)} cycles (${(empty / ghz / 1000).toFixed(2)} µs)`,
   );
-  const cpus = usableCpus();
-  if (cpus.length > 1) {
-    setAffinity(0, cpus[0]!);
-    const pinned = medianCycles(() => calc.ecalls.empty(), CALLS / 10);
-    setAffinity(0, cpus);
-    tour.record('the same, this thread pinned to one CPU', `${pinned.toFixed(0)} cycles`);
-  }
   tour.record(
     'for comparison',
     'NestedSGX on SNP hardware: 32,000–34,000 cycles; Intel SGX: about 16,000–17,000',
@@ -30,10 +23,10 @@ export async function figures(tour: Tour, cvm: Cvm, images: TourImages): Promise
   await calc.close();
 }
 
-function medianCycles(body: () => unknown, calls = CALLS): number {
+function medianCycles(body: () => unknown): number {
   for (let i = 0; i < 1000; i++) body();
   const batches: number[] = [];
-  for (let done = 0; done < calls; done += BATCH) {
+  for (let done = 0; done < CALLS; done += BATCH) {
     const from = rdtsc();
     for (let i = 0; i < BATCH; i++) body();
     batches.push((rdtsc() - from) / BATCH);
