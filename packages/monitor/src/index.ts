@@ -13,6 +13,7 @@ export * from './leaves.js';
 export { type Isolation, Monitor, type MonitorOptions, type MonitorStats } from './monitor.js';
 export type * from './ports.js';
 export { KEY_BINDING_LABEL, QuotingEnclave } from './quote/quoting-enclave.js';
+export { isResourceError } from './state/available.js';
 export { EnclaveRecord, LOST_REASON, type TcsRecord } from './state/enclave.js';
 export * from './state/epcm.js';
 export { FOREIGN, type FrameOwner, FrameSpace, NOT_EPC } from './state/frames.js';

@@ -13,7 +13,7 @@ import { attempt, available } from './state/available.js';
 import { type EnclaveRecord, LOST_REASON } from './state/enclave.js';
 import { loseEnclave, removeWhole } from './state/enclave-life.js';
 import { DEFAULT_PLATFORM, type Platform } from './state/platform.js';
-import { type FrameOwner, isGuestFault, type MonitorState, newState } from './state/state.js';
+import { type FrameOwner, type MonitorState, newState } from './state/state.js';
 import { type EnclaveStats, enclaveStats, type LeafCount, LeafCounters } from './stats.js';
 import { failure } from './svsm/context.js';
 import { dispatch } from './svsm/dispatch.js';
@@ -155,12 +155,8 @@ export class Monitor {
       const context = { s: this.state, owner: owner!, vcpu, call: exit.call, quoting: this.quoting };
       const served = owner === undefined ? null : dispatch(context, this.#log);
       if (served !== null) this.#counters.call(served.outcome === null ? null : served.name, served.outcome);
-      try {
-        machine.answer(vcpu, served?.answer ?? failure(SVSM.INVALID_REQUEST));
-      } catch (error) {
-        // The guest gave its own GHCB page away during the call: there is nobody to answer.
-        if (!isGuestFault(error)) throw error;
-      }
+      // The guest gave its own GHCB page away during the call, or there is no memory: there is nobody to answer.
+      available(() => machine.answer(vcpu, served?.answer ?? failure(SVSM.INVALID_REQUEST)));
     }
     vcpu.complete(ring);
     return true;

@@ -1,9 +1,17 @@
 /** Guests and machines at their worst: what they do may cost an enclave its life, never the monitor its own. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { PT_REG, SGX_CALL } from '@nestedsgx/arch';
+import {
+  PT_REG,
+  SGX_CALL,
+  SVSM,
+  SVSM_CORE,
+  SVSM_PROTOCOL,
+  SVSM_PROTOCOL_SGX,
+  writeU64,
+} from '@nestedsgx/arch';
 import { removeWhole } from '../src/state/enclave-life.js';
-import { FakeOsError, type FakeRunning } from './support/fake-machine.js';
+import { callOf, FakeOsError, type FakeRunning } from './support/fake-machine.js';
 import { MonitorWorld } from './support/monitor-world.js';
 import { AT, BASE, GOOD_SECS, must, REG_RW, TCS_FLAGS, tcsPage, World } from './support/world.js';
 
@@ -74,4 +82,26 @@ test('an owner goes although its memory cannot be scrubbed: closing gives it bac
   assert.equal((enclave.memory as unknown as { closed: boolean }).closed, true);
   assert.equal((w.processor.running[0] as FakeRunning).stopped, true);
   assert.deepEqual([w.s.enclaves.size, w.s.epcm.validCount], [0, 0]);
+});
+
+test('the pages through which vCPUs speak cannot be made EPC', () => {
+  const w = new MonitorWorld({ platform: { depositBase: 0x2_0000 } });
+  const deposit = (gpa: number) => {
+    writeU64(w.machine.ram, 0x3000, 1n);
+    writeU64(w.machine.ram, 0x3008, BigInt(gpa));
+    return w.call(SVSM_PROTOCOL.CORE, SVSM_CORE.DEPOSIT_MEM, 0x3000).rax;
+  };
+  assert.equal(deposit(0x1_1000), SVSM.INVALID_ADDRESS);
+  assert.equal(deposit(0x2_0000), SVSM.SUCCESS);
+  assert.equal(w.monitor.state.frames.depositedCount, 1);
+});
+
+test('an answer for which there is no memory is an answer less', () => {
+  const w = new MonitorWorld();
+  w.machine.answer = () => {
+    throw new FakeOsError('out of memory');
+  };
+  w.machine.list[0]!.request = callOf(SVSM_PROTOCOL_SGX, SGX_CALL.QUERY);
+  assert.equal(w.monitor.serveVcpu(0), true);
+  assert.equal(w.machine.list[0]!.request, null, 'the exit is complete');
 });

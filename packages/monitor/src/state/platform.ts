@@ -29,6 +29,8 @@ export interface Platform {
   readonly launchKeyHash: Uint8Array | null;
   /** PROVISIONKEY needs AUTHORIZE_PROVISION before EINIT. */
   readonly provisionNeedsAuthorization: boolean;
+  /** RAM below this gPA is the machine's own (doorbell, GHCBs, calling areas) and cannot be deposited. */
+  readonly depositBase: number;
   readonly maxEnclaves: number;
   readonly maxThreads: number;
 }
@@ -64,6 +66,7 @@ export const DEFAULT_PLATFORM: Platform = Object.freeze({
   cpuSvn: new Uint8Array(16).fill(1, 0, 2),
   launchKeyHash: null,
   provisionNeedsAuthorization: true,
+  depositBase: 0,
   maxEnclaves: 4096,
   maxThreads: 1024,
 });

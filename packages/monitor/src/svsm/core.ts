@@ -86,6 +86,7 @@ function depositMem(c: CallContext): CallAnswer {
   return walkPageList(c, ({ gpa, size }) => {
     const bytes = size === 1 ? LARGE : PAGE;
     if (!inRam(s, gpa, bytes) || holdsMonitorPages(s, gpa, bytes)) return SVSM.INVALID_ADDRESS;
+    if (gpa < s.platform.depositBase) return SVSM.INVALID_ADDRESS;
     if (!available(() => s.machine.deposit(gpa, bytes))) return SVSM.INVALID_PARAMETER;
     for (let at = gpa; at < gpa + bytes; at += PAGE) s.frames.deposit(owner.id, at);
     return SVSM.SUCCESS;
