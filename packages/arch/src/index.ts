@@ -17,6 +17,7 @@ export * from './sgx/key-request.js';
 export * from './sgx/leaves.js';
 export * from './sgx/measurement.js';
 export * from './sgx/pageinfo.js';
+export type * from './sgx/processor.js';
 export * from './sgx/report.js';
 export * from './sgx/secinfo.js';
 export * from './sgx/secs.js';

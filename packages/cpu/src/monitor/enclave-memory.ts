@@ -1,6 +1,6 @@
+import type { EnclaveMemory } from '@nestedsgx/arch';
 import { close, memfdCreate, pread, punchHole, pwrite } from '@nestedsgx/os';
 import { CpuError } from '../errors.js';
-import type { EnclaveMemory } from './ports.js';
 
 const PAGE = 4096;
 

@@ -2,7 +2,6 @@
 export { CPU_ERRORS, CpuError, type CpuErrorCode } from '../errors.js';
 export { LOST_REASON, TCS_STATE } from '../layout/control.js';
 export { MemfdEnclaveMemory } from './enclave-memory.js';
-export type * from './ports.js';
 export { NativeProcessor, type NativeProcessorOptions } from './processor.js';
 export {
   type RunnerFacts,

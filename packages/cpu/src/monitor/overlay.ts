@@ -1,5 +1,5 @@
+import type { EnclaveMemory, PageRange } from '@nestedsgx/arch';
 import { MAX_SITES, RUNNER_MEMORY } from '../layout/memory.js';
-import type { EnclaveMemory, PageRange } from './ports.js';
 import { type EncluSite, findEncluSites } from './sites.js';
 import { shortJump, slotAddress, slotJump, TRAMPOLINE_BYTES, trampoline } from './trampoline.js';
 

@@ -1,3 +1,4 @@
+import type { PageRange, ProcessorStart } from '@nestedsgx/arch';
 import { CpuError } from '../errors.js';
 import { GATE } from '../layout/gate.js';
 import { MAX_MAPS, MAX_THREADS, RUNNER_MEMORY } from '../layout/memory.js';
@@ -14,7 +15,6 @@ import {
 } from '../layout/plan.js';
 import { writeFields } from '../layout/writer.js';
 import type { Overlay } from './overlay.js';
-import type { PageRange, ProcessorStart } from './ports.js';
 
 const PAGE = 4096;
 /** Highest user address of x86-64 with four-level paging, less a guard. */

@@ -1,3 +1,4 @@
+import type { EnclaveMemory, EnclaveProcessor, ProcessorStart } from '@nestedsgx/arch';
 import { close, type Mapping, memfdCreate, mmap, punchHole, pwrite, sealMemfd, viewOf } from '@nestedsgx/os';
 import { CpuError } from '../errors.js';
 import { CONTROL, controlBytes } from '../layout/control.js';
@@ -7,7 +8,6 @@ import { writeFields } from '../layout/writer.js';
 import { MemfdEnclaveMemory } from './enclave-memory.js';
 import { buildOverlay, type Overlay } from './overlay.js';
 import { buildPlan, normalizeRanges, placesBeside } from './plan-builder.js';
-import type { EnclaveMemory, EnclaveProcessor, ProcessorStart } from './ports.js';
 import { type RunnerFacts, type RunnerOptions, RunnerProcess } from './runner-process.js';
 import { NativeEnclave } from './running-enclave.js';
 

@@ -1,9 +1,9 @@
+import type { LeafRequest, LeafResult, PageRange, RunningEnclave } from '@nestedsgx/arch';
 import { close, futexWake, type Mapping, uffdContinue, uffdWriteProtect, viewOf } from '@nestedsgx/os';
 import { CpuError } from '../errors.js';
 import { ANSWER, CONTROL, CONTROL_TCS, LOST_REASON, TCS_STATE } from '../layout/control.js';
 import { EXIT_KIND, GATE, PROGRESS } from '../layout/gate.js';
 import type { MemfdEnclaveMemory } from './enclave-memory.js';
-import type { LeafRequest, LeafResult, PageRange, RunningEnclave } from './ports.js';
 import type { RunnerProcess } from './runner-process.js';
 
 const ALL = 0x7fff_ffff;

@@ -1,6 +1,6 @@
 /**
- * The port through which the monitor uses a processor. This package may not import the monitor; the types here are
- * structurally the same as the monitor's, so that either side's objects fit the other.
+ * The processor that executes enclaves, as the monitor drives it. Package cpu implements it natively and package monitor
+ * uses it; neither may import the other. Offsets are bytes from BASEADDR, addresses guest-physical unless said.
  */
 
 /** Private memory of one enclave; offset = linear address − BASEADDR. */
