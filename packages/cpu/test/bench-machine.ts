@@ -1,3 +1,4 @@
+import type { PageRange } from '@nestedsgx/arch';
 import { close, type Mapping, memfdCreate, mmap } from '@nestedsgx/os';
 import { Gate } from '../src/host/index.js';
 import {
@@ -5,7 +6,6 @@ import {
   type NativeEnclave,
   NativeProcessor,
   type NativeProcessorOptions,
-  type PageRange,
   readRunnerProgram,
   sealRunnerProgram,
 } from '../src/monitor/index.js';

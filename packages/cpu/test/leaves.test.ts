@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import type { LeafRequest, LeafResult } from '@nestedsgx/arch';
 import { CallPool } from '@nestedsgx/os';
 import type { ExitInfo } from '../src/host/index.js';
-import type { LeafRequest, LeafResult } from '../src/monitor/index.js';
 import { assemble, enclu } from './assemble.js';
 import { AT, BenchMachine, type EnclaveOptions, type TestEnclave } from './bench-machine.js';
 

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { EnclaveMemory, PageRange } from '@nestedsgx/arch';
 import fc from 'fast-check';
 import { defineLayout } from '../src/layout/layout.js';
 import { RUNNER_MEMORY } from '../src/layout/memory.js';
-import type { EnclaveMemory, PageRange } from '../src/monitor/index.js';
 import { buildOverlay } from '../src/monitor/overlay.js';
 import { normalizeRanges, placesBeside } from '../src/monitor/plan-builder.js';
 import { findEncluSites } from '../src/monitor/sites.js';
