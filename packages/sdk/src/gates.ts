@@ -23,8 +23,11 @@ export interface GateSet {
   close(): void;
 }
 
-/** Longest spin for an answer, in TSC cycles, unless the caller says otherwise. */
-const DEFAULT_SPIN_CYCLES = 4000;
+/**
+ * Longest spin for an answer, in TSC cycles, unless the caller says otherwise: a call spins for at most twice what the
+ * one before took, and more than half of what sleeping and being woken from another CPU costs does not pay.
+ */
+const DEFAULT_SPIN_CYCLES = 48_000;
 
 /** Opens gates over the consecutive pages of `block`. */
 export function openGates(

@@ -81,7 +81,8 @@ export interface RunningEnclave {
   /** True when a thread is not idle (with `beforeEpoch`: entered before that epoch). */
   anyInside(beforeEpoch?: number): boolean;
   map(range: PageRange): void;
-  unmap(offset: number, length: number): void;
+  /** Takes pages away from the threads. `discarded`: the memory holds no contents for them any more. */
+  unmap(offset: number, length: number, discarded?: boolean): void;
   kick(thread: number): void;
   pendingLeaves(): readonly LeafRequest[];
   answerLeaf(thread: number, result: LeafResult): void;

@@ -9,6 +9,7 @@ import type { RunnerProcess } from './runner-process.js';
 const ALL = 0x7fff_ffff;
 const NO_LEAVES: readonly LeafRequest[] = Object.freeze([]);
 const PAGE = 4096;
+const EMPTY_PAGE = new Uint8Array(PAGE);
 const word = (offset: number) => offset >> 2;
 
 const LOST_TEXT: Readonly<Record<number, string>> = Object.freeze({
@@ -145,16 +146,21 @@ export class NativeEnclave implements RunningEnclave {
     uffdContinue(uffd, this.#place.base + range.offset, range.length, { writeProtect: !range.w });
   }
 
-  /** Takes pages out of the runner's reach; their contents stay in the enclave's memory. */
-  unmap(offset: number, length: number): void {
+  /**
+   * Takes pages out of the runner's reach; their contents stay in the enclave's memory. `discarded`: there are none,
+   * since discarding memory removes it from every address space; only patched copies are left to take away.
+   */
+  unmap(offset: number, length: number, discarded = false): void {
     this.#faults('unmapped');
+    if (discarded && this.#place.overlayPages.size === 0) return;
     for (let at = offset; at < offset + length; at += PAGE) {
       const patched = this.#place.overlayPages.get(at);
       if (patched !== undefined) this.#punchOverlay(patched);
+      if (discarded) continue;
       // Punching the page is what removes it from every address space; writing it back does not map it again.
       const contents = this.#memory.read(at, PAGE);
       this.#memory.discard(at, PAGE);
-      if (contents.some((byte) => byte !== 0)) this.#memory.write(at, contents);
+      if (Buffer.compare(contents, EMPTY_PAGE) !== 0) this.#memory.write(at, contents);
     }
   }
 
