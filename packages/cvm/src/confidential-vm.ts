@@ -6,8 +6,9 @@ import {
   EPC_GPA,
   type Machine,
   PAGE_SIZE,
+  SLICES_GPA,
 } from '@nestedsgx/machine';
-import { DEFAULT_PLATFORM, Monitor, ThreadedHashing } from '@nestedsgx/monitor';
+import { DEFAULT_PLATFORM, isResourceError, Monitor, ThreadedHashing } from '@nestedsgx/monitor';
 import * as os from '@nestedsgx/os';
 import type { CvmConfiguration } from './configuration.js';
 import { type GuestShare, Resources } from './control/resources.js';
@@ -83,6 +84,7 @@ export class ConfidentialVm implements ControlBackend {
       hashing: this.hashing,
       isolation: configuration.isolation,
       platform: {
+        depositBase: SLICES_GPA,
         xfrmMask: DEFAULT_PLATFORM.xfrmMask & this.processor.facts().xcr0,
         launchKeyHash:
           configuration.launchControl === null ? null : Buffer.from(configuration.launchControl, 'hex'),
@@ -97,10 +99,12 @@ export class ConfidentialVm implements ControlBackend {
    */
   static async launch(configuration: CvmConfiguration): Promise<ConfidentialVm> {
     const { machine, launched } = await launchMachine(configuration);
-    os.setDumpable(false);
     const vm = new ConfidentialVm(configuration, machine, launched);
     const launcher = vm.server.adopt(LAUNCH_FDS.control, true);
-    if (configuration.lifetime === 'service') vm.pump.add(LAUNCH_FDS.listener, LISTENER_TOKEN, 'listen');
+    if (configuration.lifetime === 'service') {
+      os.refuseDescriptors(LAUNCH_FDS.listener);
+      vm.pump.add(LAUNCH_FDS.listener, LISTENER_TOKEN, 'listen');
+    }
     vm.server.announce(launcher, { op: 'ready', ...vm.info() });
     return vm;
   }
@@ -117,10 +121,19 @@ export class ConfidentialVm implements ControlBackend {
       }
       const seen = Atomics.load(this.wake, 0) >>> 0;
       if (this.serveOnce()) continue;
-      this.processor.prepareSpare();
+      this.prepareRunner();
       this.waiter.wait(seen, WAIT_MICROSECONDS);
     }
     this.close();
+  }
+
+  /** Starts the next enclave's runner. Without one its EINIT is slower, or says what the system refused. */
+  private prepareRunner(): void {
+    try {
+      this.processor.prepareSpare();
+    } catch (error) {
+      if (!isResourceError(error)) throw error;
+    }
   }
 
   /** One round over everything that can ask: sockets, vCPUs, enclaves; each gets one turn. True if anything was done. */
@@ -156,15 +169,16 @@ export class ConfidentialVm implements ControlBackend {
       this.vcpus.delete(vcpu);
       this.machine.vcpus.remove(vcpu);
     }
-    // What the host left in its slice is nobody's any more: the next one gets zeros.
-    this.machine.memory.zero(share.slice.start / PAGE_SIZE, share.slice.length / PAGE_SIZE);
+    // What the host left in its slice, and made of it, is nobody's any more. Another host's EPC stays that host's.
+    const { frames } = this.monitor.state;
+    this.machine.reclaim(share.slice.start, share.slice.length, (gpa) => frames.isEpc(gpa));
   }
 
   /** Notices the end of an enclave's runner, so that its hosts are told at once. */
   private watch(enclave: NativeEnclave): void {
     const token = this.nextRunnerToken++;
-    this.runners.set(token, enclave);
     this.pump.add(enclave.pidfd, token, 'pidfd');
+    this.runners.set(token, enclave);
   }
 
   private unwatch(enclave: NativeEnclave): void {

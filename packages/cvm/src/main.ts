@@ -1,5 +1,5 @@
 import { NsgxError } from '@nestedsgx/arch';
-import { configureNative, sendFds } from '@nestedsgx/os';
+import { configureNative, sendFds, setDumpable } from '@nestedsgx/os';
 import { ConfidentialVm } from './confidential-vm.js';
 import { parseConfiguration } from './configuration.js';
 import { encodeMessage } from './control/protocol.js';
@@ -14,6 +14,8 @@ export async function main(): Promise<void> {
   refuseSignalledInspector();
   loadNativeParts();
   try {
+    // Before there are keys, and before the half second that measuring takes.
+    setDumpable(false);
     requireNoInspector();
     const configuration = parseConfiguration(readDescriptor(LAUNCH_FDS.configuration, 'configuration'));
     const vm = await ConfidentialVm.launch(configuration);

@@ -64,7 +64,12 @@ test('the process gets sealed parts, a fixed command line, no environment and no
     Object.keys(ready.env as object).filter((name) => !['LANG', 'LC_ALL'].includes(name)),
     [],
   );
-  assert.deepEqual(ready.argv, ['--inspect-port=192.0.2.1:9229', '--no-warnings', '-e']);
+  assert.deepEqual(ready.argv, [
+    '--inspect-port=192.0.2.1:9229',
+    '--openssl-config=/dev/null',
+    '--no-warnings',
+    '-e',
+  ]);
   assert.deepEqual(ready.open, [3, 4, 5, 6, 7, 8]);
   assert.equal(ready.sealed, 5);
   assert.match(String(ready.foreign), /not a built-in module/);

@@ -3,6 +3,8 @@ import { caaGpa, EPC_GPA, ghcbGpa, MAX_VCPUS, PAGE_SIZE, SLICES_GPA } from '@nes
 import { RangeAllocator } from '../range-allocator.js';
 
 const MIB = 2 ** 20;
+/** vCPUs that one guest of a shared machine may hold. */
+const SHARED_VCPUS = 64;
 
 /** What one guest holds of the machine. Addresses are guest-physical, lengths in bytes. */
 export interface GuestShare {
@@ -58,10 +60,18 @@ export class Resources {
 
   /** One more vCPU for a share. @throws NsgxError CVM_RESOURCES. */
   takeVcpu(share: GuestShare): number {
+    if (this.lifetime === 'service' && share.vcpus.length >= SHARED_VCPUS)
+      throw exhausted('vCPU for this guest', `${SHARED_VCPUS} are the most on a shared machine`);
     const vcpu = this.freeVcpus.pop();
     if (vcpu === undefined) throw exhausted('vCPU', 'all of them are in use');
     share.vcpus.push(vcpu);
     return vcpu;
+  }
+
+  /** Takes back the vCPU that `takeVcpu` gave last. */
+  giveVcpu(share: GuestShare): void {
+    const vcpu = share.vcpus.pop();
+    if (vcpu !== undefined) this.freeVcpus.push(vcpu);
   }
 
   give(share: GuestShare): void {

@@ -1,7 +1,8 @@
 import { NsgxError } from '@nestedsgx/arch';
+import { isResourceError } from '@nestedsgx/monitor';
 import type { EventPump, PumpEvent } from '@nestedsgx/os';
-import { close, peerCredentials, sendFds } from '@nestedsgx/os';
-import { type ControlRequest, encodeMessage, parseRequest } from './protocol.js';
+import { close, peerCredentials, refuseDescriptors, sendFds } from '@nestedsgx/os';
+import { type ControlRequest, encodeMessage, MESSAGE_LIMIT, parseRequest } from './protocol.js';
 import { type GuestShare, type Resources, vcpuPlace } from './resources.js';
 
 const CONNECTION_LIMIT = 128;
@@ -50,11 +51,13 @@ export class ControlServer {
     return [...this.connections.values()].filter((connection) => connection.share !== null).length;
   }
 
-  /** Takes over a connected socket. */
+  /** Takes over a connected socket. Its peer can send no descriptors. */
   adopt(fd: number, control: boolean): number {
     const token = this.nextToken++;
-    this.connections.set(token, { fd, token, control, uid: peerCredentials(fd).uid, share: null });
-    this.pump.add(fd, token, 'seqpacket');
+    refuseDescriptors(fd);
+    const { uid } = peerCredentials(fd);
+    this.pump.add(fd, token, 'bytes');
+    this.connections.set(token, { fd, token, control, uid, share: null });
     return token;
   }
 
@@ -66,15 +69,21 @@ export class ControlServer {
 
   /** A new connection on the listening socket. */
   accepted(fd: number): void {
-    if (this.connections.size >= CONNECTION_LIMIT) close(fd);
-    else this.adopt(fd, false);
+    try {
+      if (this.connections.size < CONNECTION_LIMIT) {
+        this.adopt(fd, false);
+        return;
+      }
+    } catch (error) {
+      if (!isResourceError(error)) throw error;
+    }
+    close(fd);
   }
 
   /** Handles an event of one of the server's sockets; false when the token is somebody else's. */
   handle(event: PumpEvent): boolean {
     const connection = this.connections.get(event.token);
     if (connection === undefined) return false;
-    for (const fd of event.fds) close(fd); // guests have no descriptors to give
     if (event.type === 'eof') this.drop(connection);
     else if (event.type === 'message') this.answer(connection, event.bytes);
     return true;
@@ -84,10 +93,16 @@ export class ControlServer {
     try {
       this.serve(connection, parseRequest(bytes));
     } catch (error) {
-      if (!(error instanceof NsgxError)) throw error;
+      if (!isResourceError(error)) throw error;
+      const known = error instanceof NsgxError;
       this.send(
         connection,
-        { ok: false, code: error.code, message: error.message, advice: error.advice },
+        {
+          ok: false,
+          code: known ? error.code : 'CVM_RESOURCES',
+          message: error.message,
+          advice: known ? error.advice : undefined,
+        },
         [],
       );
     }
@@ -101,8 +116,13 @@ export class ControlServer {
           throw new NsgxError('CVM_REQUEST_REFUSED', 'this connection is already attached');
         this.requireSeparateUser(connection);
         const share = backend.resources.take(request.slice, request.epc);
+        try {
+          backend.attach(connection.token, share);
+        } catch (error) {
+          this.release(connection.token, share);
+          throw error;
+        }
         connection.share = share;
-        backend.attach(connection.token, share);
         const reply = {
           ok: true,
           ram: { base: backend.ram.base, size: backend.ram.size },
@@ -118,7 +138,12 @@ export class ControlServer {
         if (connection.share === null)
           throw new NsgxError('CVM_REQUEST_REFUSED', 'attach first: a vCPU belongs to an attached guest');
         const vcpu = backend.resources.takeVcpu(connection.share);
-        backend.addVcpu(connection.token, vcpu, connection.share);
+        try {
+          backend.addVcpu(connection.token, vcpu, connection.share);
+        } catch (error) {
+          backend.resources.giveVcpu(connection.share);
+          throw error;
+        }
         this.send(connection, { ok: true, vcpu: vcpuPlace(vcpu) }, []);
         return;
       }
@@ -126,7 +151,7 @@ export class ControlServer {
         this.send(connection, { ok: true, info: { ...backend.info(), guests: this.guests } }, []);
         return;
       case 'ps':
-        this.send(connection, { ok: true, enclaves: backend.processes() }, []);
+        this.send(connection, { ok: true, ...fitting(backend.processes()) }, []);
         return;
       case 'stop': {
         const self = process.getuid?.();
@@ -165,10 +190,30 @@ export class ControlServer {
     if (!this.connections.delete(connection.token)) return;
     this.pump.remove(connection.token);
     close(connection.fd);
-    if (connection.share !== null) {
-      this.backend.detach(connection.token, connection.share);
-      this.backend.resources.give(connection.share);
-    }
+    if (connection.share !== null) this.release(connection.token, connection.share);
     if (connection.control && this.lifetime === 'host') this.backend.requestStop();
   }
+
+  /** What cannot be scrubbed is given to nobody. */
+  private release(token: number, share: GuestShare): void {
+    try {
+      this.backend.detach(token, share);
+      this.backend.resources.give(share);
+    } catch (error) {
+      if (!isResourceError(error)) throw error;
+    }
+  }
+}
+
+/** As many enclaves as one datagram holds, and how many more there are. */
+function fitting(all: object[]): { enclaves: object[]; omitted?: number } {
+  let room = MESSAGE_LIMIT - 256;
+  let count = 0;
+  for (; count < all.length; count++) {
+    room -= encodeMessage(all[count] as object).length + 1;
+    if (room < 0) break;
+  }
+  return count === all.length
+    ? { enclaves: all }
+    : { enclaves: all.slice(0, count), omitted: all.length - count };
 }

@@ -35,10 +35,14 @@ Promise.resolve(module_.exports.main({ fds: ${JSON.stringify(LAUNCH_FDS)} })).ca
 });
 `;
 
-/** Arguments of the process: the inspector's address cannot be bound, so that nothing can open it. */
+/**
+ * Arguments of the process: the inspector's address cannot be bound, so that nothing can open it; no configuration of
+ * the machine's OpenSSL is read, since it can name modules to load.
+ */
 export const LAUNCH_ARGV: readonly string[] = Object.freeze([
   'node',
   '--inspect-port=192.0.2.1:9229',
+  '--openssl-config=/dev/null',
   '--no-warnings',
   '-e',
   LOADER,
