@@ -1,7 +1,9 @@
 /** Compiling and linking: the runtime and its cryptography (kept between builds), the bridges, the author's sources. */
 import { createHash } from 'node:crypto';
 import {
-  existsSync,
+  accessSync,
+  chmodSync,
+  constants,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -191,7 +193,8 @@ async function runtimeObjects(toolchain: Toolchain, scratch: string): Promise<st
     .slice(0, 32);
   const kept = join(NATIVE, 'build', `runtime-${key}`);
   const names = (dir: string) => runtimeUnits(toolchain, dir).map((unit) => unit.object);
-  if (existsSync(kept)) return names(kept);
+  // Looked into, not just at: another account may have made it for itself.
+  if (names(kept).every((object) => readable(object))) return names(kept);
   let work: string;
   let keep = true;
   try {
@@ -210,12 +213,23 @@ async function runtimeObjects(toolchain: Toolchain, scratch: string): Promise<st
   }
   if (!keep) return names(work);
   try {
+    chmodSync(work, 0o755);
     renameSync(work, kept);
   } catch {
     // Another build finished the same objects first.
+    if (!names(kept).every((object) => readable(object))) return names(work);
     rmSync(work, { recursive: true, force: true });
   }
   return names(kept);
+}
+
+function readable(path: string): boolean {
+  try {
+    accessSync(path, constants.R_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** What {@link compileEnclave} compiles. */

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, resolve } from 'node:path';
+import { dirname, isAbsolute, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { OsError } from './errors.js';
 
@@ -154,7 +154,9 @@ export function configureNative(options: { koffi?: object; libraryPath?: string 
 
 /** This file's path, as an ES module and as part of a CommonJS bundle. Evaluated only when it is needed. */
 function here(): string {
-  return typeof __filename === 'string' ? __filename : fileURLToPath(import.meta.url);
+  return typeof __filename === 'string' && isAbsolute(__filename)
+    ? __filename
+    : fileURLToPath(import.meta.url);
 }
 
 /** The library built inside this package: the file that is measured when nothing else is configured. */
