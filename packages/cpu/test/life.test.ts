@@ -4,8 +4,9 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { CallPool, close, pidfdOpen } from '@nestedsgx/os';
+import { CallPool, close, pidfdOpen, systemError } from '@nestedsgx/os';
 import { EXIT_KIND, Gate } from '../src/host/index.js';
+import type { NativeEnclave } from '../src/monitor/index.js';
 import { assemble, enclu } from './assemble.js';
 import { AT, BenchMachine, type TestEnclave } from './bench-machine.js';
 
@@ -68,6 +69,33 @@ test('a start that fails leaves nothing behind and says what failed', () => {
   assert.ok(descriptors() - before.fds <= 5);
   assert.equal(children().length, before.children);
   machine.close();
+});
+
+test('a start that nobody can watch is undone, and one without a next runner is none the worse', () => {
+  const refusal = systemError(28, 'epoll_ctl');
+  let watchable = false;
+  const ended: NativeEnclave[] = [];
+  const machine = new BenchMachine({
+    onStarted: () => {
+      if (!watchable) throw refusal;
+    },
+    onEnded: (enclave) => ended.push(enclave),
+  });
+  const before = { fds: descriptors(), children: children().length };
+  assert.throws(() => machine.start({ code }), refusal);
+  assert.equal(ended.length, 1);
+  assert.deepEqual([machine.processor.enclaves.size, ended[0]!.threadState(0).state], [0, 0]);
+  // The test's own enclave memory is left to it.
+  assert.deepEqual({ fds: descriptors() - 1, children: children().length }, before);
+  watchable = true;
+  close(machine.runnerFd);
+  const enclave = machine.start({ code });
+  assert.equal(enclave.gate.enter(0, 0), EXIT_KIND.EEXIT);
+  assert.throws(() => machine.start({ code }), { name: 'OsError' });
+  enclave.close();
+  machine.processor.close();
+  machine.ram.unmap();
+  close(machine.ramFd);
 });
 
 async function lostWithin(

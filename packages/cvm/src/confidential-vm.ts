@@ -8,7 +8,7 @@ import {
   PAGE_SIZE,
   SLICES_GPA,
 } from '@nestedsgx/machine';
-import { DEFAULT_PLATFORM, isResourceError, Monitor, ThreadedHashing } from '@nestedsgx/monitor';
+import { DEFAULT_PLATFORM, Monitor, ThreadedHashing } from '@nestedsgx/monitor';
 import * as os from '@nestedsgx/os';
 import type { CvmConfiguration } from './configuration.js';
 import { type GuestShare, Resources } from './control/resources.js';
@@ -121,19 +121,10 @@ export class ConfidentialVm implements ControlBackend {
       }
       const seen = Atomics.load(this.wake, 0) >>> 0;
       if (this.serveOnce()) continue;
-      this.prepareRunner();
+      this.processor.prepareSpare();
       this.waiter.wait(seen, WAIT_MICROSECONDS);
     }
     this.close();
-  }
-
-  /** Starts the next enclave's runner. Without one its EINIT is slower, or says what the system refused. */
-  private prepareRunner(): void {
-    try {
-      this.processor.prepareSpare();
-    } catch (error) {
-      if (!isResourceError(error)) throw error;
-    }
   }
 
   /** One round over everything that can ask: sockets, vCPUs, enclaves; each gets one turn. True if anything was done. */

@@ -91,7 +91,8 @@ function checkStart(start: ProcessorStart, memory: MachineMemory): void {
         advice: `At most ${MAX_THREADS} TCS are supported, and every TCS needs a bound gate page.`,
       },
     );
-  if (!aligned(start.ssaFrameBytes) || start.ssaFrameBytes === 0) bad('the SSA frame size is wrong');
+  if (!aligned(start.ssaFrameBytes) || start.ssaFrameBytes === 0 || start.ssaFrameBytes >= 2 ** 32)
+    bad('the SSA frame size is wrong');
   if (!aligned(start.gates.gpa) || start.gates.gpa + start.gates.count * GATE.size > memory.ramBytes)
     bad('its gate pages are not in guest RAM');
 }

@@ -1,5 +1,15 @@
 import type { EnclaveMemory, EnclaveProcessor, ProcessorStart } from '@nestedsgx/arch';
-import { close, type Mapping, memfdCreate, mmap, punchHole, pwrite, sealMemfd, viewOf } from '@nestedsgx/os';
+import {
+  close,
+  type Mapping,
+  memfdCreate,
+  mmap,
+  OsError,
+  punchHole,
+  pwrite,
+  sealMemfd,
+  viewOf,
+} from '@nestedsgx/os';
 import { CpuError } from '../errors.js';
 import { CONTROL, controlBytes } from '../layout/control.js';
 import { GATE, NO_CPU } from '../layout/gate.js';
@@ -50,10 +60,17 @@ export class NativeProcessor implements EnclaveProcessor {
     this.prepareSpare();
   }
 
-  /** Starts the runner for the next enclave ahead of time, unless there is one. */
+  /**
+   * Starts the runner for the next enclave ahead of time, unless there is one. When the system refuses (processes,
+   * descriptors), the next enclave tries again and says so.
+   */
   prepareSpare(): void {
     if (this.#closed || this.#spare || this.#options.spare === false) return;
-    this.#spare = new RunnerProcess(this.#options.runnerFd, this.#options);
+    try {
+      this.#spare = new RunnerProcess(this.#options.runnerFd, this.#options);
+    } catch (error) {
+      if (!(error instanceof OsError)) throw error;
+    }
   }
 
   /** What this machine's runner can do. @throws CpuError RUNNER_REFUSED, RUNNER_MISMATCH, RUNNER_TIMEOUT */
@@ -84,6 +101,7 @@ export class NativeProcessor implements EnclaveProcessor {
     const runner = this.#takeRunner();
     const files: number[] = [];
     let control: Mapping | undefined;
+    let enclave: NativeEnclave | undefined;
     try {
       const facts = runner.facts();
       const ranges = normalizeRanges(start.ranges, start.size);
@@ -119,7 +137,7 @@ export class NativeProcessor implements EnclaveProcessor {
         control.address + CONTROL.at.ready,
       );
       const mapped = control;
-      const enclave = new NativeEnclave({
+      enclave = new NativeEnclave({
         runner,
         control,
         memory,
@@ -146,9 +164,12 @@ export class NativeProcessor implements EnclaveProcessor {
       this.#options.onStarted?.(enclave);
       return enclave;
     } catch (error) {
-      runner.kill();
-      for (const fd of files) close(fd);
-      control?.unmap();
+      if (enclave) enclave.stop();
+      else {
+        runner.kill();
+        for (const fd of files) close(fd);
+        control?.unmap();
+      }
       throw error;
     } finally {
       if (this.#options.spare !== 'later') this.prepareSpare();
