@@ -97,6 +97,9 @@ export function reportError(error: unknown, options: CommonOptions): number {
   process.stderr.write(`${colors.red('nsgx:')} ${message}${code}\n`);
   const advice = error instanceof NsgxError || hasAdvice(error) ? error.advice : undefined;
   if (advice !== undefined) process.stderr.write(`      ${advice}\n`);
+  // What a compiler or linker said, as it said it.
+  if (error instanceof Error && 'output' in error && typeof error.output === 'string')
+    process.stderr.write(`\n${error.output.trimEnd()}\n`);
   if (options.verbose) writeCauses(error);
   return error instanceof UsageError ? 2 : 1;
 }

@@ -147,10 +147,13 @@ export function memoryRow(probes: Probes): Row {
 /** The directory that keeps the chip's keys must be closed to other users. */
 export function stateRow(probes: Probes): Row {
   const facts = probes.path(probes.stateDir);
+  const elsewhere = 'set NSGX_HOME to a directory of yours';
   if (facts === undefined)
-    return ok('state', `${probes.stateDir} (will be made, mode 0700, by the first machine)`);
-  const cure = `chmod 700 ${probes.stateDir}, or set NSGX_HOME to a directory of yours`;
-  if (!facts.directory) return fatal('state', `${probes.stateDir} is no directory`, cure);
+    return probes.canMake(probes.stateDir)
+      ? ok('state', `${probes.stateDir} (will be made, mode 0700, by the first machine)`)
+      : fatal('state', `${probes.stateDir} does not exist and cannot be made`, elsewhere);
+  if (!facts.directory) return fatal('state', `${probes.stateDir} is no directory`, elsewhere);
+  const cure = `chmod 700 ${probes.stateDir}, or ${elsewhere}`;
   if (facts.uid !== probes.uid)
     return fatal(
       'state',

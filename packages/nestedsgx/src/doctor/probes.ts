@@ -1,7 +1,7 @@
 /** How `nsgx doctor` looks at the machine. Each function can be replaced, so that tests can show what is missing. */
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, readFileSync, statSync } from 'node:fs';
 import { release, totalmem } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { delimiter, dirname, join } from 'node:path';
 import {
   NativeProcessor,
   type RunnerFacts,
@@ -35,6 +35,8 @@ export interface Probes {
   exists(path: string): boolean;
   /** Facts of a path, or undefined when it does not exist. */
   path(path: string): PathFacts | undefined;
+  /** True when this user may make `path`: the nearest directory above it that exists can be written. */
+  canMake(path: string): boolean;
   totalMemory(): number;
   usableCpus(): readonly number[];
   userfaultfd(): { supported: true } | { supported: false; reason: string };
@@ -68,6 +70,7 @@ export function machineProbes(): Probes {
     text: readText,
     exists: existsSync,
     path: pathFacts,
+    canMake,
     totalMemory: totalmem,
     usableCpus: () => usableCpus(),
     userfaultfd: uffdSupported,
@@ -106,6 +109,17 @@ function pathFacts(path: string): PathFacts | undefined {
   return stat === undefined
     ? undefined
     : { uid: stat.uid, mode: stat.mode & 0o777, directory: stat.isDirectory() };
+}
+
+function canMake(path: string): boolean {
+  let above = dirname(path);
+  while (!existsSync(above) && above !== dirname(above)) above = dirname(above);
+  try {
+    accessSync(above, constants.W_OK | constants.X_OK);
+    return statSync(above).isDirectory();
+  } catch {
+    return false;
+  }
 }
 
 function askRunner(): RunnerFacts {
