@@ -61,6 +61,8 @@ static void allow(const struct allowed *call) {
 s64 filter_install(void) {
   const struct allowed calls[] = {
     { 202, call_futex_ip, { { 1, 2, { 0, 1 } }, NO_ARGUMENT } },
+    /* restart_syscall: what the kernel makes of a futex wait that was stopped, or woken by a signal another thread took. */
+    { 219, call_futex_ip, { NO_ARGUMENT, NO_ARGUMENT } },
     { 203, call_setaffinity_ip, { { 0, 1, { 0, 0 } }, { 1, 1, { sizeof cpu_mask, 0 } } } },
     { 24, call_yield_ip, { NO_ARGUMENT, NO_ARGUMENT } },
     { 0, call_read_ip, { { 0, 1, { SOCKET, 0 } }, NO_ARGUMENT } },
