@@ -5,6 +5,8 @@ import type { Stage } from './stage/stage.js';
 
 /** SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGSYS: what faults of enclave code arrive as; SIGUSR2: the runner's own kick. */
 const FAULT_SIGNALS = [4, 5, 7, 8, 11, 31, 12];
+const SIGCONT = 18;
+const SIGSTOP = 19;
 const WAYS = ['kill', 'tgkill', 'sigqueue'] as const;
 const ROUNDS = 30_000_000;
 
@@ -30,18 +32,31 @@ async function forge(stage: Stage, person: Person): Promise<Finding> {
     broken.push(`a call ended with: ${(error as Error).message}`);
   }
   const { sent, refused } = await done;
+  // A process that is stopped and goes on has its waits restarted by the kernel, which must not end the enclave.
+  const pauses = [SIGSTOP, SIGCONT].map((signal) => ({ signal, how: 'kill' as const }));
+  await adversary.act('forge', { pid, forgeries: pauses, times: 5, gapMs: 2 });
+  const { add } = calc.enclave.async as unknown as { add(a: number, b: number): Promise<number> };
+  try {
+    broken.push((await add(20, 22)) !== 42 && 'a call after a stop came out wrong');
+  } catch (error) {
+    broken.push(`after SIGSTOP and SIGCONT: ${(error as Error).message}`);
+  }
   const exceptions = calc.enclave.stats().exceptions - before;
   broken.push(exceptions > 0 && `${exceptions} forged signals became exceptions of the enclave`);
   const told =
     sent > 0 ? `${sent} signals with si_code ≤ 0 sent to its threads` : `refused: ${refused ?? 'EPERM'}`;
-  return finding(person.label, `${told}; ${calls} computations inside came out right, no exception`, broken);
+  return finding(
+    person.label,
+    `${told}; ${calls} computations inside came out right, no exception; it goes on after a stop`,
+    broken,
+  );
 }
 
 export const forgedSignals: Attack = Object.freeze({
   name: 'forged-signals',
   title: 'signals that pretend to be faults of the enclave',
   tries:
-    'SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGSYS and SIGUSR2 by kill, tgkill and sigqueue to a runner that computes',
+    'SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGSYS and SIGUSR2 by kill, tgkill and sigqueue to a runner that computes; SIGSTOP and SIGCONT',
   run: async (stage: Stage) => {
     const findings: Finding[] = [];
     for (const person of stage.cast.processes) findings.push(await forge(stage, person));

@@ -3,4 +3,4 @@ export type { Attack, AttackResult, Finding } from './attack.js';
 export { type Cast, castFor, type Person } from './people.js';
 export type { MachineOptions } from './stage/machine.js';
 export { type AttackOptions, attacksNamed, runAttacks } from './suite.js';
-export { attackTable } from './table.js';
+export { attackTable, tourAttacks } from './table.js';

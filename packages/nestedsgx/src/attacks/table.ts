@@ -13,7 +13,9 @@ import { forgedSigstruct } from './forged-sigstruct.js';
 import { futexRequeueAttack } from './futex-requeue.js';
 import { gateScribble } from './gate-scribble.js';
 import { inspector } from './inspector.js';
+import { launchEnvironmentAttack } from './launch-environment.js';
 import { cvmMemory, runnerMemory } from './process-memory.js';
+import { ramFile } from './ram-file.js';
 import { requestFlood } from './request-flood.js';
 import { rmpTricks } from './rmp-tricks.js';
 import { signatureRace } from './signature-race.js';
@@ -27,6 +29,7 @@ export const attackTable: readonly Attack[] = Object.freeze([
   cvmMemory,
   coreDump,
   inspector,
+  launchEnvironmentAttack,
   forgedSignals,
   rmpTricks,
   tamperedPage,
@@ -35,6 +38,7 @@ export const attackTable: readonly Attack[] = Object.freeze([
   tamperedSeal,
   gateScribble,
   futexRequeueAttack,
+  ramFile,
   confusedDeputy,
   foreignEnclave,
   requestFlood,
@@ -43,3 +47,13 @@ export const attackTable: readonly Attack[] = Object.freeze([
   enclaveStub,
   enclaveSpy,
 ]);
+
+/** The attacks that the tour shows: the whole suite without its longest races and floods. */
+export const tourAttacks: readonly string[] = Object.freeze(
+  attackTable
+    .map(({ name }) => name)
+    .filter(
+      (name) =>
+        !['signature-race', 'request-flood', 'core-dump', 'launch-environment', 'ram-file'].includes(name),
+    ),
+);

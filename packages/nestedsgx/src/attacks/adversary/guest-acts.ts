@@ -13,6 +13,8 @@ export interface RawCall {
   rcx?: U64;
   rdx?: U64;
   r8?: U64;
+  /** How long to wait for the answer; 2 s by default. */
+  timeoutMs?: number;
 }
 
 export const guestActs = {
@@ -38,7 +40,9 @@ export const guestActs = {
     const ram = ramOf(world);
     for (const { gpa, bytes } of pieces ?? []) ram.bytes.set(bytes64(bytes), gpa);
     const { vcpu } = shareOf(world);
-    return calls.map(({ protocol, call, rcx, rdx, r8 }) => ram.call(vcpu, protocol, call, rcx, rdx, r8));
+    return calls.map(({ protocol, call, rcx, rdx, r8, timeoutMs }) =>
+      ram.call(vcpu, protocol, call, rcx, rdx, r8, timeoutMs),
+    );
   },
 
   /** Makes one call through any virtual CPU, whoever it belongs to: all of them lie in guest RAM. */

@@ -1,5 +1,17 @@
 /** Attacks on memory that a guest holds: its own raw mapping, written and read at any time. */
-import { futexRequeue, guardedCopy, mmap, pread } from '@nestedsgx/os';
+import { SLICES_GPA } from '@nestedsgx/machine';
+import {
+  F_SEAL_EXEC,
+  F_SEAL_FUTURE_WRITE,
+  F_SEAL_WRITE,
+  ftruncate,
+  futexRequeue,
+  guardedCopy,
+  mmap,
+  pread,
+  punchHole,
+  sealMemfd,
+} from '@nestedsgx/os';
 import { RawGuest } from './raw-guest.js';
 import { bytes64, generator, nameOf, ramOf, text64, type World } from './world.js';
 
@@ -114,6 +126,40 @@ export const memoryActs = {
         if (!spared.has(i)) bytes[page + i] = small ? random() & 7 : random();
     }
     return writes;
+  },
+
+  /** Tries to change the size and the seals of the file; `why` is null for what was granted. */
+  breakFile(world: World): { what: string; why: string | null }[] {
+    const { fd, size } = ramOf(world);
+    const tries: [string, () => void][] = [
+      ['truncating it', () => ftruncate(fd, 0)],
+      ['shrinking it by a page', () => ftruncate(fd, size - 4096)],
+      ['growing it', () => ftruncate(fd, size + 4096)],
+      ['sealing it against writing', () => sealMemfd(fd, F_SEAL_WRITE)],
+      ['sealing it against new writers', () => sealMemfd(fd, F_SEAL_FUTURE_WRITE)],
+      ['sealing its execute bits', () => sealMemfd(fd, F_SEAL_EXEC)],
+    ];
+    return tries.map(([what, action]) => {
+      try {
+        action();
+        return { what, why: null };
+      } catch (error) {
+        return { what, why: nameOf(error) };
+      }
+    });
+  },
+
+  /** Punches holes into everything below the guests' slices, for `ms`. Returns the number of holes. */
+  punch(world: World, { ms }: { ms: number }): number {
+    const { fd } = ramOf(world);
+    const deadline = performance.now() + ms;
+    let holes = 0;
+    while (performance.now() < deadline) {
+      punchHole(fd, 0, SLICES_GPA);
+      holes++;
+      Atomics.wait(PAUSE, 0, 0, 3);
+    }
+    return holes;
   },
 
   /** Moves sleepers of the futex words at `words` to other words for `ms`; returns how many were moved. */

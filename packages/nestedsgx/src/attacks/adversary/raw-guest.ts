@@ -122,8 +122,16 @@ export class RawGuest {
   }
 
   /** An SVSM call: RAX = protocol << 32 | call. */
-  call(vcpu: number, protocol: number, call: number, rcx?: U64, rdx?: U64, r8?: U64): ExitAnswer {
-    return this.exit(vcpu, { rax: protocol * 2 ** 32 + call, rcx, rdx, r8 });
+  call(
+    vcpu: number,
+    protocol: number,
+    call: number,
+    rcx?: U64,
+    rdx?: U64,
+    r8?: U64,
+    timeoutMs?: number,
+  ): ExitAnswer {
+    return this.exit(vcpu, { rax: protocol * 2 ** 32 + call, rcx, rdx, r8 }, timeoutMs);
   }
 
   #awaitWord(index: number, value: number, timeoutMs: number): boolean {
