@@ -81,7 +81,10 @@ static _Thread_local bool guarded;
 static _Thread_local int32_t replacement;
 
 static nsgx_handled on_exception(nsgx_exception *exception) {
-    if (exception->vector == NSGX_VECTOR_BP) return NSGX_CONTINUE;
+    if (exception->vector == NSGX_VECTOR_BP) {
+        exception->registers.rip += 1; /* inside an enclave #BP is a fault: RIP is at the INT3 */
+        return NSGX_CONTINUE;
+    }
     if (exception->vector != NSGX_VECTOR_DE || !guarded) return NSGX_PASS;
     exception->registers.rax = (uint64_t)(int64_t)replacement;
     exception->registers.rip += 3;
