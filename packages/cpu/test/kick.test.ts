@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CallPool } from '@nestedsgx/os';
@@ -159,6 +161,30 @@ test('threads are told apart: every TCS works with its own frame and gate', asyn
     assert.throws(() => enclave.gate.enter(1, 0), { code: 'GATE_BUSY' });
     assert.equal((await first).kind, 'EEXIT');
   } finally {
+    enclave.close();
+  }
+});
+
+test('a flood of signals that no fault caused never ends a runner that waits', async () => {
+  const code = assemble(`lea 1(%rdi),%rdi\n${enclu(4)}`);
+  const enclave = machine.start({ code });
+  const { pid } = enclave.running;
+  // Signals to the process go to whichever thread takes them first; the others' waits are continued by the kernel.
+  const flood = spawn('/bin/sh', [
+    '-c',
+    `for i in $(seq 400); do for s in ILL TRAP BUS FPE SEGV SYS; do kill -$s ${pid}; done; done`,
+  ]);
+  try {
+    const ended = once(flood, 'exit');
+    for (let i = 0; flood.exitCode === null; i++) {
+      assert.equal(enclave.running.lost, null);
+      assert.equal(enclave.gate.exit(enclave.gate.enter(i, 0)).kind, 'EEXIT');
+      await sleep(1);
+    }
+    await ended;
+    assert.equal(enclave.running.lost, null);
+  } finally {
+    flood.kill();
     enclave.close();
   }
 });

@@ -27,15 +27,21 @@ type ParamsOf<F extends FunctionDescription> =
   IsAny<F> extends true
     ? // biome-ignore lint/suspicious/noExplicitAny: nothing is known of the parameters
       any[]
-    : {
-        -readonly [K in keyof F['params']]: F['params'][K] extends { type: infer T } ? ArgumentOf<T> : never;
-      };
+    : ArgumentsOf<F['params']>;
+
+/* Each maps over a type parameter of its own: only then does a tuple of parameters stay a tuple. */
+type ArgumentsOf<P extends readonly unknown[]> = {
+  -readonly [K in keyof P]: P[K] extends { type: infer T } ? ArgumentOf<T> : never;
+};
+type ValuesOf<P extends readonly unknown[]> = {
+  -readonly [K in keyof P]: P[K] extends { type: infer T } ? ValueOf<T> : never;
+};
 
 type ResultsOf<F extends FunctionDescription> =
   IsAny<F> extends true
     ? // biome-ignore lint/suspicious/noExplicitAny: nothing is known of the parameters
       any[]
-    : { -readonly [K in keyof F['params']]: F['params'][K] extends { type: infer T } ? ValueOf<T> : never };
+    : ValuesOf<F['params']>;
 
 // biome-ignore lint/suspicious/noExplicitAny: nothing is known of the result
 type ReturnOf<F extends FunctionDescription> = IsAny<F> extends true ? any : ValueOf<F['returns']>;
@@ -46,15 +52,15 @@ type AnswerOf<F extends FunctionDescription> =
 
 /** Named functions of a list of descriptions, called synchronously. */
 export type SyncFunctions<L extends readonly FunctionDescription[]> = {
-  readonly [F in L[number] as F['name']]: (...args: ParamsOf<F>) => ReturnOf<F>;
+  readonly [F in L[number] as F['name']]: (...args: Extract<ParamsOf<F>, unknown[]>) => ReturnOf<F>;
 };
 
 /** Named functions of a list of descriptions, called asynchronously. */
 export type AsyncFunctions<L extends readonly FunctionDescription[]> = {
-  readonly [F in L[number] as F['name']]: (...args: ParamsOf<F>) => Promise<ReturnOf<F>>;
+  readonly [F in L[number] as F['name']]: (...args: Extract<ParamsOf<F>, unknown[]>) => Promise<ReturnOf<F>>;
 };
 
 /** Handlers of a list of OCALLs; they may return a promise when only asynchronous ECALLs lead to them. */
 export type OcallHandlers<L extends readonly FunctionDescription[]> = {
-  readonly [F in L[number] as F['name']]?: (...args: ResultsOf<F>) => AnswerOf<F>;
+  readonly [F in L[number] as F['name']]?: (...args: Extract<ResultsOf<F>, unknown[]>) => AnswerOf<F>;
 };
