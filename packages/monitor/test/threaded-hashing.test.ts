@@ -48,3 +48,28 @@ test('a measurement that is released leaves nothing in the hash thread, measured
     hashing.close();
   }
 });
+
+test('what measurements keep beside the thread is bounded, and they stay right', () => {
+  const hashing = new ThreadedHashing();
+  try {
+    const secinfo = secinfoBytes(0x203);
+    const pages = new Uint8Array(160 * 4096).map((_, i) => i ^ (i >>> 9));
+    const plain = new EnclaveMeasurement(nodeHash);
+    const all = Array.from({ length: 120 }, () => hashing.measurement());
+    for (const m of [plain, ...all]) {
+      m.ecreate(1, 1n << 30n);
+      m.addPages(0n, secinfo, pages, true);
+      m.eadd(0x3f00_0000n, secinfo);
+    }
+    assert.ok(hashing.kept <= 64 << 20, `${hashing.kept} bytes are kept`);
+    assert.ok(hashing.held > 0, 'the others are in the thread');
+    for (const m of [all[0]!, all[60]!, all[119]!]) {
+      assert.deepEqual(m.digest(), plain.digest());
+      m.eextend(0x3f00_0000n, pages.subarray(0, 256));
+    }
+    for (const m of all) m.release!();
+    assert.deepEqual([hashing.kept, hashing.held], [0, 0]);
+  } finally {
+    hashing.close();
+  }
+});

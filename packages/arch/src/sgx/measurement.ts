@@ -24,6 +24,10 @@ const TAG_ECREATE = new Uint8Array([0x45, 0x43, 0x52, 0x45, 0x41, 0x54, 0x45, 0]
 const TAG_EADD = new Uint8Array([0x45, 0x41, 0x44, 0x44, 0, 0, 0, 0]);
 const TAG_EEXTEND = new Uint8Array([0x45, 0x45, 0x58, 0x54, 0x45, 0x4e, 0x44, 0]);
 
+/** Work space of all measurements: nothing in it outlives the call that uses it. */
+let pagesBuffer: Uint8Array | null = null;
+let eaddsBuffer: Uint8Array | null = null;
+
 function misuse(message: string): NsgxError {
   return new NsgxError('MEASUREMENT_ARGUMENT', message);
 }
@@ -38,8 +42,6 @@ export class EnclaveMeasurement {
   readonly #hash: IncrementalHash;
   #created = false;
   readonly #block = new Uint8Array(BLOCK);
-  #pages: Uint8Array | null = null;
-  #eadds: Uint8Array | null = null;
 
   constructor(hash: HashProvider) {
     this.#hash = hash.sha256();
@@ -112,8 +114,8 @@ export class EnclaveMeasurement {
   }
 
   #addUnmeasured(offset: bigint, secinfo: Uint8Array, count: number): void {
-    this.#eadds ??= new Uint8Array(EADDS_AT_ONCE * BLOCK);
-    const out = this.#eadds;
+    eaddsBuffer ??= new Uint8Array(EADDS_AT_ONCE * BLOCK);
+    const out = eaddsBuffer;
     const info = secinfo.subarray(0, 48);
     for (let done = 0; done < count; ) {
       const now = Math.min(EADDS_AT_ONCE, count - done);
@@ -130,7 +132,7 @@ export class EnclaveMeasurement {
 
   #addMeasured(offset: bigint, secinfo: Uint8Array, pages: Uint8Array): void {
     const count = pages.length / PAGE;
-    const out = this.#measuredBuffer();
+    const out = measuredBuffer();
     const info = secinfo.subarray(0, 48);
     for (let done = 0; done < count; ) {
       const now = Math.min(PAGES_AT_ONCE, count - done);
@@ -159,18 +161,18 @@ export class EnclaveMeasurement {
       done += now;
     }
   }
+}
 
-  /** The buffer of PAGES_AT_ONCE page slots with tags and zero padding in place. */
-  #measuredBuffer(): Uint8Array {
-    if (this.#pages !== null) return this.#pages;
-    const out = new Uint8Array(STAGE + PAGES_AT_ONCE * PAGE);
-    for (let at = 0; at < STAGE; at += MEASURED_PAGE) {
-      out.set(TAG_EADD, at);
-      for (let c = 0; c < PAGE / CHUNK; c++) out.set(TAG_EEXTEND, at + BLOCK + c * (BLOCK + CHUNK));
-    }
-    this.#pages = out;
-    return out;
+/** The buffer of PAGES_AT_ONCE page slots with tags and zero padding in place. */
+function measuredBuffer(): Uint8Array {
+  if (pagesBuffer !== null) return pagesBuffer;
+  const out = new Uint8Array(STAGE + PAGES_AT_ONCE * PAGE);
+  for (let at = 0; at < STAGE; at += MEASURED_PAGE) {
+    out.set(TAG_EADD, at);
+    for (let c = 0; c < PAGE / CHUNK; c++) out.set(TAG_EEXTEND, at + BLOCK + c * (BLOCK + CHUNK));
   }
+  pagesBuffer = out;
+  return out;
 }
 
 function checkPage(offset: bigint, secinfo: Uint8Array): void {

@@ -80,7 +80,10 @@ export function ecreate(s: MonitorState, owner: FrameOwner, rbx: number, rcx: nu
   const measurement = s.hashing.measurement();
   measurement.ecreate(readU32(secs, SECS.offsets.SSAFRAMESIZE), readU64(secs, SECS.offsets.SIZE));
   const memory = attempt(() => s.processor.createMemory(u64ToNumber(secs, SECS.offsets.SIZE)), s.failures);
-  if (memory === null) return trip(C, 'memory-available');
+  if (memory === null) {
+    measurement.release?.();
+    return trip(C, 'memory-available');
+  }
   const enclave = new EnclaveRecord(s.nextEid++, owner.id, frame, secs, memory, measurement);
   s.enclaves.set(frame, enclave);
   s.epcm.fill(frame, PT_SECS, NO_FRAME, 0);

@@ -86,7 +86,8 @@ export function unlinkPage(s: MonitorState, enclave: EnclaveRecord, frame: numbe
 export function dropPages(s: MonitorState, enclave: EnclaveRecord, offset: number, length: number): void {
   const scrubbed = available(() => enclave.memory.discard(offset, length), s.failures);
   const unmapped = available(() => {
-    if (enclave.running !== null && enclave.running.lost === null) enclave.running.unmap(offset, length, scrubbed);
+    if (enclave.running !== null && enclave.running.lost === null)
+      enclave.running.unmap(offset, length, scrubbed);
   }, s.failures);
   if (!scrubbed || !unmapped) loseEnclave(enclave, 'a page could not be taken away', LOST_REASON.RUNNER);
 }

@@ -6,16 +6,25 @@ import { HashThread, SLOT } from './hash-thread.js';
 
 /** Bytes that are hashed in the monitor's own thread, because waking another one would cost more. */
 const LOCAL_BYTES = 4 * SLOT;
+/** Bytes that all measurements together keep here; beyond that the thread gets everything at once. */
+const KEPT_BYTES = 64 << 20;
+const FIRST_BYTES = 4096;
 
 /** A {@link HashingPort} whose measurements use one hash thread, started with the first large enclave. */
 export class ThreadedHashing implements HashingPort {
   readonly hash: HashProvider = nodeHash;
   #thread: HashThread | null = null;
   #held = 0;
+  #kept = 0;
 
   /** Hashes that the thread holds now. */
   get held(): number {
     return this.#held;
+  }
+
+  /** Bytes kept outside the thread now. */
+  get kept(): number {
+    return this.#kept;
   }
 
   /** A measurement that must be released: the monitor's thread never idles, so nothing would collect its hash. */
@@ -43,6 +52,11 @@ export class ThreadedHashing implements HashingPort {
   }
 
   readonly #store: Store = {
+    keep: (bytes) => {
+      if (bytes > 0 && this.#kept + bytes > KEPT_BYTES) return false;
+      this.#kept += bytes;
+      return true;
+    },
     take: () => {
       this.#thread ??= new HashThread();
       this.#held++;
@@ -58,8 +72,12 @@ export class ThreadedHashing implements HashingPort {
   };
 }
 
-/** Hashes of the thread, by number. */
+const EMPTY = new Uint8Array(0);
+
+/** What all measurements share. */
 interface Store {
+  /** Accounts for bytes kept here (negative: given back); false when there are too many. */
+  keep(bytes: number): boolean;
   take(): { thread: HashThread; id: number };
   digested(): void;
   free(id: number): void;
@@ -70,7 +88,7 @@ class ThreadedSha256 implements IncrementalHash {
   readonly #store: Store;
   #thread: HashThread | null = null;
   #id = 0;
-  #kept = new Uint8Array(64 * 1024);
+  #kept = EMPTY;
   #length = 0;
 
   constructor(store: Store) {
@@ -80,17 +98,19 @@ class ThreadedSha256 implements IncrementalHash {
   update(b: Uint8Array): this {
     const capacity = this.#thread === null ? LOCAL_BYTES : SLOT;
     if (this.#length + b.length > capacity) this.#send();
-    if (this.#thread !== null && b.length >= SLOT / 2) {
-      for (let at = 0; at < b.length; at += SLOT) this.#thread.update(this.#id, b.subarray(at, at + SLOT));
-      return this;
-    }
-    this.#keep(b);
+    if (this.#thread !== null && b.length >= SLOT / 2) this.#pass(b);
+    else this.#keep(b);
     return this;
   }
 
   digest(): Uint8Array {
-    if (this.#thread === null) return nodeHash.sha256().update(this.#kept.subarray(0, this.#length)).digest();
+    if (this.#thread === null) {
+      const digest = nodeHash.sha256().update(this.#kept.subarray(0, this.#length)).digest();
+      this.#forget();
+      return digest;
+    }
     this.#send();
+    this.#forget();
     const digest = this.#thread.digest(this.#id);
     this.#thread = null;
     this.#store.digested();
@@ -111,14 +131,26 @@ class ThreadedSha256 implements IncrementalHash {
   release(): void {
     if (this.#thread !== null) this.#store.free(this.#id);
     this.#thread = null;
-    this.#kept = new Uint8Array(0);
+    this.#forget();
+  }
+
+  #forget(): void {
+    this.#store.keep(-this.#kept.length);
+    this.#kept = EMPTY;
     this.#length = 0;
   }
 
   #keep(b: Uint8Array): void {
     const needed = this.#length + b.length;
     if (needed > this.#kept.length) {
-      const grown = new Uint8Array(Math.max(needed, this.#kept.length * 2));
+      const size = Math.max(needed, this.#kept.length * 2, FIRST_BYTES);
+      if (!this.#store.keep(size - this.#kept.length)) {
+        this.#send();
+        this.#forget();
+        this.#pass(b);
+        return;
+      }
+      const grown = new Uint8Array(size);
       grown.set(this.#kept.subarray(0, this.#length));
       this.#kept = grown;
     }
@@ -129,9 +161,13 @@ class ThreadedSha256 implements IncrementalHash {
   /** Gives what is kept to the thread. */
   #send(): void {
     if (this.#thread === null) this.#move();
-    for (let at = 0; at < this.#length; at += SLOT)
-      this.#thread!.update(this.#id, this.#kept.subarray(at, Math.min(at + SLOT, this.#length)));
+    this.#pass(this.#kept.subarray(0, this.#length));
     this.#length = 0;
+  }
+
+  /** Bytes straight to the thread. */
+  #pass(b: Uint8Array): void {
+    for (let at = 0; at < b.length; at += SLOT) this.#thread!.update(this.#id, b.subarray(at, at + SLOT));
   }
 
   #move(): void {
