@@ -160,3 +160,15 @@ test('a layout that overlaps or is misaligned is refused when it is defined', ()
   assert.throws(() => defineLayout('x', 8, { a: ['u64', 0], b: ['u32', 4] }), RangeError);
   assert.throws(() => defineLayout('x', 8, { a: ['u64', 8] }), RangeError);
 });
+
+test('code that is nothing but ENCLUs is searched for a while only', () => {
+  const flood = Buffer.alloc(1 << 20);
+  for (let at = 0; at + 3 <= flood.length; at += 3) flood.set([0x0f, 0x01, 0xd7], at);
+  const site = Buffer.from([0xb8, 4, 0, 0, 0, 0x0f, 0x01, 0xd7]);
+  const early = Buffer.from(flood);
+  early.set(site, 4096);
+  assert.equal(findEncluSites(early, 10).length, 1);
+  const late = Buffer.from(flood);
+  late.set(site, late.length - 4096);
+  assert.equal(findEncluSites(late, 10).length, 0);
+});

@@ -2,6 +2,8 @@
 const LEAF_MAX = 0x0c;
 const ENCLU = Buffer.from([0x0f, 0x01, 0xd7]);
 const PAGE = 4096;
+/** ENCLUs looked at in one search: code that consists of nothing else must not hold up the monitor. */
+const SEEN_MAX = 16_384;
 
 /** A `mov $leaf,%eax` or `%rax` directly before an ENCLU, all on one page. */
 export interface EncluSite {
@@ -23,7 +25,9 @@ const isRex = (byte: number) => (byte & 0xf0) === 0x40;
 export function findEncluSites(code: Uint8Array, limit: number): EncluSite[] {
   const bytes = Buffer.from(code.buffer, code.byteOffset, code.byteLength);
   const sites: EncluSite[] = [];
+  let seen = 0;
   for (let at = bytes.indexOf(ENCLU); at >= 0 && sites.length < limit; at = bytes.indexOf(ENCLU, at + 3)) {
+    if (++seen > SEEN_MAX) break;
     const inPage = at % PAGE;
     if (inPage > PAGE - 3) continue;
     const leaf = at >= 4 ? bytes.readUInt32LE(at - 4) : LEAF_MAX + 1;
