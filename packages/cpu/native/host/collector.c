@@ -62,7 +62,6 @@ int nsgx_collector_add(struct collector *c, struct host_gate *g, u32 token, u32 
   WRITE(p->request_r9, r->r9);
   WRITE(p->request_rsp, r->rsp);
   WRITE(p->request_rbp, r->rbp);
-  WRITE(p->host_asleep, 1);
   int likely = READ(p->runner_cpu) == cpu && READ(p->response_cycles) - 1 < SHORT_CYCLES;
   publish_request(g, cpu, 0);
   pthread_mutex_lock(&c->lock);
@@ -93,6 +92,8 @@ int64_t nsgx_collector_wait(struct collector *c) {
     int crowded = c->count >= MAX_WAITERS;
     for (u32 i = 0; i < c->count && !ready; i++) {
       struct host_gate *g = c->entries[i].gate;
+      /* From here on the runner wakes; an answer that came before is seen below. */
+      if (!READ(g->page->host_asleep)) atomic_exchange((_Atomic u32 *)&g->page->host_asleep, 1);
       u32 seen = READ(g->page->response_seq);
       if (finished(&c->entries[i])) ready = 1;
       else if (count < MAX_WAITERS)
@@ -121,7 +122,8 @@ int64_t nsgx_collector_wait(struct collector *c) {
 /* Takes finished entries: pairs of token and EXIT_KIND; with `yield`, lets other threads of this CPU run first. */
 u32 nsgx_collector_take(struct collector *c, u32 *out, u32 capacity, u32 yield) {
   u32 taken = 0;
-  if (yield) sched_yield();
+  /* The latest entry may be over already: the wake-up may have given its thread the CPU at once. */
+  for (u32 i = 0; i < yield && c->count && !finished(&c->entries[c->count - 1]); i++) sched_yield();
   pthread_mutex_lock(&c->lock);
   for (u32 i = 0; i < c->count && taken < capacity;) {
     struct host_gate *g = c->entries[i].gate;

@@ -14,6 +14,8 @@ enum { FOLLOW = 0, SPIN = 1 };
 #define WORTH_IT_HITS 64u
 #define HITS_PER_GRACE 64u
 #define YIELDS 2u
+/* A yield that took less gave the CPU to nobody. */
+#define SWITCH_CYCLES 2500u
 
 u8 cpu_mask[128];
 
@@ -133,7 +135,11 @@ void wait_for_request(struct thread *t, struct gate *gate) {
   cycles(&cpu);
   if (READ(gate->runner_cpu) != cpu) WRITE(gate->runner_cpu, cpu);
   if (enclave.cpus == 1 || READ(gate->host_cpu) == cpu)
-    for (u32 i = 0; i < YIELDS && !arrived(t, gate); i++) call_yield();
+    for (u32 i = 0; i < YIELDS && !arrived(t, gate); i++) {
+      u64 before = cycles_only();
+      call_yield();
+      if (cycles_only() - before < SWITCH_CYCLES) break;
+    }
   if (!arrived(t, gate)) {
     EXCHANGE(gate->runner_asleep, 1);
     while (!arrived(t, gate)) call_futex(&gate->request_seq, 0 /* FUTEX_WAIT */, t->seen, timeout, 0, 0);

@@ -3,6 +3,8 @@ import { CpuError } from '../errors.js';
 import { type GateLibrary, loadGateLibrary } from './library.js';
 
 const BATCH = 256;
+/** How often this thread gives its CPU up for entries that are probably short. */
+const YIELDS = 3;
 
 interface Pending {
   resolve: (kind: number) => void;
@@ -57,7 +59,7 @@ export class EntryCollector {
     this.#immediate = true;
     setImmediate(() => {
       this.#immediate = false;
-      if (this.#collect(1) > 0 && this.#outstanding > 0) this.#soon();
+      if (this.#collect(YIELDS) > 0 && this.#outstanding > 0) this.#soon();
       else this.#wait();
     });
   }
