@@ -5,6 +5,7 @@
  * machine's VMGEXIT: it increments the vCPU's ring word and wakes the doorbell. The monitor answers by storing the ring
  * value in the answer word. (AMD 58019 "Secure VM Service Module", calling convention; GHCB standard 2.04.)
  */
+import { readFileSync } from 'node:fs';
 import { AdaptiveWaiter, futexWake, pollFds } from '@nestedsgx/os';
 import { guestError } from './errors.js';
 
@@ -57,6 +58,8 @@ const ASLEEP = 64 / 4;
 
 const TWO_32 = 2 ** 32;
 const SLICE_US = 20_000;
+/** How often a call that waits looks whether somebody stopped the cvm, in milliseconds. */
+const LOOK_MS = 60;
 
 /** SVSM result codes used by this package. */
 export const SVSM_RESULT = Object.freeze({
@@ -114,7 +117,7 @@ export class Vcpu {
    * Performs one SVSM call and waits for its answer.
    *
    * The result object is reused: read it before the next call. `timeoutMs` bounds the wait for a monitor that is alive
-   * but does not answer; the end of the cvm is noticed within 20 ms in any case.
+   * but does not answer; its end is noticed within 20 ms in any case, and that somebody stopped it (SIGSTOP) within 100 ms.
    * @throws VCPU_BUSY, CVM_LOST, GUEST_TIMEOUT
    */
   call(protocol: number, call: number, rcx = 0, rdx = 0, r8 = 0, r9 = 0, timeoutMs = 30_000): SvsmResult {
@@ -159,13 +162,25 @@ export class Vcpu {
   finish(timeoutMs = 30_000): SvsmResult {
     const place = this.#place;
     let deadline = 0;
+    let lookAt = 0;
     for (;;) {
       const seen = Atomics.load(this.#caa, ANSWER);
       if (seen === this.#pending) break;
       this.#waiter.wait(seen >>> 0, SLICE_US);
       if (Atomics.load(this.#caa, ANSWER) === this.#pending) break;
       const now = performance.now();
-      if (deadline === 0) deadline = now + timeoutMs;
+      if (deadline === 0) {
+        deadline = now + timeoutMs;
+        lookAt = now + LOOK_MS;
+      }
+      if (now > lookAt) {
+        lookAt = now + LOOK_MS;
+        if (processStopped(place.cvmPidfd)) {
+          this.close('the confidential VM is stopped');
+          this.#busy = false;
+          throw lost(this.#closed as string);
+        }
+      }
       if (cvmEnded(place.cvmPidfd)) {
         this.close('the confidential VM has ended');
         this.#busy = false;
@@ -202,6 +217,18 @@ export class Vcpu {
 /** True when the process behind `pidfd` has ended. */
 export function cvmEnded(pidfd: number): boolean {
   return pollFds([{ fd: pidfd, events: 1 }], 0)[0] !== 0;
+}
+
+/** True while the process behind `pidfd` is stopped by a signal or a tracer. */
+export function processStopped(pidfd: number): boolean {
+  try {
+    const pid = /^Pid:\s+(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${pidfd}`, 'latin1'))?.[1];
+    if (pid === undefined) return false;
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    return /^[Tt]$/.test(stat.charAt(stat.lastIndexOf(')') + 2));
+  } catch {
+    return false;
+  }
 }
 
 function lost(why: string): Error {

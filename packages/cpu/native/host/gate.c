@@ -2,8 +2,11 @@
 #include "gate.h"
 #include "floor.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define SPIN_MIN_CYCLES 1200u
 #define YIELDS 3
@@ -31,6 +34,31 @@ void nsgx_gate_counters(struct host_gate *g, u64 *out) {
   out[0] = g->calls;
   out[1] = g->sleeps;
   out[2] = g->wakes;
+}
+
+/* The beginning of a small file as text; 0 when it cannot be read. */
+static int read_text(const char *path, char *out, size_t capacity) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return 0;
+  ssize_t length = read(fd, out, capacity - 1);
+  close(fd);
+  if (length <= 0) return 0;
+  out[length] = 0;
+  return 1;
+}
+
+/* 1 when the process of a pidfd is stopped by a signal or a tracer. */
+int nsgx_process_stopped(int pidfd) {
+  char path[40], text[512];
+  snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
+  if (!read_text(path, text, sizeof text)) return 0;
+  const char *line = strstr(text, "\nPid:");
+  int pid = line ? atoi(line + 5) : 0;
+  if (pid <= 0) return 0;
+  snprintf(path, sizeof path, "/proc/%d/stat", pid);
+  if (!read_text(path, text, sizeof text)) return 0;
+  const char *name_end = strrchr(text, ')');
+  return name_end && name_end[1] == ' ' && (name_end[2] == 'T' || name_end[2] == 't');
 }
 
 /* 1 when the answer came, 0 when it is time to sleep. */

@@ -43,10 +43,14 @@ static inline u64 now(u32 *cpu) {
   return tsc;
 }
 
+int nsgx_process_stopped(int pidfd);
+
+/* The cvm has ended; or the enclave waits for it and it is stopped, so that no answer will come. */
 static inline int peer_gone(const struct host_gate *g) {
   if (g->peer < 0) return 0;
   struct pollfd p = { g->peer, POLLIN, 0 };
-  return poll(&p, 1, 0) > 0;
+  if (poll(&p, 1, 0) > 0) return 1;
+  return READ(g->page->progress_state) == PROGRESS_IN_MONITOR && nsgx_process_stopped(g->peer);
 }
 
 /* Makes the filled request line visible; returns 1 when the runner's thread slept and was woken. */

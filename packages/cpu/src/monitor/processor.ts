@@ -179,7 +179,7 @@ export class NativeProcessor implements EnclaveProcessor {
   #takeRunner(): RunnerProcess {
     const spare = this.#spare;
     this.#spare = null;
-    if (spare && !spare.exited()) return spare;
+    if (spare && !spare.exited() && !spare.stopped()) return spare;
     spare?.kill();
     return new RunnerProcess(this.#options.runnerFd, this.#options);
   }

@@ -36,6 +36,8 @@ const SIGKILL = 9;
 const ALL_SEALS = 0xf;
 const HELLO_TIMEOUT_MS = 2000;
 const START_TIMEOUT_MS = 4000;
+/** The monitor waits for one runner at a time, so it looks this often whether that was stopped meanwhile. */
+const LOOK_MS = 50;
 const EXIT_TIMEOUT_MS = 2000;
 
 /** What a runner says about itself and the machine before it gets anything. */
@@ -178,7 +180,10 @@ export class RunnerProcess {
       );
     }
     const uffd = fds.length === 1 ? fds[0]! : null;
-    if (futexWait(readyAddress, 0, START_TIMEOUT_MS) === 'timeout') {
+    let left = START_TIMEOUT_MS;
+    while (futexWait(readyAddress, 0, LOOK_MS) === 'timeout') {
+      left -= LOOK_MS;
+      if (left > 0 && !this.stopped()) continue;
       if (uffd !== null) close(uffd);
       throw new CpuError('RUNNER_TIMEOUT', 'The runner did not become ready in time.');
     }
@@ -244,7 +249,12 @@ export class RunnerProcess {
   }
 
   #receive(bytes: number, fds: number, timeoutMs: number, what: string) {
-    const message = recvFds(this.#socket, bytes, fds, timeoutMs);
+    let message: ReturnType<typeof recvFds> = null;
+    for (let left = timeoutMs; message === null && left > 0; left -= LOOK_MS) {
+      message = recvFds(this.#socket, bytes, fds, Math.min(LOOK_MS, left));
+      if (message === null && this.stopped())
+        throw new CpuError('RUNNER_FAILED', `The runner was stopped by a signal before it sent ${what}.`);
+    }
     if (!message)
       throw new CpuError('RUNNER_TIMEOUT', `The runner did not send ${what} within ${timeoutMs} ms.`);
     if (message.eof)
