@@ -74,7 +74,10 @@ async function strike(
     case 'idle':
       await sleep(delayMs);
       now_();
-      await until(async () => (code = await codeOf(() => e.ecalls.add(1, 1))) !== 'none', 5000);
+      await until(async () => {
+        code = await codeOf(() => e.ecalls.add(1, 1));
+        return code !== 'none';
+      }, 5000);
       break;
     case 'async call': {
       const call = codeOf(() => e.async.spin(FOREVER));

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { nodeHash } from '@nestedsgx/arch/node';
 import { measureLaunch, measureNode } from '@nestedsgx/cvm';
 import { measureImage } from '@nestedsgx/image';
@@ -12,6 +13,7 @@ import { Refused, type Terminal, UsageError } from '../terminal.js';
 
 interface MeasureOptions {
   cvm?: boolean;
+  installation?: string;
   explain?: string;
   isolation: string;
   patch: boolean;
@@ -30,26 +32,37 @@ export const measureCommand: CommandModule = {
         '--explain <json>',
         "with --cvm: another machine's output of measure --cvm --json; names what differs",
       )
+      .option(
+        '--installation <dir>',
+        'with --cvm: the folder that holds the packages of another installation (…/packages or …/@nestedsgx)',
+      )
       .option('--isolation <kind>', 'with --cvm: same-user or separate-user', 'same-user')
       .option('--no-patch', 'with --cvm: a machine that does not rewrite ENCLU sites')
       .option('--launch-control <mrsigner>', 'with --cvm: a machine that accepts one signer only')
       .addHelpText(
         'after',
-        '\nExamples:\n  $ nsgx measure hello.sgxs\n  $ nsgx measure --cvm --json > here.json',
+        '\nExamples:\n  $ nsgx measure hello.sgxs\n  $ nsgx measure --cvm --json > here.json\n  $ nsgx measure --cvm --explain there.json',
       )
       .action(act(runMeasure));
   },
 };
 
 /** Launch digest and components of the installed package, as its PSP measures them at launch. */
-export function measureInstallation(options: { isolation: string; patch: boolean; launchControl?: string }): {
+export function measureInstallation(options: {
+  isolation: string;
+  patch: boolean;
+  launchControl?: string;
+  installation?: string;
+}): {
   launchDigest: string;
   components: { name: string; sha384: string }[];
 } {
   const { isolation } = options;
   if (isolation !== 'same-user' && isolation !== 'separate-user')
     throw new UsageError(`--isolation is same-user or separate-user, not "${isolation}"`);
-  const installation = findInstallation();
+  const installation = findInstallation(
+    options.installation === undefined ? undefined : resolve(options.installation),
+  );
   const parts = PART_NAMES.map((name) => ({ name, bytes: new Uint8Array(readFileSync(installation[name])) }));
   const settings = { isolation, patch: options.patch, launchControl: options.launchControl ?? null } as const;
   return measureLaunch(settings, measureNode(process.execPath, process.version), parts);
