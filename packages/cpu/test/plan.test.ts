@@ -172,3 +172,15 @@ test('code that is nothing but ENCLUs is searched for a while only', () => {
   late.set(site, late.length - 4096);
   assert.equal(findEncluSites(late, 10).length, 0);
 });
+
+test('a mov with a prefix is not a site', () => {
+  const short = [0xb8, 4, 0, 0, 0, 0x0f, 0x01, 0xd7];
+  const long = [0x48, 0xc7, 0xc0, 4, 0, 0, 0, 0x0f, 0x01, 0xd7];
+  const found = (before: number, mov: number[]) =>
+    findEncluSites(Buffer.from([0x90, before, ...mov]), 10).length;
+  for (const mov of [short, long]) {
+    assert.equal(found(0x90, mov), 1);
+    assert.equal(found(0x66, mov), 0);
+  }
+  for (const rex of [0x41, 0x48]) assert.deepEqual([found(rex, short), found(rex, long)], [0, 1]);
+});

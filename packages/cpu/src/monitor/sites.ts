@@ -16,11 +16,14 @@ export interface EncluSite {
   leaf: number;
 }
 
-const isRex = (byte: number) => (byte & 0xf0) === 0x40;
+/** Operand size: a processor may take a jump behind it for a 16-bit one. */
+const SIZE_PREFIX = 0x66;
+/** Before the short mov these make it another mov; before the REX prefix of the long one another REX counts for nothing. */
+const isPrefix = (byte: number) => (byte & 0xf0) === 0x40 || byte === SIZE_PREFIX;
 
 /**
- * Finds the ENCLU sites of executable bytes that start on a page boundary. A mov that an earlier REX prefix turns
- * into one to another register is not a site; neither is one that crosses a page.
+ * Finds the ENCLU sites of executable bytes that start on a page boundary. A mov that an earlier prefix turns
+ * into another one is not a site; neither is one that crosses a page.
  */
 export function findEncluSites(code: Uint8Array, limit: number): EncluSite[] {
   const bytes = Buffer.from(code.buffer, code.byteOffset, code.byteLength);
@@ -32,8 +35,14 @@ export function findEncluSites(code: Uint8Array, limit: number): EncluSite[] {
     if (inPage > PAGE - 3) continue;
     const leaf = at >= 4 ? bytes.readUInt32LE(at - 4) : LEAF_MAX + 1;
     if (leaf > LEAF_MAX) continue;
-    const long = inPage >= 7 && bytes[at - 7] === 0x48 && bytes[at - 6] === 0xc7 && bytes[at - 5] === 0xc0;
-    const short = at >= 6 && inPage >= 5 && bytes[at - 5] === 0xb8 && !isRex(bytes[at - 6]);
+    const long =
+      at >= 8 &&
+      inPage >= 7 &&
+      bytes[at - 8] !== SIZE_PREFIX &&
+      bytes[at - 7] === 0x48 &&
+      bytes[at - 6] === 0xc7 &&
+      bytes[at - 5] === 0xc0;
+    const short = at >= 6 && inPage >= 5 && bytes[at - 5] === 0xb8 && !isPrefix(bytes[at - 6]);
     if (long) sites.push({ mov: at - 7, movBytes: 7, enclu: at, leaf });
     else if (short) sites.push({ mov: at - 5, movBytes: 5, enclu: at, leaf });
   }
