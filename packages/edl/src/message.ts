@@ -187,7 +187,7 @@ export function writeArguments(
   if (args.length !== fn.params.length)
     throw edlError(
       'MESSAGE_INVALID',
-      `${fn.name} takes ${fn.params.length} arguments, got ${args.length}`,
+      `wrong number of arguments (${args.length}) for ${signature(fn)}`,
       `call it as ${signature(fn)}`,
     );
   writer.start();

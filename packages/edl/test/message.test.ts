@@ -119,7 +119,7 @@ test('values that do not fit are refused with the parameter named', () => {
     });
   assert.throws(() => writeArguments(writer, fn(['i32']), []), {
     code: 'MESSAGE_INVALID',
-    message: /takes 1 arguments, got 0/,
+    message: /wrong number of arguments \(0\) for /,
   });
   assert.equal(
     codeOf(() => writeResult(writer, fn([]), 0)),

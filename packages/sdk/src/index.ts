@@ -20,7 +20,7 @@ export type {
   ValueOf,
 } from './interface.js';
 export { findInstallation, type Installation, PART_NAMES, type PartName } from './launch/installation.js';
-export { endProcess, type LaunchedCvm, launchCvm } from './launch/launcher.js';
+export { endProcess, type LaunchedCvm, launchCvm, makeDirectories } from './launch/launcher.js';
 export { LAUNCH_ARGV, LAUNCH_FDS, launchEnvironment } from './launch/loader.js';
 export {
   type InstallationMeasurement,

@@ -161,8 +161,7 @@ async function awaitReady(control: ControlSocket, timeoutMs: number): Promise<Re
 
 function makeStateDir(path: string, user: { uid: number; gid: number } | undefined): void {
   try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
-    if (!statSync(path).isDirectory()) throw new Error('not a directory');
+    makeDirectories(path);
   } catch (cause) {
     if (user !== undefined) return; // its own account may see more than ours
     throw sdkError(
@@ -174,8 +173,19 @@ function makeStateDir(path: string, user: { uid: number; gid: number } | undefin
   }
 }
 
+/** One level at a time: Node's own recursion never ends on file systems where nothing can be made, such as /proc. */
+export function makeDirectories(path: string, mode = 0o700): void {
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) return;
+  if (dirname(path) !== path) makeDirectories(dirname(path), mode);
+  try {
+    mkdirSync(path, { mode });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || !statSync(path).isDirectory()) throw error;
+  }
+}
+
 function listenAt(listen: { path: string; mode: number }): number {
-  mkdirSync(dirname(listen.path), { recursive: true, mode: 0o700 });
+  makeDirectories(dirname(listen.path));
   try {
     return listenUnix(listen.path, listen.mode);
   } catch (cause) {

@@ -10,6 +10,7 @@ import { padReportData } from './verify.js';
 interface AttestOptions extends MachineOptions {
   reportData?: string;
   out?: string;
+  policyOut?: string;
 }
 
 export const attestCommand: CommandModule = {
@@ -21,7 +22,8 @@ export const attestCommand: CommandModule = {
         .description('evidence for a loaded enclave')
         .argument('<image>', 'NAME.sgxs, or the folder of a built project')
         .option('--report-data <hex>', "up to 64 bytes of the verifier's choice that the evidence will carry")
-        .option('--out <file>', 'where the evidence goes', 'evidence.bin'),
+        .option('--out <file>', 'where the evidence goes', 'evidence.bin')
+        .option('--policy-out <file>', 'also write a policy that accepts exactly what ran'),
     )
       .addHelpText('after', '\nExample:\n  $ nsgx attest hello --report-data 00ff --out evidence.bin')
       .action(act(runAttest));
@@ -46,6 +48,8 @@ async function runAttest(terminal: Terminal, path: string, options: AttestOption
       isolation: [info.isolation],
     },
   };
+  if (options.policyOut !== undefined)
+    writeFileSync(options.policyOut, `${JSON.stringify(policy, null, 2)}\n`);
   terminal.answer({ evidence: out, bytes: evidence.length, policy }, [
     `evidence  ${out} (${evidence.length} bytes)`,
     'a policy that accepts exactly this enclave on this machine:',

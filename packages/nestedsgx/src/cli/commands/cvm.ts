@@ -1,6 +1,5 @@
-import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { Cvm, defaultSocketPath, defaultStateDir, launchCvm } from '@nestedsgx/sdk';
+import { Cvm, defaultSocketPath, defaultStateDir, launchCvm, makeDirectories } from '@nestedsgx/sdk';
 import { Command } from 'commander';
 import { fieldLines } from '../fields.js';
 import type { ActionWrapper, CommandModule } from '../program.js';
@@ -56,7 +55,7 @@ interface StartOptions {
 
 async function start(terminal: Terminal, options: StartOptions): Promise<void> {
   const stateDir = defaultStateDir();
-  mkdirSync(dirname(options.socket), { recursive: true, mode: options.service ? 0o750 : 0o700 });
+  makeDirectories(dirname(options.socket), options.service ? 0o750 : 0o700);
   const launched = await terminal.progress('launching', () =>
     launchCvm({
       lifetime: 'service',

@@ -58,7 +58,7 @@ async function runRun(
     throw new UsageError(`the enclave has no function "${name}"; it has ${names}`);
   }
   if (given.length !== ecall.params.length)
-    throw new UsageError(`${signatureOf(ecall)} takes ${ecall.params.length} arguments, not ${given.length}`);
+    throw new UsageError(`wrong number of arguments (${given.length}) for ${signatureOf(ecall)}`);
   const args = ecall.params.map((param, at) => parseArgument(given[at]!, param.type, param.name));
   const result = await (
     enclave.async as unknown as Record<string, (...values: unknown[]) => Promise<unknown>>
