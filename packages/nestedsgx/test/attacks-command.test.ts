@@ -58,7 +58,7 @@ describe('nsgx attack', () => {
 
   it('refuses names that do not exist', () => {
     const { status, stderr } = nsgx('attack', 'no-such-attack');
-    assert.equal(status, 1);
+    assert.equal(status, 2);
     assert.match(stderr, /no attack "no-such-attack" \[ATTACK_UNKNOWN\]/);
   });
 

@@ -101,7 +101,14 @@ export function reportError(error: unknown, options: CommonOptions): number {
   if (error instanceof Error && 'output' in error && typeof error.output === 'string')
     process.stderr.write(`\n${error.output.trimEnd()}\n`);
   if (options.verbose) writeCauses(error);
-  return error instanceof UsageError ? 2 : 1;
+  return error instanceof UsageError || hasCode(error, USAGE_CODES) ? 2 : 1;
+}
+
+/** Errors of the libraries that mean a wrong name on the command line. */
+const USAGE_CODES: readonly string[] = ['ATTACK_UNKNOWN'];
+
+function hasCode(error: unknown, codes: readonly string[]): boolean {
+  return error instanceof NsgxError && codes.includes(error.code);
 }
 
 function hasAdvice(error: unknown): error is Error & { advice?: string } {

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import colors from 'picocolors';
 import { type AttackResult, attacksNamed, runAttacks } from '../../attacks/index.js';
 import type { ActionWrapper, CommandModule } from '../program.js';
-import { Refused, type Terminal } from '../terminal.js';
+import { Refused, type Terminal, UsageError } from '../terminal.js';
 
 interface AttackCommandOptions {
   list?: boolean;
@@ -69,5 +69,5 @@ export function resultLines({ as, held, observed }: AttackResult): string[] {
 function seedOf(text: string | undefined): number {
   const seed = text === undefined ? Date.now() % 2 ** 31 : Number(text);
   if (Number.isSafeInteger(seed) && seed >= 0) return seed;
-  throw new RangeError(`--seed must be a number from 0 on, not "${text}"`);
+  throw new UsageError(`--seed must be a number from 0 on, not "${text}"`);
 }

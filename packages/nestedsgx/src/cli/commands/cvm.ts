@@ -10,7 +10,10 @@ const MIB = 2 ** 20;
 export const cvmCommand: CommandModule = {
   name: 'cvm',
   register(program: Command, act: ActionWrapper): void {
-    const cvm = program.command('cvm').description('a long-lived confidential VM behind a Unix socket');
+    const cvm = program
+      .command('cvm')
+      .description('a long-lived confidential VM behind a Unix socket')
+      .addHelpText('after', '\nExamples:\n  $ nsgx cvm start\n  $ nsgx cvm ps\n  $ nsgx cvm stop');
     const common = (command: Command) => {
       cvm.addCommand(command.option('--socket <path>', 'its socket', defaultSocketPath()));
       command.option('--json', 'print one JSON document on stdout and nothing else');
