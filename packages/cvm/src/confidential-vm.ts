@@ -18,7 +18,7 @@ import { LAUNCH_FDS, type MeasuredLaunch } from './parts.js';
 
 const WAIT_MICROSECONDS = 50_000;
 /** What sleeping and being woken from another CPU costs in a virtual machine: longer spins never pay. */
-const MAX_SPIN_CYCLES = 100_000;
+const MAX_SPIN_CYCLES = 200_000;
 const RUNNER_CHECK_MS = 50;
 /** Tokens of the pump: the listening socket, then the control server's from 1 on, then the runners'. */
 const LISTENER_TOKEN = 0;

@@ -17,7 +17,7 @@ import { cvmEnded, Vcpu } from './vcpu.js';
 
 const PAGE = 4096;
 /** What sleeping and being woken from another CPU costs in a virtual machine: longer spins never pay. */
-const MAX_SPIN_CYCLES = 100_000;
+const MAX_SPIN_CYCLES = 200_000;
 const TIB = 2 ** 40;
 const MAX_RAM = TIB;
 /** Longest view that Node can make of native memory, in whole pages. */

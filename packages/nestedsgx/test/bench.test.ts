@@ -106,8 +106,8 @@ test('a report has every row, the verdict on every target, and plots', () => {
   assert.match(markdown, /\| ecall \| cold \|.*MISSED/);
   assert.match(markdown, /2 of 3 targets met/);
   assert.match(markdown, /\*\*x<y spin\*\*: why/);
-  assert.deepEqual(JSON.parse(files.get('results.json') as string), result);
-  assert.match(files.get('transitions-spin.svg') as string, /^<svg [^]*<rect[^]*<\/svg>\n$/);
+  assert.deepEqual(JSON.parse(files.get('bench/results.json') as string), result);
+  assert.match(files.get('bench/transitions-spin.svg') as string, /^<svg [\s\S]*<rect[\s\S]*<\/svg>\n$/);
 });
 
 test('a chart escapes its labels and refuses to be empty', () => {

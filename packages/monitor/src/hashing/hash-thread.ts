@@ -17,19 +17,26 @@ const CONTROL_WORDS = 16 + SLOTS * WORDS_PER_SLOT;
 /** A thread that has not moved after this many waits of a second is gone. */
 const PATIENCE = 10;
 
+/**
+ * How often either side looks before it sleeps: for a few slots, since waking a thread on another CPU
+ * may take as long as hashing one. Both are busy only while a large enclave loads.
+ */
+const LOOKS = 300_000;
+
 const OP = Object.freeze({ UPDATE: 1, COPY: 2, DIGEST: 3, FREE: 4 });
 
 /** The thread's program: plain JavaScript, so that it survives bundling as it is. */
 const PROGRAM = `
 const { createHash } = require('node:crypto');
 const { workerData } = require('node:worker_threads');
-const { shared, controlBytes, slots, slotBytes } = workerData;
+const { shared, controlBytes, slots, slotBytes, looks } = workerData;
 const control = new Int32Array(shared, 0, controlBytes / 4);
 const answer = new Uint8Array(shared, controlBytes, 32);
 const data = controlBytes + 64;
 const hashes = new Map();
 for (let tail = 0; ; ) {
-  while (Atomics.load(control, 0) === tail) Atomics.wait(control, 0, tail);
+  for (let looked = 0; Atomics.load(control, 0) === tail; )
+    if (++looked > looks) Atomics.wait(control, 0, tail);
   const slot = (tail >>> 0) % slots;
   const at = 16 + slot * 3;
   const op = control[at], id = control[at + 1], length = control[at + 2];
@@ -71,7 +78,7 @@ export class HashThread {
       eval: true,
       execArgv: [],
       env: {},
-      workerData: { shared, controlBytes, slots: SLOTS, slotBytes: SLOT },
+      workerData: { shared, controlBytes, slots: SLOTS, slotBytes: SLOT, looks: LOOKS },
     });
     this.#worker.unref();
   }
@@ -130,7 +137,8 @@ export class HashThread {
 
   /** Counts waits, not time: a process that was stopped, or slept with its machine, has waited once. */
   #wait(word: number, value: number): void {
-    for (let waited = 0; Atomics.load(this.#control, word) === value; ) {
+    for (let looked = 0, waited = 0; Atomics.load(this.#control, word) === value; ) {
+      if (++looked <= LOOKS) continue;
       if (Atomics.wait(this.#control, word, value, 1000) !== 'timed-out') continue;
       if (++waited > PATIENCE) throw new MonitorInvariantError('the hash thread does not answer');
     }

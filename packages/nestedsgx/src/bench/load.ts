@@ -58,7 +58,7 @@ async function largeRows(context: BenchContext, cvm: Cvm): Promise<Row[]> {
   const { connection, device } = await cvm.guest();
   const loads: number[] = [];
   const passes: number[] = [];
-  for (let round = 0; round < (context.short ? 1 : 5); round++) {
+  for (let round = 0; round < (context.short ? 2 : 10); round++) {
     passes.push(hashPass(bytes / PAGE, contents));
     const start = performance.now();
     const built = buildEnclave(

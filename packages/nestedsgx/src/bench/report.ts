@@ -6,11 +6,14 @@ import { type Judgement, judge } from './targets.js';
 
 /** A file of the report. */
 export interface ReportFile {
+  /** Path below the report's folder. */
   readonly name: string;
   readonly text: string;
 }
 
-const COMMAND = 'nsgx bench report --out docs/bench';
+const COMMAND = 'nsgx bench report --out docs';
+/** Where plots and figures lie beside BENCHMARKS.md. */
+const PLOTS = 'bench';
 
 /** Writes figures as people read them. */
 export function figure(value: number | null): string {
@@ -57,8 +60,8 @@ export const HEADINGS = [
   'target',
 ] as const;
 
-/** The report: BENCHMARKS.md and the plots it shows, which lie in `plots` beside it. */
-export function report(result: BenchResult, plots = 'bench'): ReportFile[] {
+/** The report: BENCHMARKS.md, and in a folder beside it the figures as JSON and the plots it shows. */
+export function report(result: BenchResult): ReportFile[] {
   const judgements = result.rows.flatMap((row) => judge(row));
   const met = judgements.filter((judgement) => judgement.met).length;
   const charts = chartFiles(result.rows);
@@ -80,7 +83,7 @@ export function report(result: BenchResult, plots = 'bench'): ReportFile[] {
     `|${HEADINGS.map(() => '---|').join('')}`,
     ...result.rows.map((row) => `| ${cells(row).join(' | ')} |`),
     '',
-    ...charts.flatMap(({ name, title }) => [`![${title}](${plots}/${name})`, '']),
+    ...charts.flatMap(({ name, title }) => [`![${title}](${PLOTS}/${name})`, '']),
     '## What the figures are',
     '',
     ...[...notes].map(([name, note]) => `- **${name}**: ${note}`),
@@ -92,8 +95,8 @@ export function report(result: BenchResult, plots = 'bench'): ReportFile[] {
   ].join('\n');
   return [
     { name: 'BENCHMARKS.md', text: markdown },
-    { name: 'results.json', text: `${JSON.stringify(result, null, 2)}\n` },
-    ...charts.map(({ name, text }) => ({ name, text })),
+    { name: `${PLOTS}/results.json`, text: `${JSON.stringify(result, null, 2)}\n` },
+    ...charts.map(({ name, text }) => ({ name: `${PLOTS}/${name}`, text })),
   ];
 }
 

@@ -1,5 +1,5 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { type Command, Option } from 'commander';
 import colors from 'picocolors';
 import { cells, HEADINGS, report } from '../../bench/report.js';
@@ -24,7 +24,10 @@ export const benchCommand: CommandModule = {
       .command('bench')
       .description('measure, beside the floor of this machine, other systems and the paper')
       .argument('<name>', `${BENCHES.map(({ name }) => name).join(', ')}, or report for all of them`)
-      .option('--out <dir>', 'with report: write BENCHMARKS.md, results.json and SVG plots there')
+      .option(
+        '--out <dir>',
+        'with report: write BENCHMARKS.md there, and figures and SVG plots in its folder bench',
+      )
       .addOption(new Option('--short', 'a few repetitions: shows that it works, not how fast'))
       .addHelpText('after', `\nBenchmarks:\n${names}\n\nExample:\n  $ nsgx bench transitions`)
       .action(act(runBench));
@@ -53,8 +56,11 @@ async function runBench(terminal: Terminal, name: string, options: BenchOptions)
 }
 
 function writeReport(folder: string, result: BenchResult): void {
-  mkdirSync(folder, { recursive: true });
-  for (const { name, text } of report(result, '.')) writeFileSync(join(folder, name), text);
+  for (const { name, text } of report(result)) {
+    const path = join(folder, name);
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, text);
+  }
 }
 
 function lines(terminal: Terminal, result: BenchResult): string[] {
