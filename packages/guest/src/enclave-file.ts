@@ -18,6 +18,9 @@ const TOKEN_SIZE = 304;
 const VENDOR_INTEL = 0x8086;
 /** Frames that one REMOVE_RANGE takes at most. */
 const REMOVE_AT_ONCE = 4096;
+/** Attempts, a millisecond apart, to remove pages of an enclave with threads inside. */
+const REMOVE_ATTEMPTS = 100;
+const PAUSE = new Int32Array(new SharedArrayBuffer(4));
 
 /** Flag of `addPages`: EEXTEND every 256-byte chunk of the pages. */
 export const SGX_PAGE_MEASURE = 1;
@@ -51,6 +54,7 @@ export class SgxEnclaveFile {
   #allowed = UNPRIVILEGED_ATTRIBUTES;
   #provision = false;
   #initialised = false;
+  #threads = 0;
   #closed = false;
 
   constructor(device: SgxDevice, onClose: () => void) {
@@ -202,6 +206,7 @@ export class SgxEnclaveFile {
     if (result.rax !== 0) throw svsmRefused(result.rax, 'the gate pages');
     const outcome = leafOutcome(result, 'the gate pages');
     if (outcome.code !== 0) throw svsmRefused(outcome.code, 'the gate pages');
+    this.#threads = count;
   }
 
   /** What the monitor says about the enclave. @throws SVSM_REFUSED, CVM_LOST */
@@ -261,7 +266,8 @@ export class SgxEnclaveFile {
         const outcome = leafOutcome(result, 'REMOVE_RANGE');
         done += Math.floor(outcome.rdx / PAGE);
         if (outcome.fault === undefined && outcome.code === 0) continue;
-        if (outcome.code !== SGX_ERROR.SGX_ENCLAVE_ACT || attempt++ >= 100) return false;
+        if (outcome.code !== SGX_ERROR.SGX_ENCLAVE_ACT || attempt++ >= REMOVE_ATTEMPTS) return false;
+        this.#interrupt();
       }
       return true;
     } catch {
@@ -269,12 +275,20 @@ export class SgxEnclaveFile {
     }
   }
 
+  /** Makes threads leave that are inside though nobody waits for them: an entry may come from noise in a gate page. */
+  #interrupt(): void {
+    for (let index = 0; index < this.#threads; index++)
+      sgxCall(this.device.connection.vcpu, SGX_CALL.KICK, this.#secsFrame, index);
+    Atomics.wait(PAUSE, 0, 0, 1);
+  }
+
   #removeSingly(gpa: number, count: number): boolean {
     const { vcpu } = this.device.connection;
     for (let i = 0, attempt = 0; i < count; ) {
       const outcome = encls(vcpu, ENCLS.EREMOVE, 'EREMOVE', 0, gpa + i * PAGE);
       if (outcome.fault === undefined && outcome.code === 0) i++;
-      else if (outcome.code !== SGX_ERROR.SGX_ENCLAVE_ACT || attempt++ >= 100) return false;
+      else if (outcome.code !== SGX_ERROR.SGX_ENCLAVE_ACT || attempt++ >= REMOVE_ATTEMPTS) return false;
+      else this.#interrupt();
     }
     return true;
   }
