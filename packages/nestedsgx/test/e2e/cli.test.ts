@@ -73,7 +73,7 @@ test('every command has help with an example', async () => {
     const help = await nsgx(...command, '--help');
     assert.equal(help.status, 0, command.join(' '));
     assert.match(help.stdout, /Usage: nsgx/);
-    assert.match(help.stdout, new RegExp(`Examples?:\\n[^]*\\$ nsgx ${command[0]}`), command.join(' '));
+    assert.match(help.stdout, new RegExp(`Examples?:\\n[\\s\\S]*\\$ nsgx ${command[0]}`), command.join(' '));
     assert.equal(help.stderr, '');
   }
 });

@@ -5,6 +5,7 @@ import { closeSync, mkdtempSync, openSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { ControlSocket, SGX_PROTOCOL } from '@nestedsgx/guest';
 import { DOORBELL_GPA, DOORBELL_WAKE, EPC_GPA, MONITOR_GPA } from '@nestedsgx/machine';
@@ -342,7 +343,7 @@ test('noise in the gates of a running enclave ends at most that enclave, and clo
     const e = await load(cvm);
     connection.memory.alloc = alloc;
     assert.ok(blocks.length > 0);
-    const calls = Array.from({ length: 8 }, (_, i) => codeOf(() => e.async.spin(BigInt(i) * 3_000_000n)));
+    const calls = Array.from({ length: 8 }, (_, i) => codeOf(() => e.async.spin(BigInt(i) * 30_000_000n)));
     const steering = round % 2 === 0;
     for (let i = 0; i < 400; i++) {
       const at = Math.floor(next() * 4096) * 4;
@@ -354,7 +355,11 @@ test('noise in the gates of a running enclave ends at most that enclave, and clo
     const start = performance.now();
     await e.close();
     assert.ok(performance.now() - start < 5000, `${performance.now() - start} ms`);
-    for (const code of await Promise.race([Promise.all(calls), sleep(3000).then(() => ['unanswered'])])) {
+    const late = new AbortController();
+    const patience = setTimeout(3000, ['unanswered'], { signal: late.signal }).catch(() => []);
+    const said = await Promise.race([Promise.all(calls), patience]);
+    late.abort();
+    for (const code of said) {
       assert.doesNotMatch(code, /^untyped/);
       codes[code] = (codes[code] ?? 0) + 1;
     }
