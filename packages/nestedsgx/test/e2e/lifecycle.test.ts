@@ -2,7 +2,19 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Cvm, openImage, sampleImage } from '../../src/index.js';
-import { alive, childrenOf, holdings, launch, load, residentBytes, SOAK, sleep, until } from './observe.js';
+import {
+  alive,
+  type Calc,
+  childrenOf,
+  codeOf,
+  holdings,
+  launch,
+  load,
+  residentBytes,
+  SOAK,
+  sleep,
+  until,
+} from './observe.js';
 
 const ROUNDS = SOAK ? 1000 : 50;
 const MIB = 2 ** 20;
@@ -104,4 +116,31 @@ test('machines launched and closed leave no process, descriptor or mapping', asy
   assert.equal(last.descriptors, first.descriptors);
   assert.equal(last.children, first.children);
   assert.ok(last.mappings - first.mappings < 24, `${first.mappings} mappings, then ${last.mappings}`);
+});
+
+test('EPC or guest RAM that runs out is a typed error, and what is closed can be used again', async () => {
+  await using cvm = await launch({ epcBytes: 4 * MIB });
+  const codes = new Set<string>();
+  for (let round = 0; round < 3; round++) {
+    const loaded: Calc[] = [];
+    let code = 'none';
+    while (code === 'none' && loaded.length < 64)
+      code = await codeOf(async () => {
+        loaded.push(await load(cvm));
+      });
+    assert.ok(loaded.length >= 2, `${loaded.length} enclaves fit`);
+    codes.add(`${loaded.length} ${code}`);
+    loaded.forEach((e, i) => {
+      assert.equal(e.ecalls.add(i, 2), i + 2);
+    });
+    await Promise.all(loaded.map((e) => e.close()));
+  }
+  assert.equal(codes.size, 1, `the same in every round: ${[...codes].join(', ')}`);
+  assert.match([...codes][0], /SGX_IOCTL$/);
+  await using roomy = await launch({ ramBytes: 64 * MIB });
+  await using e = await load(roomy);
+  const large = new Uint8Array(48 * MIB);
+  assert.doesNotMatch(await codeOf(() => e.ecalls.echo(large)), /^(none|untyped)/);
+  assert.doesNotMatch(await codeOf(() => e.async.echo(large)), /^(none|untyped)/);
+  assert.equal(e.ecalls.add(2, 3), 5);
 });
