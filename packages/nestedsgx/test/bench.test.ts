@@ -94,6 +94,7 @@ test('a report has every row, the verdict on every target, and plots', () => {
     kernel: 'Linux',
     node: 'v20',
     date: '2026-01-01T00:00:00Z',
+    busy: 0,
     rows: [
       row({}),
       row({ form: 'cold', value: 40_000, floor: null }),

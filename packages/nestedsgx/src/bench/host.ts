@@ -28,3 +28,28 @@ export function processMemoryKib(pid: number | 'self', field: 'VmHWM' | 'VmRSS')
   const found = new RegExp(`^${field}:\\s*(\\d+) kB$`, 'm').exec(text);
   return found === null ? null : Number(found[1]);
 }
+
+/** Share of all CPUs that is used now (0…1), over `ms` milliseconds in which this process does nothing. */
+export async function busyShare(ms = 300): Promise<number> {
+  const before = cpuTimes();
+  await new Promise<void>((resolve) => setTimeout(resolve, ms));
+  const after = cpuTimes();
+  const all = after.all - before.all;
+  return all <= 0 ? 0 : 1 - (after.idle - before.idle) / all;
+}
+
+/** Waits until others leave the machine alone, but not for ever. Returns how busy it is then. */
+export async function awaitQuiet(limitMs: number, quiet = 0.1): Promise<number> {
+  const deadline = performance.now() + limitMs;
+  for (;;) {
+    const busy = await busyShare();
+    if (busy <= quiet || performance.now() > deadline) return busy;
+  }
+}
+
+function cpuTimes(): { all: number; idle: number } {
+  const times = nodeCpus().map((cpu) => cpu.times);
+  const idle = times.reduce((sum, { idle }) => sum + idle, 0);
+  const all = times.reduce((sum, { user, nice, sys, idle, irq }) => sum + user + nice + sys + idle + irq, 0);
+  return { all, idle };
+}

@@ -32,6 +32,8 @@ export interface Host {
 
 /** The JSON document of `nsgx bench`. */
 export interface BenchResult extends Host {
+  /** Share of the CPUs (0…1) that other processes used when the benchmarks began: above 0.1 figures are worse than the machine's. */
+  readonly busy: number;
   readonly rows: readonly Row[];
 }
 

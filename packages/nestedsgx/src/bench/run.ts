@@ -1,7 +1,10 @@
 /** Running benchmarks. */
 import { usableCpus } from '@nestedsgx/os';
-import { thisHost } from './host.js';
+import { awaitQuiet, thisHost } from './host.js';
 import type { Bench, BenchResult, Row } from './row.js';
+
+/** Longest wait for others to leave the machine alone, before each benchmark. */
+const QUIET_MS = 10_000;
 
 /** Runs benchmarks one after another. `short`: a few repetitions of everything. */
 export async function runBenches(
@@ -16,6 +19,10 @@ export async function runBenches(
     note: options.note ?? (() => undefined),
   };
   const rows: Row[] = [];
-  for (const bench of benches) rows.push(...(await bench.run(context)));
-  return { ...host, rows };
+  let busy = 0;
+  for (const bench of benches) {
+    if (!context.short) busy = Math.max(busy, await awaitQuiet(QUIET_MS));
+    rows.push(...(await bench.run(context)));
+  }
+  return { ...host, busy, rows };
 }

@@ -75,6 +75,13 @@ function lines(terminal: Terminal, result: BenchResult): string[] {
     ]),
     '',
     `${met} of ${judgements.length} targets met`,
+    ...(result.busy > 0.1
+      ? [
+          colors.yellow(
+            `other processes used ${Math.round(result.busy * 100)} % of the CPUs: measure again on an idle machine`,
+          ),
+        ]
+      : []),
   ];
 }
 
