@@ -1,7 +1,7 @@
 /** Whoever is killed or stopped, and whenever: the others say so at once, and nothing is left behind. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { test } from 'node:test';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { Cvm } from '../../src/index.js';
 import {
@@ -265,6 +265,18 @@ test('a stopped machine: enclaves that run go on; it serves again when continued
 });
 
 const HOST = fileURLToPath(new URL('./mortal-host.js', import.meta.url));
+const hosts = new Set<ChildProcess>();
+after(() => {
+  for (const host of hosts) host.kill('SIGKILL');
+});
+
+/** A process that launches a machine of its own and works with it. */
+function startHost(what: string) {
+  const host = spawn(process.execPath, [HOST, what], { stdio: ['ignore', 'pipe', 'inherit'] });
+  hosts.add(host);
+  host.once('exit', () => hosts.delete(host));
+  return host;
+}
 
 test('SIGKILL of the host at any moment ends its machine and runners', async (t) => {
   const next = random(SEED + 4);
@@ -272,7 +284,7 @@ test('SIGKILL of the host at any moment ends its machine and runners', async (t)
   const times: number[] = [];
   for (const what of ['idle', 'sync', 'async', 'ocall', 'load', 'quote'])
     for (let i = 0; i < Math.max(1, ROUNDS / 4); i++) {
-      const host = spawn(process.execPath, [HOST, what], { stdio: ['ignore', 'pipe', 'inherit'] });
+      const host = startHost(what);
       const line = await new Promise<string>((resolve) =>
         host.stdout.once('data', (data) => resolve(String(data))),
       );
@@ -290,7 +302,7 @@ test('SIGKILL of the host at any moment ends its machine and runners', async (t)
 });
 
 test('a host that is stopped and continued goes on', async () => {
-  const host = spawn(process.execPath, [HOST, 'count'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const host = startHost('count');
   let lines = 0;
   host.stdout.on('data', (data) => {
     lines += String(data).split('\n').length - 1;

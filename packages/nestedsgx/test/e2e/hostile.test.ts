@@ -283,8 +283,9 @@ test('random GHCB requests over the real doorbell harm nobody but their sender',
 
 const HOST = fileURLToPath(new URL('./second-host.js', import.meta.url));
 
-test('two hosts of one machine: neither can name the other’s enclaves, and one’s end is not the other’s', async () => {
+test('two hosts of one machine: neither can name the other’s enclaves, and one’s end is not the other’s', async (t) => {
   const host = spawn(process.execPath, [HOST, path], { stdio: ['pipe', 'pipe', 'inherit'] });
+  t.after(() => host.kill('SIGKILL'));
   const line = await new Promise<string>((resolve) =>
     host.stdout.once('data', (data) => resolve(String(data))),
   );

@@ -75,10 +75,18 @@ export interface Holdings {
   children: number;
 }
 
+/** False for pages of V8's heap (unnamed, in units of 256 KiB), of which a garbage collector keeps what it likes. */
+function isLasting(line: string): boolean {
+  const [range, , , , , name] = line.split(/\s+/);
+  if (range === '') return false;
+  const [from, to] = range.split('-').map((text) => Number.parseInt(text, 16));
+  return name !== '' || (to - from) % 262_144 !== 0;
+}
+
 export function holdings(pid: number | 'self'): Holdings {
   return {
     descriptors: readdirSync(`/proc/${pid}/fd`).length,
-    mappings: readFileSync(`/proc/${pid}/maps`, 'latin1').split('\n').length - 1,
+    mappings: readFileSync(`/proc/${pid}/maps`, 'latin1').split('\n').filter(isLasting).length,
     children: childrenOf(pid === 'self' ? process.pid : pid).length,
   };
 }
