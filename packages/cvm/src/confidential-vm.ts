@@ -13,6 +13,7 @@ import * as os from '@nestedsgx/os';
 import type { CvmConfiguration } from './configuration.js';
 import { type GuestShare, Resources } from './control/resources.js';
 import { type ControlBackend, ControlServer } from './control/server.js';
+import { HashPlacement } from './hash-placement.js';
 import { guestMessages, launchMachine } from './launch.js';
 import { LAUNCH_FDS, type MeasuredLaunch } from './parts.js';
 
@@ -36,8 +37,9 @@ export class ConfidentialVm implements ControlBackend {
   private readonly monitor: Monitor;
   private readonly processor: NativeProcessor;
   private readonly pump: os.EventPump;
+  private readonly placement = new HashPlacement();
   /** With a second CPU, large enclaves are hashed beside the copying of their pages. */
-  private readonly hashing = os.usableCpus().length > 1 ? new ThreadedHashing() : undefined;
+  private readonly hashing = os.usableCpus().length > 1 ? new ThreadedHashing(this.placement) : undefined;
   private readonly server: ControlServer;
   private readonly waiter: os.AdaptiveWaiter;
   private readonly vcpus = new Set<number>();
@@ -121,7 +123,7 @@ export class ConfidentialVm implements ControlBackend {
       }
       const seen = Atomics.load(this.wake, 0) >>> 0;
       if (this.serveOnce()) continue;
-      this.processor.prepareSpare();
+      if (!this.placement.isApart) this.processor.prepareSpare();
       this.waiter.wait(seen, WAIT_MICROSECONDS);
     }
     this.close();

@@ -3,7 +3,7 @@ export { ADD_RANGE_CHECKS, addRange, type BulkOutcome } from './bulk/add-range.j
 export { REMOVE_RANGE_CHECKS, REMOVE_RANGE_MAX, removeRange } from './bulk/remove-range.js';
 export { checkEnter, EENTER_CHECKS, enterableFrames } from './enclu/eenter.js';
 export * from './errors.js';
-export { ThreadedHashing } from './hashing/threaded-hashing.js';
+export { ThreadedHashing, type ThreadPlacement } from './hashing/threaded-hashing.js';
 export { checkInvariants } from './invariants.js';
 export { CmacKey, cmac, tagsEqual, wipe } from './keys/cmac.js';
 export * from './keys/derivation.js';

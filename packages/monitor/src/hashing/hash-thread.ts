@@ -12,6 +12,7 @@ const SLOTS = 8;
 const HEAD = 0;
 const TAIL = 1;
 const ANSWERED = 2;
+const THREAD_ID = 3;
 const WORDS_PER_SLOT = 3;
 const CONTROL_WORDS = 16 + SLOTS * WORDS_PER_SLOT;
 /** A thread that has not moved after this many waits of a second is gone. */
@@ -34,6 +35,8 @@ const control = new Int32Array(shared, 0, controlBytes / 4);
 const answer = new Uint8Array(shared, controlBytes, 32);
 const data = controlBytes + 64;
 const hashes = new Map();
+control[3] = Number(require('node:fs').readlinkSync('/proc/thread-self').split('/').pop()) || -1;
+Atomics.notify(control, 3);
 for (let tail = 0; ; ) {
   for (let looked = 0; Atomics.load(control, 0) === tail; )
     if (++looked > looks) Atomics.wait(control, 0, tail);
@@ -81,6 +84,13 @@ export class HashThread {
       workerData: { shared, controlBytes, slots: SLOTS, slotBytes: SLOT, looks: LOOKS },
     });
     this.#worker.unref();
+  }
+
+  /** The kernel's number of the thread, as soon as it runs; null when it does not say. */
+  threadId(): number | null {
+    Atomics.wait(this.#control, THREAD_ID, 0, 1000);
+    const id = this.#control[THREAD_ID];
+    return id > 0 ? id : null;
   }
 
   /** A number for a new hash. */

@@ -10,12 +10,27 @@ const LOCAL_BYTES = 4 * SLOT;
 const KEPT_BYTES = 64 << 20;
 const FIRST_BYTES = 4096;
 
+/**
+ * Keeps the two threads on different CPUs: left alone, a scheduler that sees them wake one another runs both on one.
+ * `apart` comes before bytes go to the thread, `together` after every digest, so before an enclave starts.
+ */
+export interface ThreadPlacement {
+  started(threadId: number): void;
+  apart(): void;
+  together(): void;
+}
+
 /** A {@link HashingPort} whose measurements use one hash thread, started with the first large enclave. */
 export class ThreadedHashing implements HashingPort {
   readonly hash: HashProvider = nodeHash;
+  readonly #placement: ThreadPlacement | undefined;
   #thread: HashThread | null = null;
   #held = 0;
   #kept = 0;
+
+  constructor(placement?: ThreadPlacement) {
+    this.#placement = placement;
+  }
 
   /** Hashes that the thread holds now. */
   get held(): number {
@@ -51,6 +66,13 @@ export class ThreadedHashing implements HashingPort {
     this.#thread = null;
   }
 
+  #start(): HashThread {
+    const thread = new HashThread();
+    const id = this.#placement === undefined ? null : thread.threadId();
+    if (id !== null) this.#placement?.started(id);
+    return thread;
+  }
+
   readonly #store: Store = {
     keep: (bytes) => {
       if (bytes > 0 && this.#kept + bytes > KEPT_BYTES) return false;
@@ -58,16 +80,19 @@ export class ThreadedHashing implements HashingPort {
       return true;
     },
     take: () => {
-      this.#thread ??= new HashThread();
+      this.#thread ??= this.#start();
       this.#held++;
       return { thread: this.#thread, id: this.#thread.newId() };
     },
-    digested: () => {
-      this.#held--;
+    working: () => this.#placement?.apart(),
+    digested: (onThread) => {
+      if (onThread) this.#held--;
+      this.#placement?.together();
     },
     free: (id) => {
       this.#held--;
       this.#thread?.free(id);
+      this.#placement?.together();
     },
   };
 }
@@ -79,7 +104,8 @@ interface Store {
   /** Accounts for bytes kept here (negative: given back); false when there are too many. */
   keep(bytes: number): boolean;
   take(): { thread: HashThread; id: number };
-  digested(): void;
+  working(): void;
+  digested(onThread: boolean): void;
   free(id: number): void;
 }
 
@@ -107,13 +133,14 @@ class ThreadedSha256 implements IncrementalHash {
     if (this.#thread === null) {
       const digest = nodeHash.sha256().update(this.#kept.subarray(0, this.#length)).digest();
       this.#forget();
+      this.#store.digested(false);
       return digest;
     }
     this.#send();
     this.#forget();
     const digest = this.#thread.digest(this.#id);
     this.#thread = null;
-    this.#store.digested();
+    this.#store.digested(true);
     return digest;
   }
 
@@ -167,6 +194,7 @@ class ThreadedSha256 implements IncrementalHash {
 
   /** Bytes straight to the thread. */
   #pass(b: Uint8Array): void {
+    this.#store.working();
     for (let at = 0; at < b.length; at += SLOT) this.#thread!.update(this.#id, b.subarray(at, at + SLOT));
   }
 
