@@ -49,6 +49,8 @@ export interface SgxEnclaveRun {
   userData?: unknown;
 }
 
+/** Vector of asynchronous exits that no exception caused (cpu/host INTERRUPT_VECTOR). */
+const INTERRUPT_VECTOR = 32;
 const EINVAL = 22;
 const EFAULT = 14;
 
@@ -78,26 +80,26 @@ export function sgxEnterEnclave(
   for (;;) {
     if (next !== EENTER && next !== ERESUME) return -EINVAL;
     const exit = gate.exchange(next, registers);
+    // An interrupt is the kernel's business: its return to the AEP resumes the enclave, and the caller sees nothing.
+    if (exit.kind === EXIT_KIND.AEX && exit.rdi % 2 ** 32 === INTERRUPT_VECTOR) {
+      next = ERESUME;
+      continue;
+    }
     let result = 0;
-    switch (exit.kind) {
-      case EXIT_KIND.EEXIT:
-        run.function = EEXIT;
-        break;
-      case EXIT_KIND.AEX:
-      case EXIT_KIND.ENTRY_FAILED:
-        // After an AEX the registers are synthetic: RAX = ERESUME, so that is what the vDSO reports.
-        run.function = exit.kind === EXIT_KIND.AEX ? ERESUME : next;
-        run.exceptionVector = (exit.rdi % 2 ** 32) & 0xffff;
-        run.exceptionErrorCode = Math.floor(exit.rdi / 2 ** 32) & 0xffff;
-        run.exceptionAddress = exit.rsi;
-        result = -EFAULT;
-        break;
-      default:
-        throw guestError(
-          'ENCLAVE_LOST',
-          'the enclave or its confidential VM has ended',
-          'load the enclave again',
-        );
+    if (exit.kind === EXIT_KIND.EEXIT) run.function = EEXIT;
+    else if (exit.kind === EXIT_KIND.AEX || exit.kind === EXIT_KIND.ENTRY_FAILED) {
+      // After an AEX the registers are synthetic: RAX = ERESUME, so that is what the vDSO reports.
+      run.function = exit.kind === EXIT_KIND.AEX ? ERESUME : next;
+      run.exceptionVector = (exit.rdi % 2 ** 32) & 0xffff;
+      run.exceptionErrorCode = Math.floor(exit.rdi / 2 ** 32) & 0xffff;
+      run.exceptionAddress = exit.rsi;
+      result = -EFAULT;
+    } else {
+      throw guestError(
+        'ENCLAVE_LOST',
+        'the enclave or its confidential VM has ended',
+        'load the enclave again',
+      );
     }
     if (run.userHandler === undefined) return result;
     registers.rdi = exit.rdi;

@@ -1,6 +1,8 @@
 /** The VMPL1 side: attachment to a confidential VM, guest memory, vCPUs, SGX driver semantics, enclave entry. */
+
 export { type AttachOptions, GuestConnection, readAttachReply } from './connection.js';
 export { type ControlMessage, ControlSocket } from './control.js';
+export { CpuEntryGate } from './cpu-gate.js';
 export { SgxDevice, type Staging, UNPRIVILEGED_ATTRIBUTES } from './device.js';
 export { LinearRanges, processRanges } from './elrange.js';
 export { type AddPages, type EnclaveStatus, SGX_PAGE_MEASURE, SgxEnclaveFile } from './enclave-file.js';
