@@ -61,7 +61,8 @@ function write(name: string, kind: string, bytes: Uint8Array): string {
 function tryImage(path: string): Promise<string> {
   return codeOf(async () => {
     await using e = await cvm.load(path, { ocalls: {} });
-    assert.equal(e.ecalls.add(2, 3), 5);
+    // A damaged description may name the function otherwise.
+    if (typeof e.ecalls.add === 'function') assert.equal(e.ecalls.add(2, 3), 5);
   });
 }
 
@@ -78,7 +79,7 @@ for (const kind of KINDS)
       const path = write('case', kind, bytes);
       const code = await tryImage(path);
       if (/^untyped/.test(code)) writeFileSync(join(tmpdir(), `nsgx-case.${kind}`), bytes);
-      assert.doesNotMatch(code, /^untyped/, `run ${i}, ${damage}`);
+      assert.doesNotMatch(code, kind === 'json' ? /^untyped/ : /^(untyped|ERR_)/, `run ${i}, ${damage}`);
       codes[code] = (codes[code] ?? 0) + 1;
       // A signature covers every byte that is measured; what it does not cover may change.
       if (kind === 'sig' && (damage === 'truncated' || damage === 'random'))
