@@ -7,7 +7,7 @@ import type { PageRun } from '../image.js';
 import { PAGE, type SgxsLimits } from './format.js';
 import { readSgxsHeader } from './header.js';
 import type { ByteSource } from './source.js';
-import { RUN_BYTES, type SgxsTotals, Walker } from './walker.js';
+import { RUN_BYTES, type SgxsTotals, Walker, walkerBytes } from './walker.js';
 
 /**
  * Walks the whole stream and yields its pages as runs of up to 1 MiB. With `buffer` the runs lie in it (one
@@ -22,13 +22,7 @@ export function* walkSgxs(
   options: { buffer?: Uint8Array | null; hash?: IncrementalHash; totals?: SgxsTotals } = {},
 ): Generator<PageRun, void, undefined> {
   const header = readSgxsHeader(source, limits);
-  const walker = new Walker(
-    source,
-    header.size,
-    options.hash,
-    options.totals ?? { pages: 0, measuredPages: 0, tcs: 0 },
-  );
-  const { buffer } = options;
+  const { buffer, hash, totals = { pages: 0, measuredPages: 0, tcs: 0 } } = options;
   if (buffer instanceof Uint8Array && buffer.length < PAGE) {
     throw new NsgxError(
       'IMAGE_LAYOUT',
@@ -37,16 +31,28 @@ export function* walkSgxs(
   }
   const maxRun =
     buffer instanceof Uint8Array ? Math.min(RUN_BYTES, buffer.length - (buffer.length % PAGE)) : RUN_BYTES;
-  for (;;) {
-    const run = walker.next(maxRun);
-    if (run === null) return;
-    yield {
-      offset: run.offset,
-      secinfoFlags: run.flags,
-      data: deliver(run.data, buffer),
-      measured: run.measured,
-    };
+  const memory = takeMemory(walkerBytes(source));
+  try {
+    const walker = new Walker(source, header.size, hash, totals, memory);
+    for (let run = walker.next(maxRun); run !== null; run = walker.next(maxRun))
+      yield {
+        offset: run.offset,
+        secinfoFlags: run.flags,
+        data: deliver(run.data, buffer),
+        measured: run.measured,
+      };
+  } finally {
+    spare = memory;
   }
+}
+
+/** Memory of the last walk, for the next one: fresh megabytes cost a small image more than the walk itself. */
+let spare: Uint8Array | undefined;
+
+function takeMemory(bytes: number): Uint8Array {
+  const memory = spare !== undefined && spare.length >= bytes ? spare : new Uint8Array(bytes);
+  spare = undefined; // a walk begun before this one ends has memory of its own
+  return memory;
 }
 
 function deliver(data: Uint8Array, buffer: Uint8Array | null | undefined): Uint8Array {

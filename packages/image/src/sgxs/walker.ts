@@ -33,6 +33,11 @@ interface PeekedPage {
   measured: boolean;
 }
 
+/** Bytes that a walk over `source` works in: a run, and the window. */
+export function walkerBytes(source: ByteSource): number {
+  return RUN_BYTES + Math.min(WINDOW_BYTES, Math.max(source.length, BLOCK));
+}
+
 /** Walks a stream whose header was checked; `next` gives its runs. */
 export class Walker {
   readonly #source: ByteSource;
@@ -49,14 +54,20 @@ export class Walker {
   #hashFrom = RUN_BYTES;
   readonly #seen: SeenPages;
 
-  constructor(source: ByteSource, size: number, hash: IncrementalHash | undefined, totals: SgxsTotals) {
+  /** @param memory at least `walkerBytes(source)` bytes, the walker's until it is done */
+  constructor(
+    source: ByteSource,
+    size: number,
+    hash: IncrementalHash | undefined,
+    totals: SgxsTotals,
+    memory: Uint8Array,
+  ) {
     this.#source = source;
     this.#size = size;
     this.#hash = hash;
     this.#seen = new SeenPages(size / PAGE);
     this.#totals = totals;
-    const window = Math.min(WINDOW_BYTES, Math.max(source.length, BLOCK));
-    this.#memory = new Uint8Array(RUN_BYTES + window);
+    this.#memory = memory.subarray(0, walkerBytes(source));
     this.#fill();
     this.#advance(BLOCK);
   }
