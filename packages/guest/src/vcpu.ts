@@ -5,7 +5,9 @@
  * machine's VMGEXIT: it increments the vCPU's ring word and wakes the doorbell. The monitor answers by storing the ring
  * value in the answer word. (AMD 58019 "Secure VM Service Module", calling convention; GHCB standard 2.04.)
  */
+
 import { readFileSync } from 'node:fs';
+import { GHCB, GHCB_EXIT, SGX_CALL_FAULT, SVSM } from '@nestedsgx/arch';
 import { AdaptiveWaiter, futexWake, pollFds } from '@nestedsgx/os';
 import { guestError } from './errors.js';
 
@@ -35,19 +37,19 @@ export interface VcpuPlacement {
 }
 
 // 32-bit word indices into the GHCB page.
-const RAX = 0x1f8 / 4;
-const RCX = 0x308 / 4;
-const RDX = 0x310 / 4;
-const R8 = 0x340 / 4;
-const R9 = 0x348 / 4;
-const EXIT_CODE = 0x390 / 4;
-const EXIT_INFO_1 = 0x398 / 4;
-const EXIT_INFO_2 = 0x3a0 / 4;
-const VALID_BITMAP = 0x3f0;
-const VERSION = 0xffa;
-const USAGE = 0xffc;
-const SNP_RUN_VMPL = 0x8000_0018;
-const VALID_QUADWORDS = [0x1f8, 0x308, 0x310, 0x340, 0x348, 0x390, 0x398, 0x3a0].map((offset) => offset / 8);
+const AT = GHCB.offsets;
+const RAX = AT.RAX / 4;
+const RCX = AT.RCX / 4;
+const RDX = AT.RDX / 4;
+const R8 = AT.R8 / 4;
+const R9 = AT.R9 / 4;
+const EXIT_CODE = AT.SW_EXITCODE / 4;
+const EXIT_INFO_1 = AT.SW_EXITINFO1 / 4;
+const EXIT_INFO_2 = AT.SW_EXITINFO2 / 4;
+const VALID_BITMAP = AT.VALID_BITMAP;
+const VERSION = AT.PROTOCOL_VERSION;
+const USAGE = AT.GHCB_USAGE;
+const VALID_QUADWORDS = [RAX, RCX, RDX, R8, R9, EXIT_CODE, EXIT_INFO_1, EXIT_INFO_2].map((word) => word / 2);
 
 // Offsets in the calling area page and the doorbell page.
 const RING = 64 / 4;
@@ -62,18 +64,7 @@ const SLICE_US = 20_000;
 const LOOK_MS = 60;
 
 /** SVSM result codes used by this package. */
-export const SVSM_RESULT = Object.freeze({
-  SUCCESS: 0,
-  INCOMPLETE: 0x8000_0000,
-  UNSUPPORTED_PROTOCOL: 0x8000_0001,
-  UNSUPPORTED_CALL: 0x8000_0002,
-  INVALID_ADDRESS: 0x8000_0003,
-  INVALID_FORMAT: 0x8000_0004,
-  INVALID_PARAMETER: 0x8000_0005,
-  INVALID_REQUEST: 0x8000_0006,
-  BUSY: 0x8000_0007,
-  FAULT: 0x8000_1000,
-} as const);
+export const SVSM_RESULT = Object.freeze({ ...SVSM, FAULT: SGX_CALL_FAULT });
 
 function words(page: Uint8Array): Int32Array {
   return new Int32Array(page.buffer, page.byteOffset, page.byteLength / 4);
@@ -145,7 +136,7 @@ export class Vcpu {
     put(g, RDX, rdx);
     put(g, R8, r8);
     put(g, R9, r9);
-    put(g, EXIT_CODE, SNP_RUN_VMPL);
+    put(g, EXIT_CODE, GHCB_EXIT.SNP_RUN_VMPL);
     put(g, EXIT_INFO_1, 0);
     put(g, EXIT_INFO_2, 0);
     page[VERSION] = 2;
