@@ -33,7 +33,7 @@ if (files.length === 0) {
 }
 const seed = process.env.NSGX_SEED ?? String((Date.now() % 0x7fffffff) | 0);
 console.error(`nestedsgx: ${files.length} test files, seed ${seed}${soak ? ', full counts' : ''}`);
-const env = { ...process.env, NSGX_SEED: seed, ...(soak ? { NSGX_SOAK: '1', NSGX_FUZZ_RUNS: '2000' } : {}) };
+const env = { ...process.env, NSGX_SEED: seed, ...(soak ? { NSGX_SOAK: '1', NSGX_FUZZ_RUNS: '1000' } : {}) };
 
 // Files run one after another: several of them measure or saturate the machine, and two cores are shared with the
 // processes the tests start.

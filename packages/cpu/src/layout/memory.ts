@@ -7,9 +7,6 @@ export const RUNNER_MEMORY = Object.freeze({
   IMAGE: 0x0100_0000,
   /** One thread block of 4 KiB for each thread: index << 12 is its offset, and the limit of its GDT entry. */
   THREADS: 0x0200_0000,
-  /** Alternate signal stacks; the index of a thread follows from the address of its stack. */
-  SIGNAL_STACKS: 0x0300_0000,
-  SIGNAL_STACK_STRIDE: 0x2_0000,
   /** Ordinary stacks of the threads. */
   STACKS: 0x0500_0000,
   STACK_STRIDE: 0x1_0000,
@@ -26,8 +23,14 @@ export const RUNNER_MEMORY = Object.freeze({
   /** XSAVE areas used by ERESUME. */
   XSAVE: 0x0900_0000,
   XSAVE_STRIDE: 0x4000,
+  /**
+   * Alternate signal stacks; the index of a thread follows from the address of its stack. Signals are not blocked while
+   * one is handled, so a burst of them nests: each takes about 4 KiB, and 1 MiB holds some 250.
+   */
+  SIGNAL_STACKS: 0x1000_0000,
+  SIGNAL_STACK_STRIDE: 0x10_0000,
   /** End of the low region. */
-  END: 0x1000_0000,
+  END: 0x2000_0000,
 });
 
 /** Threads (TCS) that one runner can serve; index 255 is the agent's own. */
