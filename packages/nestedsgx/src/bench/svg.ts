@@ -51,7 +51,7 @@ export function barChart(title: string, unit: string, groups: readonly BarGroup[
   }
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${y + 10}" font-family="sans-serif" font-size="11">`,
-    `<title>${escape(title)}</title>`,
+    `<title>${escapeXml(title)}</title>`,
     `<rect width="100%" height="100%" fill="#ffffff"/>`,
     text(16, 24, `${title} (${unit}, logarithmic)`, 'start', 'font-size="15" font-weight="600"'),
     ...grid,
@@ -61,12 +61,12 @@ export function barChart(title: string, unit: string, groups: readonly BarGroup[
   ].join('\n');
 }
 
-function escape(content: string): string {
+function escapeXml(content: string): string {
   return content.replace(/[&<>]/g, (c) => `&#${c.charCodeAt(0)};`);
 }
 
 function text(x: number, y: number, content: string, anchor: string, more = ''): string {
-  return `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" text-anchor="${anchor}" ${more}>${escape(content)}</text>`;
+  return `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" text-anchor="${anchor}" ${more}>${escapeXml(content)}</text>`;
 }
 
 function format(value: number): string {
