@@ -6,6 +6,8 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+// biome-ignore lint/suspicious/noControlCharactersInRegex: colour sequences begin with ESC
+const COLOUR = /\u001b\[[0-9;]*m/g;
 const soak = process.argv.includes('--soak');
 const wanted = process.argv.slice(2).filter((arg) => !arg.startsWith('--'));
 const packages = readdirSync(join(root, 'packages')).filter(
@@ -48,13 +50,20 @@ const child = spawn(
   ],
   { cwd: root, env, stdio: ['ignore', 'pipe', 'inherit'] },
 );
-let tail = '';
+// node:test closes with lines such as "ℹ pass 12"; what failed is told after them, at any length.
+const counts = new Map();
+let rest = '';
 child.stdout.on('data', (chunk) => {
   process.stdout.write(chunk);
-  tail = (tail + chunk).slice(-4000);
+  const lines = (rest + chunk).split('\n');
+  rest = lines.pop();
+  for (const line of lines) {
+    const match = /^\S+ (pass|fail|cancelled|skipped|todo) (\d+)$/.exec(line.replace(COLOUR, ''));
+    if (match) counts.set(match[1], Number(match[2]));
+  }
 });
 child.on('exit', (code) => {
-  const count = (name) => Number(new RegExp(`${name} (\\d+)`).exec(tail)?.[1] ?? 0);
+  const count = (name) => counts.get(name) ?? 0;
   const failed = count('fail') + count('cancelled');
   console.log(`\n${count('pass')} passed, ${failed} failed, ${count('skipped') + count('todo')} skipped`);
   process.exit(code ?? 1);

@@ -1,5 +1,5 @@
 import { NsgxError } from '@nestedsgx/arch';
-import colors from 'picocolors';
+import colors from './colors.js';
 
 /** Options every command understands. */
 export interface CommonOptions {

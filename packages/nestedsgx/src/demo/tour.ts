@@ -2,7 +2,7 @@ import { chownSync, mkdirSync, mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Cvm, type LaunchOptions } from '@nestedsgx/sdk';
-import colors from 'picocolors';
+import colors from '../cli/colors.js';
 import type { Terminal } from '../cli/terminal.js';
 
 /** Account of the machines that the tour starts when it runs as root: confidential VMs need no privilege. */

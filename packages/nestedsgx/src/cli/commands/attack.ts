@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
-import colors from 'picocolors';
 import { type AttackResult, attacksNamed, runAttacks } from '../../attacks/index.js';
+import colors from '../colors.js';
 import type { ActionWrapper, CommandModule } from '../program.js';
 import { Refused, type Terminal, UsageError } from '../terminal.js';
 

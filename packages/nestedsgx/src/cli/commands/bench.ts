@@ -1,12 +1,12 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type Command, Option } from 'commander';
-import colors from 'picocolors';
 import { cells, HEADINGS, report } from '../../bench/report.js';
 import type { BenchResult } from '../../bench/row.js';
 import { runBenches } from '../../bench/run.js';
 import { BENCHES } from '../../bench/table.js';
 import { judge } from '../../bench/targets.js';
+import colors from '../colors.js';
 import type { ActionWrapper, CommandModule } from '../program.js';
 import type { Terminal } from '../terminal.js';
 import { UsageError } from '../terminal.js';

@@ -1,6 +1,4 @@
 import type { Command } from 'commander';
-import colors from 'picocolors';
-
 import { adversary } from '../../demo/steps/adversary.js';
 import { attest } from '../../demo/steps/attest.js';
 import { buildAndSign, callEnclave } from '../../demo/steps/enclave.js';
@@ -8,6 +6,7 @@ import { figures } from '../../demo/steps/figures.js';
 import { launchMachine } from '../../demo/steps/launch.js';
 import { sealAndRestart } from '../../demo/steps/seal.js';
 import { Tour } from '../../demo/tour.js';
+import colors from '../colors.js';
 import type { ActionWrapper, CommandModule } from '../program.js';
 import { Refused, type Terminal } from '../terminal.js';
 

@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
-import colors from 'picocolors';
 import { machineProbes } from '../../doctor/probes.js';
 import { examine, type Report } from '../../doctor/report.js';
 import type { Row } from '../../doctor/row.js';
+import colors from '../colors.js';
 import type { ActionWrapper, CommandModule } from '../program.js';
 import { Refused, type Terminal } from '../terminal.js';
 

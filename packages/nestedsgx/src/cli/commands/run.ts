@@ -1,6 +1,6 @@
 import type { FunctionDescription, OcallHandler, ValueType } from '@nestedsgx/sdk';
 import type { Command } from 'commander';
-import colors from 'picocolors';
+import colors from '../colors.js';
 import { findImage } from '../enclave-path.js';
 import { bytesFromHex, hex } from '../files.js';
 import { type MachineOptions, openMachine, withMachineOptions } from '../machine-options.js';

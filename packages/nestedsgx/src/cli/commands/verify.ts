@@ -1,6 +1,6 @@
 import { collateralFromFiles, parsePolicyText, type Verdict, verify } from '@nestedsgx/attest';
 import type { Command } from 'commander';
-import colors from 'picocolors';
+import colors from '../colors.js';
 import { bytesFromHex, readDirectory, readLimited } from '../files.js';
 import type { ActionWrapper, CommandModule } from '../program.js';
 import { Refused, type Terminal, UsageError } from '../terminal.js';
