@@ -15,7 +15,6 @@ export const MACHINE_ERRORS = Object.freeze({
   NESTED_PAGE_FAULT: 'An access fails the RMP checks (#VMEXIT NPF).',
   PAGE_NOT_VALIDATED: 'An access touches a page the guest has not validated (#VC 0x404).',
   GENERAL_PROTECTION: 'An instruction was executed where it is not allowed (#GP).',
-  VMEXIT_INVALID: 'VMRUN found a VMSA page it cannot use (VMEXIT_INVALID).',
   VCPU_LIMIT: 'A vCPU number or APIC id is out of range or already in use.',
   VMSA_INVALID: 'A VMSA does not describe a vCPU this machine can run.',
   GHCB_LENGTH: 'A GHCB copy does not have 4096 bytes.',

@@ -15,7 +15,6 @@ export const SDK_ERRORS = Object.freeze({
   REPORT_DATA_TOO_LONG: 'report data are longer than the 64 bytes that a report carries',
   IMAGE_UNSIGNED: 'the enclave image has no signature',
   IMAGE_UNSUPPORTED: 'the enclave image needs something this platform does not offer',
-  INTERFACE_MISSING: 'the enclave was loaded without an interface, so calls by name are not possible',
   ECALL_UNKNOWN: 'the enclave has no ECALL of this name or number',
   OCALL_UNKNOWN: 'the enclave asked for an OCALL that its host does not offer',
   OCALL_PROMISE_IN_SYNC_ECALL: 'an OCALL handler returned a promise during a synchronous ECALL',

@@ -18,8 +18,6 @@ export class UsageError extends Error {}
  * it, human lines go to stdout. Colour only on a terminal.
  */
 export class Terminal {
-  private readonly started = new Map<string, number>();
-
   constructor(readonly options: CommonOptions) {}
 
   get json(): boolean {
@@ -47,7 +45,6 @@ export class Terminal {
     const timer = setTimeout(() => {
       if (process.stderr.isTTY) this.note(colors.dim(`${what} …`));
     }, 1000);
-    this.started.set(what, Date.now());
     try {
       return await work();
     } finally {
