@@ -91,11 +91,13 @@ export class BenchMachine {
         ofsbase: options.ofsbase ?? AT.DATA,
         ogsbase: AT.DATA + PAGE,
         debugOptIn: false,
+        aexNotify: false,
       })),
       ssaFrameBytes: PAGE,
       xfrm: options.xfrm ?? 0x7n,
       miscselect: options.miscselect ?? 0,
       debug: false,
+      aexNotify: false,
       gates: { gpa, count: threads },
     });
     for (let i = 0; i < threads; i++) running.setAdmitted(i, true);

@@ -17,6 +17,7 @@ const inArray = (bytes: Uint8Array): EnclaveMemory => ({
   size: bytes.length,
   read: (offset, length) => bytes.slice(offset, offset + length),
   write: () => assert.fail('the overlay never writes'),
+  reserve: () => assert.fail('the overlay never reserves'),
   discard: () => assert.fail('the overlay never discards'),
   close: () => {},
 });

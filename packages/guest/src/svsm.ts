@@ -8,7 +8,7 @@ import { SVSM_RESULT, type SvsmResult, type Vcpu } from './vcpu.js';
 export const SGX_PROTOCOL = SVSM_PROTOCOL_SGX;
 
 /** Calls from 0x100 on; calls below are ENCLS leaf numbers. REMOVE_RANGE is EREMOVE of consecutive frames. */
-export const SGX_CALL = Object.freeze({ ...CALLS, REMOVE_RANGE: 0x108 } as const);
+export const SGX_CALL = CALLS;
 
 /** Outcome of a leaf: its SGX error code (0 for success), or the exception it raised. */
 export interface LeafOutcome {

@@ -27,5 +27,5 @@ export {
 } from './state/platform.js';
 export { type MonitorState, newState } from './state/state.js';
 export type { EnclaveStats, LeafCount } from './stats.js';
-export { CALL_REMOVE_RANGE, ENCLAVE_STATUS } from './svsm/sgx.js';
+export { ENCLAVE_STATUS } from './svsm/sgx.js';
 export type { TraceEvent, TraceSink } from './trace.js';

@@ -10,6 +10,7 @@ export type {
   LeafRequest,
   LeafResult,
   PageRange,
+  ProcessorCounters,
   ProcessorStart,
   RunningEnclave,
   ThreadStart,

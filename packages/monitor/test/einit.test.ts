@@ -153,6 +153,7 @@ test('EINIT commits the identity and starts the processor with the effective map
       ofsbase: 0x4000,
       ogsbase: 0x4000,
       debugOptIn: false,
+      aexNotify: false,
     },
   ]);
   assert.deepEqual(running.admitted, [true]);

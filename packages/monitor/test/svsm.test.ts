@@ -17,7 +17,7 @@ import {
   writeU64,
 } from '@nestedsgx/arch';
 import { nodeHash } from '@nestedsgx/arch/node';
-import { CALL_REMOVE_RANGE, ENCLAVE_STATUS } from '../src/index.js';
+import { ENCLAVE_STATUS } from '../src/index.js';
 import { MonitorWorld } from './support/monitor-world.js';
 import { AT, BASE, GOOD_SECS, gpaOf, REG_RW, signer, TCS_FLAGS, tcsPage } from './support/world.js';
 
@@ -101,7 +101,7 @@ test('a connection cannot touch what belongs to another, and a stray vCPU nothin
     w.sgx(SGX_CALL.KICK, gpaOf(0), 0, 0, 1),
     w.sgx(SGX_CALL.BIND_GATES, gpaOf(0), AT.GATES, 1, 1),
     w.sgx(SGX_CALL.AUTHORIZE_PROVISION, gpaOf(0), 0, 0, 1),
-    w.sgx(CALL_REMOVE_RANGE, gpaOf(0), 5, 0, 1),
+    w.sgx(SGX_CALL.REMOVE_RANGE, gpaOf(0), 5, 0, 1),
   ])
     assert.equal(answer.rax, SVSM.INVALID_PARAMETER);
   assert.equal(w.sgx(SGX_CALL.QUERY, 0, 0, 0, 2).rax, SVSM.INVALID_REQUEST);
@@ -127,7 +127,7 @@ test('QUERY, status, KICK and their refusals', () => {
   assert.equal(w.sgx(SGX_CALL.KICK, gpaOf(0), 0).rax, SVSM.INVALID_REQUEST);
   assert.equal(enclave.lost, 'killed');
   assert.equal(running.stopped, true);
-  assert.equal(w.sgx(CALL_REMOVE_RANGE, gpaOf(1), 4).rcx, 0);
+  assert.equal(w.sgx(SGX_CALL.REMOVE_RANGE, gpaOf(1), 4).rcx, 0);
   assert.deepEqual(w.sgx(ENCLS.EREMOVE, 0, gpaOf(0)), OK);
   w.monitor.checkInvariants();
 });

@@ -18,6 +18,11 @@ export const ENCLS = Object.freeze({
   EAUG: 0x0d,
   EMODPR: 0x0e,
   EMODT: 0x0f,
+  ERDINFO: 0x10,
+  ETRACKC: 0x11,
+  ELDBC: 0x12,
+  ELDUC: 0x13,
+  EUPDATESVN: 0x18,
 } as const);
 
 /** ENCLU leaf numbers (EAX). */
@@ -30,6 +35,8 @@ export const ENCLU = Object.freeze({
   EACCEPT: 0x05,
   EMODPE: 0x06,
   EACCEPTCOPY: 0x07,
+  EVERIFYREPORT2: 0x08,
+  EDECCSSA: 0x09,
 } as const);
 
 /** Exception vectors. SDM Vol. 3A, "Protected-Mode Exceptions and Interrupts". */

@@ -11,6 +11,8 @@ export interface EnclaveMemory {
   read(offset: number, length: number): Uint8Array;
   /** Writes bytes (runs of up to 1 MiB are expected). */
   write(offset: number, bytes: Uint8Array): void;
+  /** Backs the range with zero pages now, so that later use cannot fail for want of memory. */
+  reserve(offset: number, length: number): void;
   /** Scrubs and unmaps the range everywhere. */
   discard(offset: number, length: number): void;
   /** Gives everything back. */
@@ -35,7 +37,19 @@ export interface ThreadStart {
   oentry: number;
   ofsbase: number;
   ogsbase: number;
+  /** TCS.FLAGS.DBGOPTIN. */
   debugOptIn: boolean;
+  /** TCS.FLAGS.AEXNOTIFY. */
+  aexNotify: boolean;
+}
+
+/** What one enclave's threads did since it started; only the processor sees these events. */
+export interface ProcessorCounters {
+  eenter: number;
+  eresume: number;
+  eexit: number;
+  /** Asynchronous exits by vector; index 32 counts interrupts. */
+  aex: number[];
 }
 
 /** Everything the processor needs to execute an enclave. */
@@ -45,11 +59,14 @@ export interface ProcessorStart {
   size: number;
   memory: EnclaveMemory;
   ranges: PageRange[];
+  /** TCS pages; index = thread = gate. Gates beyond these get spare threads for TCS that come later. */
   threads: ThreadStart[];
   ssaFrameBytes: number;
   xfrm: bigint;
   miscselect: number;
   debug: boolean;
+  /** ATTRIBUTES.AEXNOTIFY. */
+  aexNotify: boolean;
   gates: { gpa: number; count: number };
 }
 
@@ -80,12 +97,20 @@ export interface RunningEnclave {
   bumpEpoch(): number;
   /** True when a thread is not idle (with `beforeEpoch`: entered before that epoch). */
   anyInside(beforeEpoch?: number): boolean;
+  /** Gives a thread its TCS, or (null) takes it away. The thread is idle and not admitted; `cssa` is TCS.CSSA. */
+  setThread(thread: number, start: ThreadStart | null, cssa: number): void;
+  /** Maps pages that the memory holds. When it returns, the threads have these permissions. */
   map(range: PageRange): void;
+  /** Changes the permissions of mapped pages. When it returns, no thread has more. */
+  protect(range: PageRange): void;
+  /** Takes W away from mapped pages (`on`), or gives it back. */
+  writeProtect(offset: number, length: number, on: boolean): void;
   /** Takes pages away from the threads. `discarded`: the memory holds no contents for them any more. */
   unmap(offset: number, length: number, discarded?: boolean): void;
   kick(thread: number): void;
   pendingLeaves(): readonly LeafRequest[];
   answerLeaf(thread: number, result: LeafResult): void;
+  counters(): ProcessorCounters;
   /** Why the enclave cannot go on, or null. */
   readonly lost: string | null;
   stop(): void;

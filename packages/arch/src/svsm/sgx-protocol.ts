@@ -17,7 +17,40 @@ export const SGX_CALL = Object.freeze({
   KICK: 0x105,
   ENCLAVE_STATUS: 0x106,
   AUTHORIZE_PROVISION: 0x107,
+  REMOVE_RANGE: 0x108,
+  SET_PTE: 0x109,
+  EVICT: 0x10a,
+  LOAD: 0x10b,
+  AUG_RANGE: 0x10c,
 } as const);
+
+/** Entries of one SET_PTE, EVICT or LOAD at most. */
+export const PAGE_LIST_MAX = 512;
+
+/** Entry of EVICT (32 bytes): gPAs of the frame, its version slot, and where page and PCMD go. */
+export const EVICT_ENTRY = struct('EVICT_ENTRY', 32, {
+  FRAME: at(0, u64),
+  VASLOT: at(8, u64),
+  SRCPGE: at(16, u64),
+  PCMD: at(24, u64),
+});
+
+/** Entry of LOAD (40 bytes): as EVICT, and the linear address. */
+export const LOAD_ENTRY = struct('LOAD_ENTRY', 40, {
+  FRAME: at(0, u64),
+  VASLOT: at(8, u64),
+  SRCPGE: at(16, u64),
+  PCMD: at(24, u64),
+  LINADDR: at(32, u64),
+});
+
+/** Operand of AUG_RANGE (32 bytes); LENGTH in bytes, EPC = gPA of the first of consecutive frames. */
+export const AUG_RANGE = struct('AUG_RANGE', 32, {
+  SECS: at(0, u64),
+  LINADDR: at(8, u64),
+  LENGTH: at(16, u64),
+  EPC: at(24, u64),
+});
 
 /** A leaf that faulted answers RAX = this + vector; RCX = error code, RDX = address, R8 = number of the refused check. */
 export const SGX_CALL_FAULT = 0x8000_1000;

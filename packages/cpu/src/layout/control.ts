@@ -15,7 +15,7 @@ export const CONTROL = defineLayout('control', 4096, {
 });
 
 /** One TCS in the control memory, at CONTROL.size + index * CONTROL_TCS.size. */
-export const CONTROL_TCS = defineLayout('control_tcs', 256, {
+export const CONTROL_TCS = defineLayout('control_tcs', 640, {
   // Written by the runner.
   state: ['u32', 0],
   entryEpoch: ['u32', 4],
@@ -23,6 +23,16 @@ export const CONTROL_TCS = defineLayout('control_tcs', 256, {
   tid: ['u32', 12],
   // Written by the monitor.
   admitted: ['u32', 64],
+  /** Incremented after the fields below have changed; the runner takes them over at the next entry. */
+  generation: ['u32', 68],
+  tcs: ['u64', 72],
+  ssa: ['u64', 80],
+  entry: ['u64', 88],
+  fsBase: ['u64', 96],
+  gsBase: ['u64', 104],
+  nssa: ['u32', 112],
+  startCssa: ['u32', 116],
+  tcsFlags: ['u32', 120],
   // Leaf mailbox, question: written by the runner.
   leafSeq: ['u32', 128],
   leaf: ['u32', 132],
@@ -36,7 +46,16 @@ export const CONTROL_TCS = defineLayout('control_tcs', 256, {
   answerVector: ['u32', 208],
   answerErrorCode: ['u32', 212],
   answerAddress: ['u64', 216],
+  // Counters: written by the runner.
+  eenter: ['u64', 256],
+  eresume: ['u64', 264],
+  eexit: ['u64', 272],
+  /** Asynchronous exits by vector; the last one counts interrupts. */
+  aex: ['u64', 280, 33],
 });
+
+/** Bits of CONTROL_TCS.tcsFlags: as in TCS.FLAGS. */
+export const TCS_FLAG = Object.freeze({ DBGOPTIN: 1, AEXNOTIFY: 2 });
 
 /** CONTROL_TCS.state. */
 export const TCS_STATE = Object.freeze({ IDLE: 0, ENTERING: 1, INSIDE: 2, LEAF: 3, KERNEL: 4 });

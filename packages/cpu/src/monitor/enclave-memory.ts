@@ -1,5 +1,5 @@
 import type { EnclaveMemory } from '@nestedsgx/arch';
-import { close, memfdCreate, pread, punchHole, pwrite } from '@nestedsgx/os';
+import { close, fallocate, memfdCreate, pread, punchHole, pwrite } from '@nestedsgx/os';
 import { CpuError } from '../errors.js';
 
 const PAGE = 4096;
@@ -41,6 +41,11 @@ export class MemfdEnclaveMemory implements EnclaveMemory {
   write(offset: number, bytes: Uint8Array): void {
     this.#check(offset, bytes.byteLength);
     if (bytes.byteLength > 0) pwrite(this.fd, bytes, offset);
+  }
+
+  reserve(offset: number, length: number): void {
+    this.#check(offset, length);
+    if (length > 0) fallocate(this.fd, offset, length);
   }
 
   discard(offset: number, length: number): void {

@@ -1,8 +1,16 @@
-import type { LeafRequest, LeafResult, PageRange, RunningEnclave } from '@nestedsgx/arch';
+import type {
+  LeafRequest,
+  LeafResult,
+  PageRange,
+  ProcessorCounters,
+  RunningEnclave,
+  ThreadStart,
+} from '@nestedsgx/arch';
 import { close, futexWake, type Mapping, uffdContinue, uffdWriteProtect, viewOf } from '@nestedsgx/os';
 import { CpuError } from '../errors.js';
-import { ANSWER, CONTROL, CONTROL_TCS, LOST_REASON, TCS_STATE } from '../layout/control.js';
+import { ANSWER, CONTROL, CONTROL_TCS, LOST_REASON, TCS_FLAG, TCS_STATE } from '../layout/control.js';
 import { EXIT_KIND, GATE, PROGRESS } from '../layout/gate.js';
+import { writeFields } from '../layout/writer.js';
 import type { MemfdEnclaveMemory } from './enclave-memory.js';
 import type { RunnerProcess } from './runner-process.js';
 
@@ -109,6 +117,39 @@ export class NativeEnclave implements RunningEnclave {
     Atomics.store(this.#words, word(this.#tcs(thread) + CONTROL_TCS.at.admitted), on ? 1 : 0);
   }
 
+  setThread(thread: number, start: ThreadStart | null, cssa: number): void {
+    const at = this.#tcs(thread);
+    const linear = (offset: number) => BigInt(this.#place.base) + BigInt(offset);
+    const values =
+      start === null
+        ? { tcs: 0n, ssa: 0n, entry: 0n, fsBase: 0n, gsBase: 0n, nssa: 0, startCssa: 0, tcsFlags: 0 }
+        : {
+            tcs: linear(start.tcsOffset),
+            ssa: linear(start.ossa),
+            entry: linear(start.oentry),
+            fsBase: linear(start.ofsbase),
+            gsBase: linear(start.ogsbase),
+            nssa: start.nssa,
+            startCssa: cssa,
+            tcsFlags: (start.debugOptIn ? TCS_FLAG.DBGOPTIN : 0) | (start.aexNotify ? TCS_FLAG.AEXNOTIFY : 0),
+          };
+    writeFields(CONTROL_TCS, values, new Uint8Array(this.#words.buffer, this.#words.byteOffset), at);
+    Atomics.add(this.#words, word(at + CONTROL_TCS.at.generation), 1);
+  }
+
+  counters(): ProcessorCounters {
+    const sum = { eenter: 0, eresume: 0, eexit: 0, aex: new Array<number>(33).fill(0) };
+    for (let i = 0; i < this.#place.threads; i++) {
+      const at = this.#tcs(i);
+      const count = (offset: number) => Number(this.#quads[(at + offset) >> 3]);
+      sum.eenter += count(CONTROL_TCS.at.eenter);
+      sum.eresume += count(CONTROL_TCS.at.eresume);
+      sum.eexit += count(CONTROL_TCS.at.eexit);
+      for (let v = 0; v < sum.aex.length; v++) sum.aex[v]! += count(CONTROL_TCS.at.aex + v * 8);
+    }
+    return sum;
+  }
+
   freeze(): void {
     Atomics.store(this.#words, word(CONTROL.at.freeze), 1);
   }
@@ -162,6 +203,16 @@ export class NativeEnclave implements RunningEnclave {
       this.#memory.discard(at, PAGE);
       if (Buffer.compare(contents, EMPTY_PAGE) !== 0) this.#memory.write(at, contents);
     }
+  }
+
+  /**
+   * Changes the permissions of mapped pages that keep their X.
+   *
+   * @throws CpuError MAPPING_UNSUPPORTED for X, and where there is no userfaultfd
+   */
+  protect(range: PageRange): void {
+    if (!range.r) this.unmap(range.offset, range.length);
+    else this.map(range);
   }
 
   /** Takes W away from mapped pages, or gives it back. */

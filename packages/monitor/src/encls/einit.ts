@@ -216,6 +216,7 @@ function commit(
     return trip(EINIT_CHECKS, 'processor-started');
   }
   enclave.running = running;
+  enclave.epochAtStart = enclave.epoch;
   enclave.measurement.release?.();
   enclave.admissionPages = admissionPages(s, enclave, start.threads);
   refreshAdmission(s, enclave);

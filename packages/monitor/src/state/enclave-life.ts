@@ -1,5 +1,5 @@
 /** What happens to an enclave as a whole: ranges for the processor, admission of threads, the end. */
-import { PT_REG, readU32, readU64, TCS } from '@nestedsgx/arch';
+import { ATTRIBUTES_AEX_NOTIFY, ATTRIBUTES_DEBUG, PT_REG, readU32, readU64, TCS } from '@nestedsgx/arch';
 import { enterableFrames } from '../enclu/eenter.js';
 import type { PageRange, ProcessorStart, ThreadStart } from '../ports.js';
 import { available } from './available.js';
@@ -52,6 +52,7 @@ export function threadStart(s: MonitorState, enclave: EnclaveRecord, index: numb
     ofsbase: offsetOrZero(tcs, o.OFSBASE),
     ogsbase: offsetOrZero(tcs, o.OGSBASE),
     debugOptIn: (readU32(tcs, o.FLAGS) & 1) !== 0,
+    aexNotify: (readU32(tcs, o.FLAGS) & 2) !== 0,
   };
 }
 
@@ -96,7 +97,8 @@ export function processorStart(s: MonitorState, enclave: EnclaveRecord): Process
     ssaFrameBytes: enclave.ssaFrameBytes,
     xfrm: readU64(enclave.secs, 56),
     miscselect: enclave.miscselect,
-    debug: (enclave.flags & 2n) !== 0n,
+    debug: (enclave.flags & ATTRIBUTES_DEBUG) !== 0n,
+    aexNotify: (enclave.flags & ATTRIBUTES_AEX_NOTIFY) !== 0n,
     gates: enclave.gates ?? { gpa: 0, count: 0 },
   };
 }

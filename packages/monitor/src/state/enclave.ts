@@ -35,6 +35,9 @@ export class EnclaveRecord {
   gates: { gpa: number; count: number } | null = null;
   provisionAuthorized = false;
   running: RunningEnclave | null = null;
+  /** Current tracking epoch, and the one in which the processor started (see tracking.ts). */
+  epoch = 1;
+  epochAtStart = 1;
   /** Set by EINIT: page numbers whose removal can change who may enter. */
   admissionPages: ReadonlySet<number> = new Set();
   /** Why the enclave can never run again, or null. */

@@ -30,6 +30,8 @@ export class Epcm {
   readonly #bits: (Uint16Array | undefined)[] = [];
   readonly #secs: (Int32Array | undefined)[] = [];
   readonly #address: (Float64Array | undefined)[] = [];
+  readonly #stamp: (Float64Array | undefined)[] = [];
+  readonly #pte: (Uint8Array | undefined)[] = [];
   #valid = 0;
 
   /** Frames with VALID = 1. */
@@ -65,6 +67,30 @@ export class Epcm {
     return chunk === undefined ? 0 : chunk[frame & MASK];
   }
 
+  /** Epoch of its enclave in which the page was last blocked or modified (EBLOCK, EMODPR, EMODT); 0 before. */
+  stamp(frame: number): number {
+    const chunk = this.#stamp[frame >>> CHUNK_BITS];
+    return chunk === undefined ? 0 : chunk[frame & MASK];
+  }
+
+  /** Sets {@link stamp} of a valid entry. */
+  setStamp(frame: number, epoch: number): void {
+    const chunk = this.#stamp[frame >>> CHUNK_BITS];
+    if (chunk !== undefined) chunk[frame & MASK] = epoch;
+  }
+
+  /** What the guest's page table allows on this page: R | W | X; 0 = not present. All of it when the page is new. */
+  pte(frame: number): number {
+    const chunk = this.#pte[frame >>> CHUNK_BITS];
+    return chunk === undefined ? 0 : chunk[frame & MASK];
+  }
+
+  /** Sets {@link pte} of a valid entry. */
+  setPte(frame: number, rights: number): void {
+    const chunk = this.#pte[frame >>> CHUNK_BITS];
+    if (chunk !== undefined) chunk[frame & MASK] = rights & EPCM_RWX;
+  }
+
   /** Makes the entry valid: `bits` is R/W/X | PT << 8, all other flags 0. */
   fill(frame: number, bits: number, secs: number, address: number): void {
     const c = frame >>> CHUNK_BITS;
@@ -74,12 +100,16 @@ export class Epcm {
       this.#bits[c] = chunk;
       this.#secs[c] = new Int32Array(CHUNK).fill(NO_FRAME);
       this.#address[c] = new Float64Array(CHUNK);
+      this.#stamp[c] = new Float64Array(CHUNK);
+      this.#pte[c] = new Uint8Array(CHUNK);
     }
     const i = frame & MASK;
     if ((chunk[i] & EPCM_VALID) === 0) this.#valid++;
     chunk[i] = bits | EPCM_VALID;
     this.#secs[c]![i] = secs;
     this.#address[c]![i] = address;
+    this.#stamp[c]![i] = 0;
+    this.#pte[c]![i] = EPCM_RWX;
   }
 
   /** Changes flags of a valid entry (never VALID). */
@@ -98,5 +128,7 @@ export class Epcm {
     chunk[i] = 0;
     this.#secs[c]![i] = NO_FRAME;
     this.#address[c]![i] = 0;
+    this.#stamp[c]![i] = 0;
+    this.#pte[c]![i] = 0;
   }
 }

@@ -9,9 +9,6 @@ import { readGuest, writeGuest } from '../state/state.js';
 import { type CallContext, type CallHandler, failure, isPage, leafAnswer, success } from './context.js';
 import { guestRam } from './core.js';
 
-/** REMOVE_RANGE: RCX = gPA of the first frame, RDX = number of frames. */
-export const CALL_REMOVE_RANGE = 0x108;
-
 /** States that ENCLAVE_STATUS gives in RCX; RDX has the reason of a loss. */
 export const ENCLAVE_STATUS = Object.freeze({ UNINITIALIZED: 0, RUNNING: 1, LOST: 2 } as const);
 
@@ -110,7 +107,7 @@ const CALLS: ReadonlyMap<number, { name: string; handle: CallHandler }> = new Ma
   [SGX_CALL.KICK, { name: 'KICK', handle: kick }],
   [SGX_CALL.ENCLAVE_STATUS, { name: 'ENCLAVE_STATUS', handle: enclaveStatus }],
   [SGX_CALL.AUTHORIZE_PROVISION, { name: 'AUTHORIZE_PROVISION', handle: authorizeProvision }],
-  [CALL_REMOVE_RANGE, { name: 'REMOVE_RANGE', handle: removeRangeCall }],
+  [SGX_CALL.REMOVE_RANGE, { name: 'REMOVE_RANGE', handle: removeRangeCall }],
 ]);
 
 /** The handler of a call of protocol 0x4E53, or undefined. Leaves come from the leaf table. */

@@ -9,8 +9,10 @@ import type {
   LeafResult,
   MachinePort,
   PageRange,
+  ProcessorCounters,
   ProcessorStart,
   RunningEnclave,
+  ThreadStart,
   VcpuPort,
 } from '../../src/index.js';
 
@@ -162,6 +164,9 @@ export class FakeMemory implements EnclaveMemory {
       i += n;
     }
   }
+  reserve(offset: number, length: number): void {
+    this.write(offset, new Uint8Array(length));
+  }
   discard(offset: number, length: number): void {
     for (const page of [...this.pages.keys()]) {
       if (page * 4096 >= offset && page * 4096 < offset + length) this.pages.delete(page);
@@ -173,10 +178,17 @@ export class FakeMemory implements EnclaveMemory {
   }
 }
 
+/** A thread of {@link FakeRunning}; tests put it inside and take it out. */
+export interface FakeThread {
+  inside: boolean;
+  entryEpoch: number;
+  cssa: number;
+  start: ThreadStart | null;
+}
+
 export class FakeRunning implements RunningEnclave {
   readonly pid = 4711;
   readonly start: ProcessorStart;
-  inside = false;
   frozen = false;
   stopped = false;
   lost: string | null = null;
@@ -185,14 +197,38 @@ export class FakeRunning implements RunningEnclave {
   kicks: number[] = [];
   leaves: LeafRequest[] = [];
   results: LeafResult[] = [];
+  epoch = 0;
+  readonly threads: FakeThread[] = [];
+  /** What threads may do to a page, by offset: some of "rwx"; a page that is not mapped is absent. */
+  readonly rights = new Map<number, string>();
   constructor(start: ProcessorStart) {
     this.start = start;
+    for (let i = 0; i < start.gates.count; i++)
+      this.threads.push({ inside: false, entryEpoch: 0, cssa: 0, start: start.threads[i] ?? null });
+    for (const range of start.ranges) this.map(range);
+  }
+  /** True when any thread is inside; setting it moves thread 0. */
+  get inside(): boolean {
+    return this.anyInside();
+  }
+  set inside(on: boolean) {
+    this.enter(0, on);
+  }
+  /** A thread enters (in the epoch of now) or leaves. */
+  enter(thread: number, on = true): void {
+    const its = this.threads[thread];
+    its.inside = on;
+    if (on) its.entryEpoch = this.epoch;
   }
   threadState(thread: number) {
-    return { state: 0, cssa: 0, entryEpoch: 0, admitted: this.admitted[thread] };
+    const { inside, cssa, entryEpoch } = this.threads[thread];
+    return { state: inside ? 2 : 0, cssa, entryEpoch, admitted: this.admitted[thread] ?? false };
   }
   setAdmitted(thread: number, on: boolean): void {
     this.admitted[thread] = on;
+  }
+  setThread(thread: number, start: ThreadStart | null, cssa: number): void {
+    Object.assign(this.threads[thread], { start, cssa });
   }
   freeze(): void {
     this.frozen = true;
@@ -201,14 +237,27 @@ export class FakeRunning implements RunningEnclave {
     this.frozen = false;
   }
   bumpEpoch(): number {
-    return 0;
+    return ++this.epoch;
   }
-  anyInside(): boolean {
-    return this.inside;
+  anyInside(beforeEpoch?: number): boolean {
+    return this.threads.some((t) => t.inside && (beforeEpoch === undefined || t.entryEpoch < beforeEpoch));
   }
-  map(_range: PageRange): void {}
+  map({ offset, length, r, w, x }: PageRange): void {
+    const rights = `${r ? 'r' : ''}${w ? 'w' : ''}${x ? 'x' : ''}`;
+    for (let at = offset; at < offset + length; at += 4096) this.rights.set(at, rights);
+  }
+  protect(range: PageRange): void {
+    this.map(range);
+  }
+  writeProtect(offset: number, length: number, on: boolean): void {
+    for (let at = offset; at < offset + length; at += 4096) {
+      const rights = this.rights.get(at)?.replace('w', '');
+      if (rights !== undefined) this.rights.set(at, on ? rights : rights.replace('r', 'rw'));
+    }
+  }
   unmap(offset: number, length: number): void {
     this.unmapped.push([offset, length]);
+    for (let at = offset; at < offset + length; at += 4096) this.rights.delete(at);
   }
   kick(thread: number): void {
     this.kicks.push(thread);
@@ -218,6 +267,9 @@ export class FakeRunning implements RunningEnclave {
   }
   answerLeaf(_thread: number, result: LeafResult): void {
     this.results.push(result);
+  }
+  counters(): ProcessorCounters {
+    return { eenter: 0, eresume: 0, eexit: 0, aex: new Array(33).fill(0) };
   }
   stop(): void {
     this.stopped = true;
