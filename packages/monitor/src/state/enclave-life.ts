@@ -3,37 +3,39 @@ import { ATTRIBUTES_AEX_NOTIFY, ATTRIBUTES_DEBUG, PT_REG, readU32, readU64, TCS 
 import { enterableFrames } from '../enclu/eenter.js';
 import type { PageRange, ProcessorStart, ThreadStart } from '../ports.js';
 import { available } from './available.js';
-import { type EnclaveRecord, LOST_REASON } from './enclave.js';
-import { EPCM_PT_SHIFT, EPCM_R, EPCM_W, EPCM_X } from './epcm.js';
+import { type EnclaveRecord, LOST_REASON, loseEnclave } from './enclave.js';
+
+import { EPCM_R, EPCM_W, EPCM_X } from './epcm.js';
+import { effectiveRights } from './mapping.js';
 import { xsaveSize } from './platform.js';
 import { type MonitorState, u64ToNumber } from './state.js';
 
+export { loseEnclave };
+
 const PAGE = 4096;
 
-/** The effective mapping of every regular page, merged into runs of equal permission. */
+/** The effective mapping of every regular page, merged into runs of equal permission; noted as present in the EPCM. */
 export function effectiveRanges(s: MonitorState, enclave: EnclaveRecord): PageRange[] {
   const out: PageRange[] = [];
   let last: PageRange | null = null;
-  const wanted = { r: false, w: false, x: false };
+  let lastRights = 0;
   enclave.pages.forEach((page, frame) => {
-    const bits = s.epcm.bits(frame);
-    if (bits >>> EPCM_PT_SHIFT !== PT_REG) return;
-    wanted.r = (bits & EPCM_R) !== 0;
-    wanted.w = (bits & EPCM_W) !== 0;
-    wanted.x = (bits & EPCM_X) !== 0;
-    const { r, w, x } = s.machine.effectiveMapping(s.frames.gpa(frame), wanted);
+    if (s.epcm.type(frame) !== PT_REG) return;
+    const rights = effectiveRights(s, frame);
+    s.epcm.setMapped(frame, rights);
     const offset = page * PAGE;
-    if (
-      last !== null &&
-      last.offset + last.length === offset &&
-      last.r === r &&
-      last.w === w &&
-      last.x === x
-    ) {
+    if (last !== null && last.offset + last.length === offset && lastRights === rights) {
       last.length += PAGE;
       return;
     }
-    last = { offset, length: PAGE, r, w, x };
+    last = {
+      offset,
+      length: PAGE,
+      r: (rights & EPCM_R) !== 0,
+      w: (rights & EPCM_W) !== 0,
+      x: (rights & EPCM_X) !== 0,
+    };
+    lastRights = rights;
     out.push(last);
   });
   return out;
@@ -112,16 +114,6 @@ export function refreshAdmission(s: MonitorState, enclave: EnclaveRecord): void 
     const present = enclave.pages.get(offset / PAGE) === frame;
     running.setAdmitted(i, present && enterableFrames(s, enclave, i, enclave.memory.read(offset, 72)) > 0);
   }
-}
-
-/** Ends the execution of an enclave for good; its pages stay until EREMOVE. */
-export function loseEnclave(enclave: EnclaveRecord, why: string, reason: number): void {
-  if (enclave.lost !== null) return;
-  enclave.lost = why;
-  enclave.lostReason = reason;
-  const running = enclave.running;
-  enclave.running = null;
-  if (running !== null) running.stop();
 }
 
 /** EREMOVE of a SECS without children: the processor stops, memory is given back, the entry is invalid. */

@@ -102,3 +102,13 @@ export class EnclaveRecord {
     writeU64(this.secs, ATTRIBUTES_AT, this.flags | ATTRIBUTES_INIT);
   }
 }
+
+/** Ends the execution of an enclave for good; its pages stay until EREMOVE. */
+export function loseEnclave(enclave: EnclaveRecord, why: string, reason: number): void {
+  if (enclave.lost !== null) return;
+  enclave.lost = why;
+  enclave.lostReason = reason;
+  const running = enclave.running;
+  enclave.running = null;
+  if (running !== null) running.stop();
+}

@@ -18,6 +18,8 @@ export const EPCM_RWX = EPCM_R | EPCM_W | EPCM_X;
 /** EPCM.PT is bits 15:8, as SECINFO.FLAGS.PAGE_TYPE. */
 export const EPCM_PT_SHIFT = 8;
 
+/** Place of the rights of the present mapping, beside those of the guest's page table. */
+const MAPPED_SHIFT = 4;
 const CHUNK_BITS = 14;
 const CHUNK = 1 << CHUNK_BITS;
 const MASK = CHUNK - 1;
@@ -31,6 +33,7 @@ export class Epcm {
   readonly #secs: (Int32Array | undefined)[] = [];
   readonly #address: (Float64Array | undefined)[] = [];
   readonly #stamp: (Float64Array | undefined)[] = [];
+  /** Page table in bits 2:0, present mapping in bits 6:4. */
   readonly #pte: (Uint8Array | undefined)[] = [];
   #valid = 0;
 
@@ -82,13 +85,26 @@ export class Epcm {
   /** What the guest's page table allows on this page: R | W | X; 0 = not present. All of it when the page is new. */
   pte(frame: number): number {
     const chunk = this.#pte[frame >>> CHUNK_BITS];
-    return chunk === undefined ? 0 : chunk[frame & MASK];
+    return chunk === undefined ? 0 : chunk[frame & MASK] & EPCM_RWX;
   }
 
   /** Sets {@link pte} of a valid entry. */
   setPte(frame: number, rights: number): void {
     const chunk = this.#pte[frame >>> CHUNK_BITS];
-    if (chunk !== undefined) chunk[frame & MASK] = rights & EPCM_RWX;
+    if (chunk !== undefined) chunk[frame & MASK] = (chunk[frame & MASK] & ~EPCM_RWX) | (rights & EPCM_RWX);
+  }
+
+  /** R | W | X that the mapping of this page has in the running enclave; 0 where it is not mapped. */
+  mapped(frame: number): number {
+    const chunk = this.#pte[frame >>> CHUNK_BITS];
+    return chunk === undefined ? 0 : chunk[frame & MASK] >>> MAPPED_SHIFT;
+  }
+
+  /** Sets {@link mapped} of a valid entry. */
+  setMapped(frame: number, rights: number): void {
+    const chunk = this.#pte[frame >>> CHUNK_BITS];
+    if (chunk !== undefined)
+      chunk[frame & MASK] = (chunk[frame & MASK] & EPCM_RWX) | ((rights & EPCM_RWX) << MAPPED_SHIFT);
   }
 
   /** Makes the entry valid: `bits` is R/W/X | PT << 8, all other flags 0. */

@@ -1,0 +1,97 @@
+/**
+ * What the threads of a running enclave may do to its pages: the guest's page table ∩ EPCM ∩ RMP, and nothing for a
+ * page that is BLOCKED, PENDING or MODIFIED. Source: Intel SDM Vol. 3D, "Access Control for Enclave Pages".
+ */
+import { PT_REG } from '@nestedsgx/arch';
+import type { PageRange } from '../ports.js';
+import { available } from './available.js';
+import { type EnclaveRecord, LOST_REASON, loseEnclave } from './enclave.js';
+import {
+  EPCM_BLOCKED,
+  EPCM_MODIFIED,
+  EPCM_PENDING,
+  EPCM_PT_SHIFT,
+  EPCM_R,
+  EPCM_RWX,
+  EPCM_VALID,
+  EPCM_W,
+  EPCM_X,
+} from './epcm.js';
+import type { MonitorState } from './state.js';
+
+const PAGE = 4096;
+const UNSETTLED = EPCM_BLOCKED | EPCM_PENDING | EPCM_MODIFIED;
+const wanted = { r: false, w: false, x: false };
+
+/** R | W | X that a mapping of the frame's page may have now; 0 when it may not be mapped at all. */
+export function effectiveRights(s: MonitorState, frame: number): number {
+  const bits = s.epcm.bits(frame);
+  if ((bits & (EPCM_VALID | UNSETTLED)) !== EPCM_VALID || bits >>> EPCM_PT_SHIFT !== PT_REG) return 0;
+  const allowed = bits & EPCM_RWX & s.epcm.pte(frame);
+  if (allowed === 0) return 0;
+  wanted.r = (allowed & EPCM_R) !== 0;
+  wanted.w = (allowed & EPCM_W) !== 0;
+  wanted.x = (allowed & EPCM_X) !== 0;
+  const { r, w, x } = s.machine.effectiveMapping(s.frames.gpa(frame), wanted);
+  return (r ? EPCM_R : 0) | (w ? EPCM_W : 0) | (x ? EPCM_X : 0);
+}
+
+/**
+ * Makes the mapping of one page what it should be. Contents stay. False when the processor could not do it: then the page
+ * has fewer rights than it should, or, where rights could not be taken away, the enclave is lost.
+ */
+export function installMapping(s: MonitorState, enclave: EnclaveRecord, frame: number): boolean {
+  return installRun(s, enclave, s.epcm.address(frame) - enclave.base, PAGE);
+}
+
+/** As {@link installMapping} for the pages of [offset, offset + length), adjacent ones with one order each. */
+export function installRun(s: MonitorState, enclave: EnclaveRecord, offset: number, length: number): boolean {
+  const { epcm } = s;
+  let start = offset;
+  let from = -1;
+  let to = -1;
+  let done = true;
+  for (let at = offset; at < offset + length; at += PAGE) {
+    const frame = enclave.pages.get(at / PAGE);
+    const before = frame < 0 ? 0 : epcm.mapped(frame);
+    const after = frame < 0 ? 0 : effectiveRights(s, frame);
+    if (before === from && after === to) continue;
+    done = apply(s, enclave, start, at - start, from, to) && done;
+    start = at;
+    from = before;
+    to = after;
+  }
+  return apply(s, enclave, start, offset + length - start, from, to) && done;
+}
+
+/** Changes a run of pages that all have rights `from`. */
+function apply(
+  s: MonitorState,
+  enclave: EnclaveRecord,
+  offset: number,
+  length: number,
+  from: number,
+  to: number,
+): boolean {
+  const { running } = enclave;
+  if (from === to || length === 0 || running === null || running.lost !== null) return true;
+  const range: PageRange = {
+    offset,
+    length,
+    r: (to & EPCM_R) !== 0,
+    w: (to & EPCM_W) !== 0,
+    x: (to & EPCM_X) !== 0,
+  };
+  const applied = available(() => {
+    if (to === 0) running.unmap(offset, length);
+    else if (from === 0) running.map(range);
+    else running.protect(range);
+  }, s.failures);
+  if (applied) {
+    for (let at = offset; at < offset + length; at += PAGE)
+      s.epcm.setMapped(enclave.pages.get(at / PAGE), to);
+    return true;
+  }
+  if ((from & ~to) !== 0) loseEnclave(enclave, 'a permission could not be taken away', LOST_REASON.RUNNER);
+  return false;
+}
