@@ -11,14 +11,39 @@ export interface Finding {
   readonly observed: string;
 }
 
-/** A finding with the attack's name: one line of the report. */
+/** What an attack aims at; folders of this directory carry the same names. */
+export const ATTACK_GROUPS = Object.freeze([
+  'memory',
+  'lifecycle',
+  'entry',
+  'races',
+  'deputy',
+  'paging',
+  'dynamic',
+  'keys',
+  'process',
+  'denial',
+] as const);
+export type AttackGroup = (typeof ATTACK_GROUPS)[number];
+
+/** The part that the attacker plays. */
+export type Role = 'guest OS' | 'hypervisor' | 'app' | 'enclave' | 'local user' | 'whoever carries the data';
+
+/** A finding with its attack: one line of the report. */
 export interface AttackResult extends Finding {
   readonly name: string;
+  readonly group: AttackGroup;
+  readonly by: Role;
+  readonly tries: string;
 }
 
 /** A row of the table of attacks. */
 export interface Attack {
   readonly name: string;
+  readonly group: AttackGroup;
+  readonly by: Role;
+  /** What shows that the attack reaches its target, so that a success would be noticed. */
+  readonly control: string;
   /** Few words. */
   readonly title: string;
   /** What is tried. */

@@ -73,5 +73,6 @@ export async function carryOut(attack: Attack, stage: Stage): Promise<AttackResu
     }));
     await stage.renew();
   }
-  return findings.map((found) => Object.freeze({ name: attack.name, ...found }));
+  const { name, group, by, tries } = attack;
+  return findings.map((found) => Object.freeze({ name, group, by, tries, ...found }));
 }

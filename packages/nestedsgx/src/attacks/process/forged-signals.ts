@@ -1,7 +1,7 @@
-import type { Forgery } from './adversary/process-acts.js';
-import { type Attack, type Finding, finding } from './attack.js';
-import type { Person } from './people.js';
-import type { Stage } from './stage/stage.js';
+import type { Forgery } from '../adversary/process-acts.js';
+import { type Attack, type Finding, finding } from '../attack.js';
+import type { Person } from '../people.js';
+import type { Stage } from '../stage/stage.js';
 
 /** SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGSYS: what faults of enclave code arrive as; SIGUSR2: the runner's own kick. */
 const FAULT_SIGNALS = [4, 5, 7, 8, 11, 31, 12];
@@ -54,6 +54,9 @@ async function forge(stage: Stage, person: Person): Promise<Finding> {
 
 export const forgedSignals: Attack = Object.freeze({
   name: 'forged-signals',
+  group: 'process',
+  by: 'local user',
+  control: "as the machine's own user the signals arrive; they are counted",
   title: 'signals that pretend to be faults of the enclave',
   tries:
     'SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGSYS and SIGUSR2 by kill, tgkill and sigqueue to a runner that computes; SIGSTOP and SIGCONT',

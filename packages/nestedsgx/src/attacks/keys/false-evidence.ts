@@ -3,12 +3,12 @@ import { REPORT } from '@nestedsgx/arch';
 import { type PolicyDocument, parsePolicy, verify } from '@nestedsgx/attest';
 import { SGX_CALL } from '@nestedsgx/guest';
 import { Cvm, quote, quotingTarget } from '@nestedsgx/sdk';
-import { generator, text64 } from './adversary/world.js';
-import { leafCode } from './answers.js';
-import { type Attack, type Finding, finding, Tally } from './attack.js';
-import { launchOptions } from './stage/machine.js';
-import type { Stage } from './stage/stage.js';
-import { loadVictim, type Victim } from './stage/victim.js';
+import { generator, text64 } from '../adversary/world.js';
+import { leafCode } from '../answers.js';
+import { type Attack, type Finding, finding, Tally } from '../attack.js';
+import { launchOptions } from '../stage/machine.js';
+import type { Stage } from '../stage/stage.js';
+import { loadVictim, type Victim } from '../stage/victim.js';
 
 const PAGE = 4096;
 const FLIPS = 64;
@@ -124,6 +124,9 @@ async function falseQuotes(
 
 export const falseEvidence: Attack = Object.freeze({
   name: 'false-evidence',
+  group: 'keys',
+  by: 'whoever carries the data',
+  control: 'the genuine report is quoted and the genuine quote accepted',
   title: 'evidence that this enclave on this machine did not give',
   tries:
     'QUOTE of changed reports, of reports for other targets and of another machine; quotes with bits flipped; a quote of ' +

@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { SVSM, SVSM_CORE, SVSM_PROTOCOL, svsmResultName } from '@nestedsgx/arch';
 import type { GuestConnection } from '@nestedsgx/guest';
-import { bytes64, text64 } from './adversary/world.js';
-import { type Attack, type Finding, finding } from './attack.js';
-import type { Stage } from './stage/stage.js';
-import { buildStepwise, removeFrame } from './stage/stepwise.js';
-import { fill, leaks, type Vault } from './stage/vault.js';
-import { victimOf } from './stage/victim.js';
+import { bytes64, text64 } from '../adversary/world.js';
+import { type Attack, type Finding, finding } from '../attack.js';
+import type { Stage } from '../stage/stage.js';
+import { buildStepwise, removeFrame } from '../stage/stepwise.js';
+import { fill, leaks, type Vault } from '../stage/vault.js';
+import { victimOf } from '../stage/victim.js';
 
 const PAGE = 4096;
 
@@ -105,6 +105,10 @@ function pageList(connection: GuestConnection, call: number, gpa: number): void 
 
 export const epcRead: Attack = Object.freeze({
   name: 'epc-read',
+  group: 'memory',
+  by: 'guest OS',
+  control:
+    'the same search finds a marker that the host put into guest RAM, and the mapping shows the page before it is deposited',
   title: 'read enclave memory',
   tries:
     'reads EPC by its guest-physical address through a mapping, mmap and pread of the RAM file; reads and writes a page ' +

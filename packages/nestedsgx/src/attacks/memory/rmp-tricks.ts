@@ -1,10 +1,10 @@
 import { SEV_FEATURES_SNP_ACTIVE, SVSM_CORE, SVSM_PROTOCOL, svsmResultName, VMSA } from '@nestedsgx/arch';
 import { MONITOR_GPA } from '@nestedsgx/machine';
-import type { RawCall } from './adversary/guest-acts.js';
-import { bytes64, text64 } from './adversary/world.js';
-import { type Attack, finding, Tally } from './attack.js';
-import type { Stage } from './stage/stage.js';
-import { leaks } from './stage/vault.js';
+import type { RawCall } from '../adversary/guest-acts.js';
+import { bytes64, text64 } from '../adversary/world.js';
+import { type Attack, finding, Tally } from '../attack.js';
+import type { Stage } from '../stage/stage.js';
+import { leaks } from '../stage/vault.js';
 
 const PAGE = 4096;
 const LARGE = 0x20_0000;
@@ -79,6 +79,9 @@ function pageState(gpa: number, operation: number): string {
 
 export const rmpTricks: Attack = Object.freeze({
   name: 'rmp-self',
+  group: 'memory',
+  by: 'guest OS',
+  control: 'an honest CREATE_VCPU through the same virtual CPU succeeds',
   title: 'VMPL1 changes its own permissions',
   tries:
     'PVALIDATE, DEPOSIT_MEM, WITHDRAW_MEM, REMAP_CA, page state changes and virtual CPUs with VMPL 0, aimed at EPC and at ' +

@@ -1,7 +1,7 @@
-import { type Attack, finding, Tally } from './attack.js';
-import { Evil } from './stage/evil.js';
-import { runnerCode } from './stage/runner-code.js';
-import type { Stage } from './stage/stage.js';
+import { type Attack, finding, Tally } from '../attack.js';
+import { Evil } from '../stage/evil.js';
+import { runnerCode } from '../stage/runner-code.js';
+import type { Stage } from '../stage/stage.js';
 
 /** Registers by their place in the sample's `jump`. */
 const REGISTER = { rax: 0, rdx: 3, rsi: 4, rdi: 5, r8: 6, r9: 7, r10: 8 } as const;
@@ -61,6 +61,9 @@ function encode(registers: Registers): Uint8Array {
 
 export const enclaveStub: Attack = Object.freeze({
   name: 'enclave-stub',
+  group: 'process',
+  by: 'enclave',
+  control: 'a harmless call through the same stub comes back',
   title: "use the runner's own code as a gadget",
   tries:
     "jumps from an enclave to every SYSCALL of the runner's file with numbers and arguments of the attacker's choice: other " +

@@ -1,6 +1,6 @@
 import { CAA_ANSWER, caaGpa, DOORBELL_GPA, DOORBELL_WAKE } from '@nestedsgx/machine';
-import { type Attack, type Finding, finding } from './attack.js';
-import type { Stage } from './stage/stage.js';
+import { type Attack, type Finding, finding } from '../attack.js';
+import type { Stage } from '../stage/stage.js';
 
 const MS = 1200;
 /** Longest that one sleep of the monitor or the driver may be prolonged, in milliseconds, with a busy machine's share. */
@@ -8,6 +8,9 @@ const BOUND_MS = 100;
 
 export const futexRequeueAttack: Attack = Object.freeze({
   name: 'futex-requeue',
+  group: 'races',
+  by: 'guest OS',
+  control: 'sleepers were really moved',
   title: 'move the monitor to a futex that nobody wakes',
   tries: "FUTEX_REQUEUE of everything that sleeps on the doorbell and on a host's answer word, all the time",
   run: async (stage: Stage) => {

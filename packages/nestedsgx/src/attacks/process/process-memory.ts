@@ -1,10 +1,10 @@
-import type { Adversary } from './adversary/process.js';
-import type { ProcessAttempt } from './adversary/process-acts.js';
-import { bytes64 } from './adversary/world.js';
-import { type Attack, type Finding, finding, Tally } from './attack.js';
-import type { Person } from './people.js';
-import type { Stage } from './stage/stage.js';
-import { leaks } from './stage/vault.js';
+import type { Adversary } from '../adversary/process.js';
+import type { ProcessAttempt } from '../adversary/process-acts.js';
+import { bytes64 } from '../adversary/world.js';
+import { type Attack, type Finding, finding, Tally } from '../attack.js';
+import type { Person } from '../people.js';
+import type { Stage } from '../stage/stage.js';
+import { leaks } from '../stage/vault.js';
 
 const WRITING = /writev/;
 
@@ -50,6 +50,9 @@ async function eachPerson(
 
 export const runnerMemory: Attack = Object.freeze({
   name: 'runner-memory',
+  group: 'process',
+  by: 'local user',
+  control: 'a careless process gives its secret to the same probe (a test)',
   title: "open the memory of an enclave's runner",
   tries:
     '/proc/PID/mem, process_vm_readv and writev, ptrace, pidfd_getfd, and every descriptor, mapping and secret file of ' +
@@ -65,6 +68,9 @@ export const runnerMemory: Attack = Object.freeze({
 
 export const cvmMemory: Attack = Object.freeze({
   name: 'cvm-memory',
+  group: 'process',
+  by: 'local user',
+  control: 'a careless process gives its secret to the same probe (a test)',
   title: 'open the memory of the confidential VM',
   tries: 'the same against the process that holds all keys and all enclave memory',
   run: async (stage: Stage) => {

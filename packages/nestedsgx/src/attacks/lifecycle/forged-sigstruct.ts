@@ -1,10 +1,10 @@
 import { ENCLS, SIGSTRUCT, sigstructSigningData } from '@nestedsgx/arch';
 import type { SigningKey } from '@nestedsgx/image/node';
-import { generator, text64 } from './adversary/world.js';
-import { leafCode } from './answers.js';
-import { type Attack, finding, Tally } from './attack.js';
-import type { Stage } from './stage/stage.js';
-import { prepare } from './stage/stepwise.js';
+import { generator, text64 } from '../adversary/world.js';
+import { leafCode } from '../answers.js';
+import { type Attack, finding, Tally } from '../attack.js';
+import type { Stage } from '../stage/stage.js';
+import { prepare } from '../stage/stepwise.js';
 
 const PAGE = 4096;
 const AT = SIGSTRUCT.offsets;
@@ -108,6 +108,9 @@ function addOne(bytes: Uint8Array, at: number): void {
 
 export const forgedSigstruct: Attack = Object.freeze({
   name: 'forged-sigstruct',
+  group: 'lifecycle',
+  by: 'guest OS',
+  control: 'the genuine SIGSTRUCT is accepted by the same enclave afterwards',
   title: 'start an enclave under a signature that is not genuine',
   tries:
     'bit flips, missing signatures, false Q1 and Q2, keys and signatures of two signers mixed; EINIT by raw GHCB requests',

@@ -2,9 +2,9 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { endProcess, launchCvm } from '@nestedsgx/sdk';
-import { type Attack, finding } from './attack.js';
-import { launchOptions } from './stage/machine.js';
-import type { Stage } from './stage/stage.js';
+import { type Attack, finding } from '../attack.js';
+import { launchOptions } from '../stage/machine.js';
+import type { Stage } from '../stage/stage.js';
 
 /** Variables through which code or settings could get into the machine; `FOLDER` stands for a folder with hostile files. */
 const VARIABLES: Readonly<Record<string, string>> = {
@@ -21,6 +21,9 @@ const VARIABLES: Readonly<Record<string, string>> = {
 
 export const launchEnvironmentAttack: Attack = Object.freeze({
   name: 'launch-environment',
+  group: 'process',
+  by: 'app',
+  control: 'the variables are set in the process that launches, and the measured components are compared',
   title: 'bring code into the machine by its environment',
   tries:
     'NODE_OPTIONS, NODE_PATH, LD_PRELOAD, LD_AUDIT, OPENSSL_CONF and others set when a machine is launched',

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { bytes64, text64 } from './adversary/world.js';
-import { type Attack, finding, Tally } from './attack.js';
-import type { Stage } from './stage/stage.js';
-import { leaks } from './stage/vault.js';
-import { loadVictim, type Victim, victimImage } from './stage/victim.js';
+import { bytes64, text64 } from '../adversary/world.js';
+import { type Attack, finding, Tally } from '../attack.js';
+import type { Stage } from '../stage/stage.js';
+import { leaks } from '../stage/vault.js';
+import { loadVictim, type Victim, victimImage } from '../stage/victim.js';
 
 const PAGE = 4096;
 /** The sequence numbers and the progress word: without them every call is lost soon, so most rounds leave them alone. */
@@ -54,6 +54,9 @@ async function patiently<T>(work: Promise<T>): Promise<T | null> {
 
 export const gateScribble: Attack = Object.freeze({
   name: 'gate-scribble',
+  group: 'races',
+  by: 'guest OS',
+  control: 'calls come through with right results while it is scribbled',
   title: "scribble on an enclave's gate page while it runs",
   tries:
     'a second process writes seeded noise over the gate page of a thread in use, thousands of times, then looks for the ' +

@@ -6,10 +6,10 @@ import {
   KEYREQUEST,
   sgxErrorName,
 } from '@nestedsgx/arch';
-import { type Attack, type Finding, finding, Tally } from './attack.js';
-import { Evil } from './stage/evil.js';
-import type { Stage } from './stage/stage.js';
-import { leaks } from './stage/vault.js';
+import { type Attack, type Finding, finding, Tally } from '../attack.js';
+import { Evil } from '../stage/evil.js';
+import type { Stage } from '../stage/stage.js';
+import { leaks } from '../stage/vault.js';
 
 const PAGE = 4096;
 /** Where a runner keeps code, thread blocks, stacks, control memory, plan, jump slots and saved state (public). */
@@ -114,6 +114,9 @@ async function askKeys(stage: Stage): Promise<Finding> {
 
 export const enclaveSpy: Attack = Object.freeze({
   name: 'enclave-spy',
+  group: 'process',
+  by: 'enclave',
+  control: 'pages of its own runner are read',
   title: "an enclave that looks for others' secrets",
   tries:
     "reads and writes another enclave's addresses, reads all of its own runner, asks EGETKEY for keys that are not its own",

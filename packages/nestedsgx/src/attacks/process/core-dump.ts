@@ -1,9 +1,9 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, isAbsolute, join } from 'node:path';
-import { type Attack, type Finding, finding } from './attack.js';
-import type { Person } from './people.js';
-import type { Stage } from './stage/stage.js';
-import { leaks } from './stage/vault.js';
+import { type Attack, type Finding, finding } from '../attack.js';
+import type { Person } from '../people.js';
+import type { Stage } from '../stage/stage.js';
+import { leaks } from '../stage/vault.js';
 
 const SIGABRT = 6;
 const WAIT_MS = 400;
@@ -79,6 +79,9 @@ function safely(look: () => boolean): boolean {
 
 export const coreDump: Attack = Object.freeze({
   name: 'core-dump',
+  group: 'process',
+  by: 'local user',
+  control: "as the machine's own user the signal arrives and ends the runner",
   title: 'make a runner dump its memory',
   tries: "raises the runner's core limit, makes it abort, and looks into what it left behind",
   run: async (stage: Stage) => {

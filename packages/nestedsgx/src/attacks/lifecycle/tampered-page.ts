@@ -1,9 +1,9 @@
-import { text64 } from './adversary/world.js';
-import { codeOf } from './answers.js';
-import { type Attack, type Finding, finding, Tally } from './attack.js';
-import type { Stage } from './stage/stage.js';
-import { buildStepwise, prepare } from './stage/stepwise.js';
-import { victimImage, victimOf } from './stage/victim.js';
+import { text64 } from '../adversary/world.js';
+import { codeOf } from '../answers.js';
+import { type Attack, type Finding, finding, Tally } from '../attack.js';
+import type { Stage } from '../stage/stage.js';
+import { buildStepwise, prepare } from '../stage/stepwise.js';
+import { victimImage, victimOf } from '../stage/victim.js';
 
 const PAGE = 4096;
 const RACES = 12;
@@ -96,6 +96,9 @@ async function duringEadd(stage: Stage): Promise<Finding> {
 
 export const tamperedPage: Attack = Object.freeze({
   name: 'tampered-page',
+  group: 'lifecycle',
+  by: 'guest OS',
+  control: 'the unchanged page is accepted and read back from inside',
   title: 'change a page between EADD and EINIT',
   tries: 'overwrites the source of a page before, while and after it is added',
   run: async (stage: Stage) => [await beforeEadd(stage), await afterEadd(stage), await duringEadd(stage)],

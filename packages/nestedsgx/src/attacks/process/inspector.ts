@@ -1,10 +1,10 @@
 import { endProcess, type LaunchedCvm, launchCvm } from '@nestedsgx/sdk';
-import type { Adversary } from './adversary/process.js';
-import { childrenOf } from './adversary/process-acts.js';
-import { type Attack, type Finding, finding } from './attack.js';
-import type { Person } from './people.js';
-import { launchOptions } from './stage/machine.js';
-import type { Stage } from './stage/stage.js';
+import type { Adversary } from '../adversary/process.js';
+import { childrenOf } from '../adversary/process-acts.js';
+import { type Attack, type Finding, finding } from '../attack.js';
+import type { Person } from '../people.js';
+import { launchOptions } from '../stage/machine.js';
+import type { Stage } from '../stage/stage.js';
 
 const SIGUSR1 = 10;
 const INSPECTOR_PORTS = [9229, 9230];
@@ -96,6 +96,9 @@ async function signalServing(stage: Stage, person: Person): Promise<Finding> {
 
 export const inspector: Attack = Object.freeze({
   name: 'sigusr1-inspector',
+  group: 'process',
+  by: 'local user',
+  control: 'the same signal opens the inspector of an ordinary Node process (a test)',
   title: 'open a debugger in the monitor with SIGUSR1',
   tries:
     "signals the machine from its first moment, while it starts and while it serves, and looks for Node's inspector",

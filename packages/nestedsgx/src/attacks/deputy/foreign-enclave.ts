@@ -9,18 +9,22 @@ import {
   secinfoBytes,
 } from '@nestedsgx/arch';
 import { SGX_CALL } from '@nestedsgx/guest';
-import type { RawCall } from './adversary/guest-acts.js';
-import { text64 } from './adversary/world.js';
-import { leafCode } from './answers.js';
-import { type Attack, finding, Tally } from './attack.js';
-import type { Stage } from './stage/stage.js';
-import { prepare } from './stage/stepwise.js';
+import type { RawCall } from '../adversary/guest-acts.js';
+import { text64 } from '../adversary/world.js';
+import { leafCode } from '../answers.js';
+import { type Attack, finding, Tally } from '../attack.js';
+import type { Stage } from '../stage/stage.js';
+import { prepare } from '../stage/stepwise.js';
 
 const SGX = 0x4e53;
 const PAGE = 4096;
 
 export const foreignEnclave: Attack = Object.freeze({
   name: 'foreign-enclave',
+  group: 'deputy',
+  by: 'guest OS',
+  control:
+    'a request of the attacker for itself is served, and the enclave is initialised by its owner afterwards',
   title: "operate on another host's enclave",
   tries:
     'a second guest, attached through the socket, names SECS, EPC pages and threads of the first one in every leaf and ' +

@@ -1,7 +1,7 @@
-import { type Attack, finding, Tally } from './attack.js';
-import { Evil, type EvilCalls } from './stage/evil.js';
-import { runnerCode } from './stage/runner-code.js';
-import type { Stage } from './stage/stage.js';
+import { type Attack, finding, Tally } from '../attack.js';
+import { Evil, type EvilCalls } from '../stage/evil.js';
+import { runnerCode } from '../stage/runner-code.js';
+import type { Stage } from '../stage/stage.js';
 
 const COMPATIBILITY_SELECTOR = 0x23;
 const VSYSCALL = 0xffff_ffff_ff60_0000n;
@@ -31,6 +31,9 @@ const CALLS_32 = [20, 4, 192, 123, 243, 102];
 
 export const enclaveSyscall: Attack = Object.freeze({
   name: 'enclave-syscall',
+  group: 'process',
+  by: 'enclave',
+  control: 'the enclave answers honest calls before',
   title: 'system calls from inside an enclave',
   tries: 'SYSCALL, INT 0x80 and SYSENTER, the vsyscall page, and far jumps into 32-bit code',
   run: async (stage: Stage) => {

@@ -10,13 +10,13 @@ import {
 } from '@nestedsgx/arch';
 import { SGX_CALL } from '@nestedsgx/guest';
 import { MONITOR_GPA } from '@nestedsgx/machine';
-import type { RawCall } from './adversary/guest-acts.js';
-import { bytes64, text64 } from './adversary/world.js';
-import { leafCode } from './answers.js';
-import { type Attack, finding, Tally } from './attack.js';
-import type { Stage } from './stage/stage.js';
-import { prepare } from './stage/stepwise.js';
-import { leaks } from './stage/vault.js';
+import type { RawCall } from '../adversary/guest-acts.js';
+import { bytes64, text64 } from '../adversary/world.js';
+import { leafCode } from '../answers.js';
+import { type Attack, finding, Tally } from '../attack.js';
+import type { Stage } from '../stage/stage.js';
+import { prepare } from '../stage/stepwise.js';
+import { leaks } from '../stage/vault.js';
 
 const SGX = 0x4e53;
 const PAGE = 4096;
@@ -107,6 +107,9 @@ function deputies(name: string, target: number, { page, secs, base, free }: Plac
 
 export const confusedDeputy: Attack = Object.freeze({
   name: 'confused-deputy',
+  group: 'deputy',
+  by: 'guest OS',
+  control: 'every request succeeds, or gets further, with honest addresses',
   title: 'make the monitor read or write what the guest may not',
   tries:
     "EADD, ECREATE, EINIT, QUOTE and others whose source, operand or output lies in a victim's EPC, in the monitor or " +

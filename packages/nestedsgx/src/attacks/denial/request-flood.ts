@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs';
-import { type Attack, type Finding, finding } from './attack.js';
-import type { Stage } from './stage/stage.js';
+import { type Attack, type Finding, finding } from '../attack.js';
+import type { Stage } from '../stage/stage.js';
 
 const MIB = 2 ** 20;
 const GHCB_MS = 1000;
@@ -73,6 +73,9 @@ async function socketNoise(stage: Stage): Promise<Finding> {
 
 export const requestFlood: Attack = Object.freeze({
   name: 'request-flood',
+  group: 'denial',
+  by: 'guest OS',
+  control: 'the requests that came through are counted',
   title: 'malformed requests in great number',
   tries:
     'seeded noise in GHCB pages, and noise, wrong JSON, oversized messages and descriptors over the control socket',

@@ -2,12 +2,12 @@ import { randomBytes } from 'node:crypto';
 import { mrsigner, REPORT, SIGSTRUCT } from '@nestedsgx/arch';
 import { nodeHash } from '@nestedsgx/arch/node';
 import { quotingTarget } from '@nestedsgx/sdk';
-import { text64 } from './adversary/world.js';
-import { codeOf } from './answers.js';
-import { type Attack, type Finding, finding, Tally } from './attack.js';
-import type { Stage } from './stage/stage.js';
-import { prepare } from './stage/stepwise.js';
-import { victimImage, victimOf } from './stage/victim.js';
+import { text64 } from '../adversary/world.js';
+import { codeOf } from '../answers.js';
+import { type Attack, type Finding, finding, Tally } from '../attack.js';
+import type { Stage } from '../stage/stage.js';
+import { prepare } from '../stage/stepwise.js';
+import { victimImage, victimOf } from '../stage/victim.js';
 
 const PAGE = 4096;
 const RACES = 14;
@@ -71,6 +71,9 @@ async function run(stage: Stage, race: Race): Promise<Finding> {
 
 export const signatureRace: Attack = Object.freeze({
   name: 'signature-race',
+  group: 'races',
+  by: 'guest OS',
+  control: 'most rounds end in an accepted enclave, whose report is read',
   title: 'change a signature while EINIT checks it',
   tries: 'a second process changes ISVSVN, or the whole SIGSTRUCT to that of another signer, during EINIT',
   run: async (stage: Stage) => {

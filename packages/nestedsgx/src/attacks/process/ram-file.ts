@@ -1,9 +1,12 @@
 import { SGX_CALL, SVSM_PROTOCOL_SGX } from '@nestedsgx/arch';
-import { type Attack, finding, Tally } from './attack.js';
-import type { Stage } from './stage/stage.js';
+import { type Attack, finding, Tally } from '../attack.js';
+import type { Stage } from '../stage/stage.js';
 
 export const ramFile: Attack = Object.freeze({
   name: 'ram-file',
+  group: 'process',
+  by: 'guest OS',
+  control: 'requests that were wiped in time are lost, the others are served',
   title: 'pull guest RAM away from under the monitor',
   tries:
     'shrinks, grows and seals the file that is guest RAM, and punches holes into the doorbell and all pages of virtual CPUs ' +

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { ENCLAVE_STATUS, EnclaveStatusError } from '@nestedsgx/sdk';
-import { generator } from './adversary/world.js';
-import { type Attack, type Finding, finding, Tally } from './attack.js';
-import type { Stage } from './stage/stage.js';
-import { loadVictim, victimImage } from './stage/victim.js';
+import { generator } from '../adversary/world.js';
+import { type Attack, type Finding, finding, Tally } from '../attack.js';
+import type { Stage } from '../stage/stage.js';
+import { loadVictim, victimImage } from '../stage/victim.js';
 
 const FLIPS = 200;
 
@@ -87,6 +87,9 @@ async function otherSigner(stage: Stage): Promise<Finding> {
 
 export const tamperedSeal: Attack = Object.freeze({
   name: 'tampered-seal',
+  group: 'keys',
+  by: 'whoever carries the data',
+  control: 'the unchanged blob opens, and the other signer opens its own',
   title: 'open or change sealed data',
   tries:
     'flips bits of a sealed blob, cuts and extends it, and gives it to the same code signed by another key',
