@@ -9,6 +9,7 @@ export { CmacKey, cmac, tagsEqual, wipe } from './keys/cmac.js';
 export * from './keys/derivation.js';
 export { type BaseKeys, KeyHierarchy } from './keys/hierarchy.js';
 export * from './leaf/checks.js';
+export type { LeafCount } from './leaf/counters.js';
 export * from './leaves.js';
 export { type Isolation, Monitor, type MonitorOptions, type MonitorStats } from './monitor.js';
 export type * from './ports.js';
@@ -26,6 +27,6 @@ export {
   xsaveSize,
 } from './state/platform.js';
 export { type MonitorState, newState } from './state/state.js';
-export type { EnclaveStats, LeafCount } from './stats.js';
+export type { EnclaveStats, TransitionCounts } from './stats.js';
 export { ENCLAVE_STATUS } from './svsm/sgx.js';
 export type { TraceEvent, TraceSink } from './trace.js';

@@ -6,6 +6,7 @@ import { checkInvariants } from './invariants.js';
 import { wipe } from './keys/cmac.js';
 import { KeyHierarchy } from './keys/hierarchy.js';
 import type { LeafOutcome } from './leaf/checks.js';
+import { type LeafCount, LeafCounters } from './leaf/counters.js';
 import type { EnclaveProcessor, HashingPort, MachinePort, ReportPort, VcpuPort } from './ports.js';
 import { QuotingEnclave } from './quote/quoting-enclave.js';
 import { executeRunnerLeaf } from './runner-leaves.js';
@@ -14,7 +15,7 @@ import { type EnclaveRecord, LOST_REASON } from './state/enclave.js';
 import { loseEnclave, removeWhole } from './state/enclave-life.js';
 import { DEFAULT_PLATFORM, type Platform } from './state/platform.js';
 import { type FrameOwner, type MonitorState, newState } from './state/state.js';
-import { type EnclaveStats, enclaveStats, type LeafCount, LeafCounters } from './stats.js';
+import { type EnclaveStats, enclaveStats } from './stats.js';
 import { failure } from './svsm/context.js';
 import { dispatch } from './svsm/dispatch.js';
 import type { TraceSink } from './trace.js';
@@ -154,7 +155,11 @@ export class Monitor {
       const owner = this.#vcpuOwner.get(index);
       const context = { s: this.state, owner: owner!, vcpu, call: exit.call, quoting: this.quoting };
       const served = owner === undefined ? null : dispatch(context, this.#log);
-      if (served !== null) this.#counters.call(served.outcome === null ? null : served.name, served.outcome);
+      if (served !== null) {
+        const leaf = served.outcome === null ? null : served.name;
+        this.#counters.call(leaf, served.outcome);
+        served.enclave?.leaves.call(leaf, served.outcome);
+      }
       // The guest gave its own GHCB page away during the call, or there is no memory: there is nobody to answer.
       available(() => machine.answer(vcpu, served?.answer ?? failure(SVSM.INVALID_REQUEST)));
     }
@@ -189,6 +194,7 @@ export class Monitor {
   #runnerLeaf(enclave: EnclaveRecord, request: Parameters<typeof executeRunnerLeaf>[2]) {
     return executeRunnerLeaf(this.state, enclave, request, this.#log, (name, outcome: LeafOutcome | null) => {
       this.#counters.leaf(name, outcome);
+      enclave.leaves.leaf(name, outcome);
     });
   }
 

@@ -1,41 +1,17 @@
-/** Counts of leaves by name and outcome, and figures of an enclave. */
+/** Figures of an enclave. */
+import { VECTOR } from '@nestedsgx/arch';
 import { toHex } from './hex.js';
-import type { LeafOutcome } from './leaf/checks.js';
+import type { LeafCount } from './leaf/counters.js';
+import type { ProcessorCounters } from './ports.js';
 import type { EnclaveRecord } from './state/enclave.js';
 
-/** How often a leaf was executed, and how often refused (fault, code or refusal). */
-export interface LeafCount {
-  executed: number;
-  refused: number;
-}
-
-/** Counters of one monitor. */
-export class LeafCounters {
-  calls = 0;
-  readonly #leaves = new Map<string, LeafCount>();
-
-  /** Counts an SVSM call; `leaf` names the leaf it executed. */
-  call(leaf: string | null, outcome: LeafOutcome | null): void {
-    this.calls++;
-    if (leaf !== null) this.leaf(leaf, outcome);
-  }
-
-  /** Counts a leaf; a null outcome is a leaf that does not exist. */
-  leaf(name: string, outcome: LeafOutcome | null): void {
-    const key = outcome === null ? 'unsupported' : name;
-    let count = this.#leaves.get(key);
-    if (count === undefined) {
-      count = { executed: 0, refused: 0 };
-      this.#leaves.set(key, count);
-    }
-    count.executed++;
-    if (outcome === null || outcome.kind !== 'done') count.refused++;
-  }
-
-  /** A copy of all counts. */
-  snapshot(): Record<string, LeafCount> {
-    return Object.fromEntries([...this.#leaves].map(([name, count]) => [name, { ...count }]));
-  }
+/** Events that only the processor sees, since EINIT. */
+export interface TransitionCounts {
+  eenter: number;
+  eresume: number;
+  eexit: number;
+  /** Asynchronous exits by cause: `#PF`, `#UD`, …, and `interrupt`. Causes that did not occur are missing. */
+  aex: Record<string, number>;
 }
 
 /** Figures of one enclave. */
@@ -47,12 +23,33 @@ export interface EnclaveStats {
   pid: number | null;
   base: number;
   size: number;
+  /** Pages in EPC, without the SECS. */
   pages: number;
   threads: number;
   debug: boolean;
   /** Hex; empty before EINIT. */
   mrenclave: string;
   mrsigner: string;
+  transitions: TransitionCounts;
+  /** Leaves on its pages and by its threads, by name. */
+  leaves: Record<string, LeafCount>;
+}
+
+const NO_TRANSITIONS: ProcessorCounters = Object.freeze({ eenter: 0, eresume: 0, eexit: 0, aex: [] });
+/** Index of interrupts among the exits of a processor's counters. */
+const INTERRUPT = 32;
+const CAUSES = new Map<number, string>([
+  ...Object.entries(VECTOR).map(([name, vector]): [number, string] => [vector, `#${name}`]),
+  [INTERRUPT, 'interrupt'],
+]);
+
+/** Counts of a processor with exits by name of their cause. */
+export function transitionCounts({ eenter, eresume, eexit, aex }: ProcessorCounters): TransitionCounts {
+  const named: Record<string, number> = {};
+  aex.forEach((count, vector) => {
+    if (count > 0) named[CAUSES.get(vector) ?? `#${vector}`] = count;
+  });
+  return { eenter, eresume, eexit, aex: named };
 }
 
 /** Figures of an enclave as they are now. */
@@ -68,9 +65,11 @@ export function enclaveStats(enclave: EnclaveRecord): EnclaveStats {
     base: enclave.base,
     size: enclave.size,
     pages: enclave.children,
-    threads: enclave.tcs.length,
+    threads: enclave.tcs.filter((tcs) => tcs !== null).length,
     debug: (enclave.flags & 2n) !== 0n,
     mrenclave: initialized ? toHex(enclave.secs.subarray(64, 96)) : '',
     mrsigner: initialized ? toHex(enclave.secs.subarray(128, 160)) : '',
+    transitions: transitionCounts(enclave.running?.counters() ?? NO_TRANSITIONS),
+    leaves: enclave.leaves.snapshot(),
   };
 }

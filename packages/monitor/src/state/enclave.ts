@@ -1,5 +1,6 @@
 /** One enclave: its SECS at architectural offsets, and what the processor keeps in the SECS's hidden part. */
 import { ATTRIBUTES_INIT, readU32, readU64, SECS, writeU64 } from '@nestedsgx/arch';
+import { LeafCounters } from '../leaf/counters.js';
 import type { EnclaveMemory, MeasurementPort, RunningEnclave } from '../ports.js';
 import { EnclavePages } from './page-table.js';
 
@@ -40,6 +41,8 @@ export class EnclaveRecord {
   epochAtStart = 1;
   /** Set by EINIT: page numbers whose removal can change who may enter. */
   admissionPages: ReadonlySet<number> = new Set();
+  /** Leaves that were executed on its pages or by its threads. */
+  readonly leaves = new LeafCounters();
   /** Why the enclave can never run again, or null. */
   lost: string | null = null;
   lostReason: number = LOST_REASON.NONE;
