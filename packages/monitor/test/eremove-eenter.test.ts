@@ -66,7 +66,7 @@ test('a TCS removed before EINIT is forgotten; its page can be added anew', () =
   must(w.remove(1));
   assert.equal(w.enclave().tcs.length, 0);
   must(w.add(3, BASE, TCS_FLAGS, tcsPage()));
-  assert.deepEqual(w.enclave().tcs, [{ offset: 0, frame: 3 }]);
+  assert.deepEqual(w.enclave().tcs, [{ offset: 0, frame: 3, nssa: 0 }]);
 });
 
 test('REMOVE_RANGE removes children and SECS alike and scrubs in runs', () => {
@@ -82,6 +82,8 @@ test('REMOVE_RANGE removes children and SECS alike and scrubs in runs', () => {
   assert.equal(tripped(removeRange(w.s, w.owner, gpaOf(0), 0).outcome), 'REMOVE_RANGE.count');
 });
 
+const AT_1 = { offset: 0x1000, frame: 1 };
+
 /** EENTER of thread 0 of an initialized enclave whose TCS and EPCM were changed. */
 function enter(
   w: World,
@@ -90,14 +92,14 @@ function enter(
   const { enclave } = w.running();
   if (change.bits !== undefined)
     w.s.epcm.setBits(change.bits[0], w.s.epcm.bits(change.bits[0]) | change.bits[1]);
-  return checkEnter(w.s, enclave, 0, change.cssa ?? 0, tcsPage(change.tcs).subarray(0, 72));
+  return checkEnter(w.s, enclave, AT_1, change.cssa ?? 0, tcsPage(change.tcs).subarray(0, 72));
 }
 
 runCases(EENTER_CHECKS, {
   'tcs-valid': (w) => {
     const { enclave } = w.running();
     must(w.remove(1));
-    return checkEnter(w.s, enclave, 0, 0, tcsPage());
+    return checkEnter(w.s, enclave, AT_1, 0, tcsPage());
   },
   'tcs-not-blocked': (w) => enter(w, { bits: [1, EPCM_BLOCKED] }),
   'tcs-page': (w) => {
@@ -105,7 +107,7 @@ runCases(EENTER_CHECKS, {
     must(w.remove(1));
     must(w.create({ ...GOOD_SECS, BASEADDR: BigInt(BASE * 2) }, 20));
     must(w.add(1, BASE * 2, TCS_FLAGS, tcsPage(), 20));
-    return checkEnter(w.s, enclave, 0, 0, tcsPage());
+    return checkEnter(w.s, enclave, AT_1, 0, tcsPage());
   },
   'tcs-settled': (w) => enter(w, { bits: [1, EPCM_PENDING] }),
   'ossa-aligned': (w) => enter(w, { tcs: { OSSA: 0x2001n } }),
@@ -113,16 +115,16 @@ runCases(EENTER_CHECKS, {
   'tcs-flags-reserved': (w) => enter(w, { tcs: { FLAGS: 4n } }),
   initialized: (w) => {
     const enclave = w.build();
-    return checkEnter(w.s, enclave, 0, 0, tcsPage());
+    return checkEnter(w.s, enclave, AT_1, 0, tcsPage());
   },
   'mode-matches': (w) => {
     const { enclave } = w.running({ ...GOOD_SECS, ATTRIBUTES: { FLAGS: 0n, XFRM: 3n } });
-    return checkEnter(w.s, enclave, 0, 0, tcsPage());
+    return checkEnter(w.s, enclave, AT_1, 0, tcsPage());
   },
   'xfrm-enabled': (w) => {
     const { enclave } = w.running({ ...GOOD_SECS, ATTRIBUTES: { FLAGS: 4n, XFRM: 7n } });
     const platform = { ...w.s.platform, xfrmMask: 3n };
-    return checkEnter({ ...w.s, platform }, enclave, 0, 0, tcsPage());
+    return checkEnter({ ...w.s, platform }, enclave, AT_1, 0, tcsPage());
   },
   'aexnotify-matches': (w) => enter(w, { tcs: { FLAGS: 2n } }),
   'ssa-frame-left': (w) => enter(w, { cssa: 2 }),
@@ -130,7 +132,7 @@ runCases(EENTER_CHECKS, {
   'gpr-page': (w) => {
     const { enclave } = w.running({ ...GOOD_SECS, SSAFRAMESIZE: 2 });
     w.s.epcm.setBits(3, w.s.epcm.bits(3) | EPCM_BLOCKED);
-    return checkEnter(w.s, enclave, 0, 0, tcsPage());
+    return checkEnter(w.s, enclave, AT_1, 0, tcsPage());
   },
   'entry-canonical': (w) => enter(w, { tcs: { OENTRY: 1n << 60n } }),
   'segment-bases-canonical': (w) => enter(w, { tcs: { OFSBASE: 1n << 47n } }),
@@ -149,7 +151,7 @@ test('SSA pages must be readable, writable, regular pages of the same enclave', 
     w.enclave().gates = { gpa: AT.GATES, count: 2 };
     must(w.init());
     const enclave = w.enclave();
-    assert.equal(tripped(checkEnter(w.s, enclave, 0, 0, tcsPage())), 'EENTER.ssa-page');
+    assert.equal(tripped(checkEnter(w.s, enclave, AT_1, 0, tcsPage())), 'EENTER.ssa-page');
     assert.equal(w.processor.running[0].admitted[0], false);
     assert.equal(w.processor.running[0].start.threads[0].nssa, 0);
   }

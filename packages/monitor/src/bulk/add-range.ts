@@ -25,6 +25,7 @@ import {
   readGuest,
   u64ToNumber,
 } from '../state/state.js';
+import { threadCount } from '../state/threads.js';
 
 /** Checks of the call itself; those of the leaves follow page by page. */
 export const ADD_RANGE_CHECKS = checkList('ADD_RANGE', [
@@ -173,7 +174,7 @@ function addRun(
 
 /** Bytes of TCS pages that may still be added, at most `wanted`. */
 function threadRoom(s: MonitorState, enclave: EnclaveRecord, wanted: number): number {
-  return Math.min(wanted, (s.platform.maxThreads - enclave.tcs.length) * PAGE);
+  return Math.min(wanted, (s.platform.maxThreads - threadCount(enclave)) * PAGE);
 }
 
 /** Copies page by page up to the first that cannot be read; returns the bytes copied. */

@@ -3,9 +3,9 @@ import { PT_SECS, PT_VA } from '@nestedsgx/arch';
 import { dropPages, EREMOVE_CHECKS, eremove, quiesce, release, unlinkPage } from '../encls/eremove.js';
 import { checkList, DONE, type LeafOutcome, PF_ACCESS, trip } from '../leaf/checks.js';
 import type { EnclaveRecord } from '../state/enclave.js';
-import { refreshAdmission } from '../state/enclave-life.js';
 import { FOREIGN } from '../state/frames.js';
 import type { FrameOwner, MonitorState } from '../state/state.js';
+import { refreshAdmission } from '../state/threads.js';
 import type { BulkOutcome } from './add-range.js';
 
 /** Checks of the call itself; those of EREMOVE follow frame by frame. */

@@ -6,6 +6,7 @@ import type { EnclaveRecord } from '../state/enclave.js';
 import { EPCM_PT_SHIFT, EPCM_RWX, NO_FRAME } from '../state/epcm.js';
 import { FOREIGN, NOT_EPC } from '../state/frames.js';
 import { allZero, type FrameOwner, type MonitorState, readGuest, u64ToNumber } from '../state/state.js';
+import { bindTcs, slotFree } from '../state/threads.js';
 
 /** EADD's checks, in the manual's order. */
 export const EADD_CHECKS = checkList('EADD', [
@@ -115,7 +116,7 @@ export function eaddCheckPage(
     return trip(C, 'linaddr-in-elrange');
   if (enclave.initialized) return trip(C, 'not-initialized');
   if (enclave.pages.get((linaddr - enclave.base) / PAGE) !== NO_FRAME) return trip(C, 'linaddr-free');
-  if (secinfo[1] === PT_TCS && enclave.tcs.length >= s.platform.maxThreads) return trip(C, 'thread-limit');
+  if (secinfo[1] === PT_TCS && !slotFree(s, enclave)) return trip(C, 'thread-limit');
   return null;
 }
 
@@ -139,7 +140,7 @@ export function eaddCommit(
   const flags = (secinfo[0] | (secinfo[1] << EPCM_PT_SHIFT)) & FLAGS_KEPT;
   s.epcm.fill(frame, flags, enclave.secsFrame, linaddr);
   enclave.pages.set((linaddr - enclave.base) / PAGE, frame);
-  if (secinfo[1] === PT_TCS) enclave.tcs.push({ offset: linaddr - enclave.base, frame });
+  if (secinfo[1] === PT_TCS) bindTcs(s, enclave, frame);
 }
 
 /** FLAGS[63:2] and everything from byte 72 (the CET fields, which are not offered, and the reserved rest). */

@@ -18,10 +18,11 @@ import { launchKeyData } from '../keys/derivation.js';
 import { checkList, DONE, type LeafOutcome, PF_ACCESS, trip } from '../leaf/checks.js';
 import { attempt } from '../state/available.js';
 import type { EnclaveRecord } from '../state/enclave.js';
-import { admissionPages, processorStart, refreshAdmission } from '../state/enclave-life.js';
+import { processorStart } from '../state/enclave-life.js';
 import { FOREIGN, NOT_EPC } from '../state/frames.js';
 import { cpuSvnWithin } from '../state/platform.js';
 import { allZero, type FrameOwner, type MonitorState, readGuest } from '../state/state.js';
+import { admitThreads, threadCount } from '../state/threads.js';
 
 /** EINIT's checks, in the manual's order. */
 export const EINIT_CHECKS = checkList('EINIT', [
@@ -188,7 +189,7 @@ function checkPlatform(s: MonitorState, enclave: EnclaveRecord): LeafOutcome | n
   const provision = (enclave.flags & 0x10n) !== 0n;
   if (provision && s.platform.provisionNeedsAuthorization && !enclave.provisionAuthorized)
     return trip(C, 'provision-authorized');
-  if (enclave.tcs.length > (enclave.gates?.count ?? 0)) return trip(C, 'gates-bound');
+  if (threadCount(enclave) > (enclave.gates?.count ?? 0)) return trip(C, 'gates-bound');
   return null;
 }
 
@@ -218,7 +219,6 @@ function commit(
   enclave.running = running;
   enclave.epochAtStart = enclave.epoch;
   enclave.measurement.release?.();
-  enclave.admissionPages = admissionPages(s, enclave, start.threads);
-  refreshAdmission(s, enclave);
+  admitThreads(s, enclave, start.threads);
   return DONE;
 }

@@ -1,12 +1,13 @@
 /** ENCLS[EREMOVE]. Source: Intel SDM Vol. 3D, "EREMOVE—Remove a page from the EPC", Operation. */
-import { PT_SECS, PT_TCS, PT_VA } from '@nestedsgx/arch';
+import { PT_SECS, PT_VA } from '@nestedsgx/arch';
 import { invariant } from '../errors.js';
 import { checkList, DONE, type LeafOutcome, PF_ACCESS, trip } from '../leaf/checks.js';
 import { available } from '../state/available.js';
 import { type EnclaveRecord, LOST_REASON } from '../state/enclave.js';
-import { destroyEnclave, loseEnclave, refreshAdmission } from '../state/enclave-life.js';
+import { destroyEnclave, loseEnclave } from '../state/enclave-life.js';
 import { FOREIGN, NOT_EPC } from '../state/frames.js';
 import type { FrameOwner, MonitorState } from '../state/state.js';
+import { admissionFollows, unbindTcs } from '../state/threads.js';
 
 /** EREMOVE's checks, in the manual's order. */
 export const EREMOVE_CHECKS = checkList('EREMOVE', [
@@ -64,16 +65,13 @@ export function release(enclave: EnclaveRecord): void {
 export function removePage(s: MonitorState, enclave: EnclaveRecord, frame: number): void {
   const offset = unlinkPage(s, enclave, frame);
   dropPages(s, enclave, offset, 4096);
-  if (enclave.running !== null && enclave.admissionPages.has(offset / 4096)) refreshAdmission(s, enclave);
+  admissionFollows(s, enclave, offset);
 }
 
 /** The EPCM half of {@link removePage}; returns the page's offset, which the caller unmaps and scrubs. */
 export function unlinkPage(s: MonitorState, enclave: EnclaveRecord, frame: number): number {
   const offset = s.epcm.address(frame) - enclave.base;
-  if (s.epcm.type(frame) === PT_TCS && !enclave.initialized) {
-    const index = enclave.tcs.findIndex((tcs) => tcs.frame === frame);
-    if (index >= 0) enclave.tcs.splice(index, 1);
-  }
+  unbindTcs(enclave, frame);
   s.epcm.clear(frame);
   enclave.pages.delete(offset / 4096);
   return offset;

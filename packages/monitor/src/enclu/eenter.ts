@@ -46,23 +46,29 @@ export const EENTER_CHECKS = checkList('EENTER', [
 const PAGE = 4096;
 const USER_HALF = 0x8000_0000_0000;
 const GPRSGX = 184;
+/** Where a TCS is: offset from BASEADDR, EPC frame. */
+export interface TcsPage {
+  readonly offset: number;
+  readonly frame: number;
+}
+
 /** SSA frames looked at for each thread; a thread with more has this many. */
 const MAX_SSA_FRAMES = 256;
 
 /**
- * EENTER's checks for thread `index` entering with `cssa`. `tcs` is a copy of the first 72 bytes of the TCS.
+ * EENTER's checks of the TCS at `page` entering with `cssa`. `tcs` is a copy of the first 72 bytes of the TCS.
  * Allocates nothing when all hold.
  */
 export function checkEnter(
   s: MonitorState,
   enclave: EnclaveRecord,
-  index: number,
+  page: TcsPage,
   cssa: number,
   tcs: Uint8Array,
 ): LeafOutcome {
   const C = EENTER_CHECKS;
   const o = TCS.offsets;
-  const { offset, frame } = enclave.tcs[index];
+  const { offset, frame } = page;
   const address = enclave.base + offset;
   const bits = s.epcm.bits(frame);
   if ((bits & EPCM_VALID) === 0) return trip(C, 'tcs-valid', address);
@@ -106,12 +112,12 @@ export function checkEnter(
 export function enterableFrames(
   s: MonitorState,
   enclave: EnclaveRecord,
-  index: number,
+  page: TcsPage,
   tcs: Uint8Array,
 ): number {
   const nssa = Math.min(readU32(tcs, TCS.offsets.NSSA), MAX_SSA_FRAMES);
   let frames = 0;
-  while (frames < nssa && checkEnter(s, enclave, index, frames, tcs) === DONE) frames++;
+  while (frames < nssa && checkEnter(s, enclave, page, frames, tcs) === DONE) frames++;
   return frames;
 }
 

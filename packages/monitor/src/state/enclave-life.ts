@@ -1,14 +1,12 @@
-/** What happens to an enclave as a whole: ranges for the processor, admission of threads, the end. */
-import { ATTRIBUTES_AEX_NOTIFY, ATTRIBUTES_DEBUG, PT_REG, readU32, readU64, TCS } from '@nestedsgx/arch';
-import { enterableFrames } from '../enclu/eenter.js';
-import type { PageRange, ProcessorStart, ThreadStart } from '../ports.js';
+/** What happens to an enclave as a whole: what the processor starts with, and the end. Threads: threads.ts. */
+import { ATTRIBUTES_AEX_NOTIFY, ATTRIBUTES_DEBUG, PT_REG, readU64 } from '@nestedsgx/arch';
+import type { PageRange, ProcessorStart } from '../ports.js';
 import { available } from './available.js';
 import { type EnclaveRecord, LOST_REASON, loseEnclave } from './enclave.js';
-
 import { EPCM_R, EPCM_W, EPCM_X } from './epcm.js';
 import { effectiveRights } from './mapping.js';
-import { xsaveSize } from './platform.js';
-import { type MonitorState, u64ToNumber } from './state.js';
+import type { MonitorState } from './state.js';
+import { startThreads } from './threads.js';
 
 export { loseEnclave };
 
@@ -41,52 +39,6 @@ export function effectiveRanges(s: MonitorState, enclave: EnclaveRecord): PageRa
   return out;
 }
 
-/** What the processor must know of a TCS; `nssa` is limited to the SSA frames that EENTER would accept. */
-export function threadStart(s: MonitorState, enclave: EnclaveRecord, index: number): ThreadStart {
-  const { offset } = enclave.tcs[index];
-  const tcs = enclave.memory.read(offset, 72);
-  const o = TCS.offsets;
-  return {
-    tcsOffset: offset,
-    ossa: offsetOrZero(tcs, o.OSSA),
-    nssa: enterableFrames(s, enclave, index, tcs),
-    oentry: offsetOrZero(tcs, o.OENTRY),
-    ofsbase: offsetOrZero(tcs, o.OFSBASE),
-    ogsbase: offsetOrZero(tcs, o.OGSBASE),
-    debugOptIn: (readU32(tcs, o.FLAGS) & 1) !== 0,
-    aexNotify: (readU32(tcs, o.FLAGS) & 2) !== 0,
-  };
-}
-
-/** An offset that is no address belongs to a thread that is not admitted; the processor gets 0. */
-function offsetOrZero(tcs: Uint8Array, at: number): number {
-  const value = u64ToNumber(tcs, at);
-  return Number.isFinite(value) ? value : 0;
-}
-
-/**
- * Pages whose removal can change who may enter: TCS pages, and of the SSA frames they name those that EENTER looks
- * at. SSAFRAMESIZE is the guest's to choose and may span any number of pages between.
- */
-export function admissionPages(
-  s: MonitorState,
-  enclave: EnclaveRecord,
-  threads: readonly ThreadStart[],
-): Set<number> {
-  const pages = new Set<number>();
-  const frameBytes = enclave.ssaFrameBytes;
-  const saved = xsaveSize(s.platform, enclave.xfrm);
-  for (const { tcsOffset, ossa, nssa } of threads) {
-    pages.add(tcsOffset / PAGE);
-    for (let i = 0; i < nssa; i++) {
-      const frame = ossa + i * frameBytes;
-      for (let at = frame; at < frame + saved; at += PAGE) pages.add(at / PAGE);
-      pages.add((frame + frameBytes) / PAGE - 1);
-    }
-  }
-  return pages;
-}
-
 /** Everything for {@link EnclaveProcessor.start}. The enclave has gates. */
 export function processorStart(s: MonitorState, enclave: EnclaveRecord): ProcessorStart {
   return {
@@ -95,7 +47,7 @@ export function processorStart(s: MonitorState, enclave: EnclaveRecord): Process
     size: enclave.size,
     memory: enclave.memory,
     ranges: effectiveRanges(s, enclave),
-    threads: enclave.tcs.map((_, i) => threadStart(s, enclave, i)),
+    threads: startThreads(s, enclave),
     ssaFrameBytes: enclave.ssaFrameBytes,
     xfrm: readU64(enclave.secs, 56),
     miscselect: enclave.miscselect,
@@ -103,17 +55,6 @@ export function processorStart(s: MonitorState, enclave: EnclaveRecord): Process
     aexNotify: (enclave.flags & ATTRIBUTES_AEX_NOTIFY) !== 0n,
     gates: enclave.gates ?? { gpa: 0, count: 0 },
   };
-}
-
-/** Sets `admitted` of every thread to what EENTER's checks of SECS, TCS and SSA say now. */
-export function refreshAdmission(s: MonitorState, enclave: EnclaveRecord): void {
-  const running = enclave.running;
-  if (running === null || running.lost !== null) return;
-  for (let i = 0; i < enclave.tcs.length; i++) {
-    const { offset, frame } = enclave.tcs[i];
-    const present = enclave.pages.get(offset / PAGE) === frame;
-    running.setAdmitted(i, present && enterableFrames(s, enclave, i, enclave.memory.read(offset, 72)) > 0);
-  }
 }
 
 /** EREMOVE of a SECS without children: the processor stops, memory is given back, the entry is invalid. */

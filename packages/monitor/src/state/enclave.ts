@@ -9,10 +9,11 @@ const ATTRIBUTES_AT = SECS.offsets.ATTRIBUTES;
 /** Reasons for ENCLAVE_STATUS. */
 export const LOST_REASON = Object.freeze({ NONE: 0, RUNNER: 1, START: 2, DETACHED: 3 } as const);
 
-/** A page of type PT_TCS, in the order of EADD. */
+/** The TCS of a thread slot: its page, and how many SSA frames the processor was told of. */
 export interface TcsRecord {
   readonly offset: number;
   readonly frame: number;
+  nssa: number;
 }
 
 /** State of one enclave from ECREATE to the EREMOVE of its SECS. */
@@ -28,8 +29,15 @@ export class EnclaveRecord {
   readonly memory: EnclaveMemory;
   readonly measurement: MeasurementPort;
   readonly pages = new EnclavePages();
-  /** TCS pages; index = thread index of gates and control page, fixed by the order of EADD. */
-  readonly tcs: TcsRecord[] = [];
+  /**
+   * Thread slots; index = runner thread = gate. In the order of EADD up to EINIT; afterwards a slot whose TCS went is
+   * null, and threads.ts gives it away again.
+   */
+  readonly tcs: (TcsRecord | null)[] = [];
+  /** Slot by frame of its TCS. */
+  readonly slotByFrame = new Map<number, number>();
+  /** Offset of the TCS that each slot had last: one that comes back gets its slot again when it can. */
+  readonly slotOffset: number[] = [];
   /** Set by EINIT. SDM keeps these in SECS fields it does not place. */
   isvExtProdId = new Uint8Array(16);
   isvFamilyId = new Uint8Array(16);
@@ -39,8 +47,8 @@ export class EnclaveRecord {
   /** Current tracking epoch, and the one in which the processor started (see tracking.ts). */
   epoch = 1;
   epochAtStart = 1;
-  /** Set by EINIT: page numbers whose removal can change who may enter. */
-  admissionPages: ReadonlySet<number> = new Set();
+  /** From EINIT on: page numbers whose state can change who may enter. */
+  readonly admissionPages = new Set<number>();
   /** Leaves that were executed on its pages or by its threads. */
   readonly leaves = new LeafCounters();
   /** Why the enclave can never run again, or null. */

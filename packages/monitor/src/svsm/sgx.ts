@@ -6,6 +6,7 @@ import { enclsLeaf } from '../leaves.js';
 import type { CallAnswer } from '../ports.js';
 import type { EnclaveRecord } from '../state/enclave.js';
 import { readGuest, writeGuest } from '../state/state.js';
+import { refreshAdmission, slotAt } from '../state/threads.js';
 import { type CallContext, type CallHandler, failure, isPage, leafAnswer, success } from './context.js';
 import { guestRam } from './core.js';
 
@@ -70,24 +71,30 @@ function qeTargetinfo({ s, call, quoting }: CallContext): CallAnswer {
   return writeGuest(s, call.rcx, quoting.targetInfo()) ? success() : failure(SVSM.INVALID_ADDRESS);
 }
 
-/** KICK: RCX = SECS, RDX = index of the TCS. Stands in for an IPI. */
+/** KICK: RCX = SECS, RDX = slot of the TCS. Stands in for an IPI. */
 function kick(c: CallContext): CallAnswer {
   const enclave = enclaveAt(c, c.call.rcx);
   const thread = c.call.rdx;
-  if (enclave === null || !Number.isInteger(thread) || thread < 0 || thread >= enclave.tcs.length)
+  if (enclave === null || !Number.isInteger(thread) || (enclave.tcs[thread] ?? null) === null)
     return failure(SVSM.INVALID_PARAMETER);
   if (enclave.running === null || enclave.running.lost !== null) return failure(SVSM.INVALID_REQUEST);
   enclave.running.kick(thread);
   return success();
 }
 
-/** ENCLAVE_STATUS: RCX = SECS; RCX = state, RDX = reason. */
+/**
+ * ENCLAVE_STATUS: RCX = SECS, RDX = 0 or the linear address of a TCS; RCX = state, RDX = reason of a loss, R8 = slot of
+ * that TCS + 1 (its thread and gate), or 0. Asking for a TCS looks at the enclave's threads anew.
+ */
 function enclaveStatus(c: CallContext): CallAnswer {
   const enclave = enclaveAt(c, c.call.rcx);
   if (enclave === null) return failure(SVSM.INVALID_PARAMETER);
+  const tcs = c.call.rdx;
+  if (tcs !== 0) refreshAdmission(c.s, enclave);
+  const slot = tcs === 0 ? 0 : slotAt(enclave, tcs - enclave.base) + 1;
   if (enclave.lost !== null || enclave.running?.lost)
-    return success(ENCLAVE_STATUS.LOST, enclave.lostReason || 1);
-  return success(enclave.initialized ? ENCLAVE_STATUS.RUNNING : ENCLAVE_STATUS.UNINITIALIZED);
+    return success(ENCLAVE_STATUS.LOST, enclave.lostReason || 1, slot);
+  return success(enclave.initialized ? ENCLAVE_STATUS.RUNNING : ENCLAVE_STATUS.UNINITIALIZED, 0, slot);
 }
 
 /** AUTHORIZE_PROVISION: RCX = SECS. Before EINIT. */
