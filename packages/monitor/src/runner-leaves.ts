@@ -1,6 +1,6 @@
 /** ENCLU leaves that enclave threads hand to the monitor: EREPORT, EGETKEY, and any number a thread may put there. */
 import { VECTOR } from '@nestedsgx/arch';
-import type { LeafOutcome } from './leaf/checks.js';
+import { FLAG_CF, FLAG_ZF, type LeafOutcome } from './leaf/checks.js';
 import { encluLeaf } from './leaves.js';
 import type { LeafRequest, LeafResult } from './ports.js';
 import type { EnclaveRecord } from './state/enclave.js';
@@ -56,7 +56,10 @@ export function executeRunnerLeaf(
 }
 
 function leafResult(outcome: LeafOutcome, request: LeafRequest): LeafResult {
-  if (outcome.kind !== 'fault') return { rax: BigInt(outcome.rax), zf: outcome.rax !== 0, cf: false };
+  if (outcome.kind !== 'fault') {
+    const { rax, flags } = outcome;
+    return { rax: BigInt(rax), zf: (flags & FLAG_ZF) !== 0, cf: (flags & FLAG_CF) !== 0 };
+  }
   return {
     rax: 0n,
     zf: false,

@@ -74,7 +74,7 @@ test('leaves answer as the protocol says: codes in RCX, faults above 0x80001000 
   assert.deepEqual(fault, { rax: SVSM.PROTOCOL_BASE + 13, rcx: 0, rdx: 0, r8: 0 });
   const pf = w.sgx(ENCLS.EREMOVE, 0, 0x5000);
   assert.deepEqual(pf, { rax: SVSM.PROTOCOL_BASE + 14, rcx: 1, rdx: 0x5000, r8: 1 });
-  assert.deepEqual(w.sgx(ENCLS.EREMOVE, 0, gpaOf(0)), { rax: 0, rcx: 13, rdx: 0, r8: 0 });
+  assert.deepEqual(w.sgx(ENCLS.EREMOVE, 0, gpaOf(0)), { rax: 0, rcx: 13, rdx: 0, r8: 64 });
   assert.equal(w.trace.at(-1)!.check, 'EREMOVE.no-children');
   assert.equal(w.trace.at(-1)!.result, 'SGX_CHILD_PRESENT');
   w.monitor.checkInvariants();

@@ -4,15 +4,22 @@
  */
 import { PFEC, SGX_ERROR, VECTOR } from '@nestedsgx/arch';
 
-/** What a failed check gives: a fault, a code in RAX with ZF, or (REFUSED) a request the platform does not take. */
+/** What a failed check gives: a fault, a code in RAX with ZF or CF, or (REFUSED) a request the platform does not take. */
 export type CheckOutcome = '#GP(0)' | '#PF' | '#UD' | 'REFUSED' | keyof typeof SGX_ERROR;
 
-/** One check: stable id, outcome when it fails, and what must hold. `deviation` marks one that is not the manual's. */
+/** RFLAGS of an executed leaf, at their places. */
+export const FLAG_CF = 1 << 0;
+export const FLAG_ZF = 1 << 6;
+
+/** One check: stable id, outcome when it fails, and what must hold. */
 export interface CheckRow {
   readonly id: string;
   readonly outcome: CheckOutcome;
   readonly requires: string;
+  /** Not one of the manual's. */
   readonly deviation: boolean;
+  /** The code in RAX comes with CF instead of ZF. */
+  readonly carry: boolean;
 }
 
 /** The checks of one leaf, in order. */
@@ -22,7 +29,7 @@ export interface CheckList<I extends string = string> {
   readonly at: Readonly<Record<I, number>>;
 }
 
-type RowInput = readonly [id: string, outcome: CheckOutcome, requires: string, kind?: 'deviation'];
+type RowInput = readonly [id: string, outcome: CheckOutcome, requires: string, kind?: 'deviation' | 'carry'];
 
 /** Builds a frozen check list. */
 export function checkList<const R extends readonly RowInput[]>(
@@ -31,7 +38,7 @@ export function checkList<const R extends readonly RowInput[]>(
 ): CheckList<R[number][0]> {
   const at = Object.fromEntries(rows.map((row, i) => [row[0], i])) as Record<R[number][0], number>;
   const list = rows.map(([id, outcome, requires, kind]) =>
-    Object.freeze({ id, outcome, requires, deviation: kind === 'deviation' }),
+    Object.freeze({ id, outcome, requires, deviation: kind === 'deviation', carry: kind === 'carry' }),
   );
   return Object.freeze({ leaf, rows: Object.freeze(list), at: Object.freeze(at) });
 }
@@ -39,10 +46,14 @@ export function checkList<const R extends readonly RowInput[]>(
 /** How a leaf ended. */
 export type OutcomeKind = 'done' | 'error' | 'fault' | 'refused';
 
-/** Result of one leaf: RAX (0 or an SGX code, ZF set when not 0), or a fault, or a refusal. */
+/** Result of one leaf: RAX (0 or an SGX code) and flags, or a fault, or a refusal. */
 export interface LeafOutcome {
   readonly kind: OutcomeKind;
   readonly rax: number;
+  /** RFLAGS: FLAG_CF | FLAG_ZF. */
+  readonly flags: number;
+  /** What the leaf puts into RBX (EDBGRD), else 0. */
+  readonly output: number | bigint;
   readonly vector: number;
   readonly errorCode: number;
   /** Faulting address (#PF). */
@@ -57,12 +68,19 @@ export interface LeafOutcome {
 export const DONE: LeafOutcome = Object.freeze({
   kind: 'done',
   rax: 0,
+  flags: 0,
+  output: 0,
   vector: 0,
   errorCode: 0,
   address: 0,
   check: -1,
   list: null,
 });
+
+/** Success with an output register. */
+export function doneWith(output: bigint): LeafOutcome {
+  return { ...DONE, output };
+}
 
 /** #PF error code of an EPCM violation: present, and the SGX bit. */
 export const PF_EPCM = PFEC.SGX | PFEC.P;
@@ -77,8 +95,8 @@ export function trip<I extends string>(
   errorCode: number = PF_EPCM,
 ): LeafOutcome {
   const check = list.at[id];
-  const { outcome } = list.rows[check];
-  const base = { rax: 0, vector: 0, errorCode: 0, address: 0, check, list };
+  const { outcome, carry } = list.rows[check];
+  const base = { rax: 0, flags: 0, output: 0, vector: 0, errorCode: 0, address: 0, check, list };
   switch (outcome) {
     case '#GP(0)':
       return { ...base, kind: 'fault', vector: VECTOR.GP };
@@ -89,6 +107,6 @@ export function trip<I extends string>(
     case 'REFUSED':
       return { ...base, kind: 'refused' };
     default:
-      return { ...base, kind: 'error', rax: SGX_ERROR[outcome] };
+      return { ...base, kind: 'error', rax: SGX_ERROR[outcome], flags: carry ? FLAG_CF : FLAG_ZF };
   }
 }

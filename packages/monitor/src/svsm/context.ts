@@ -34,12 +34,12 @@ export function failure(code: number, rcx: number | bigint = 0): CallAnswer {
 /** Refusals for want of resources: the guest may try again. */
 const RESOURCE_CHECKS = new Set(['enclave-limit', 'thread-limit', 'memory-available', 'processor-started']);
 
-/** The answer to a leaf. `done` replaces RDX where a call reports progress. */
+/** The answer to a leaf: RCX = RAX, RDX = output, R8 = flags. `done` replaces RDX where a call reports progress. */
 export function leafAnswer(outcome: LeafOutcome, done?: number): CallAnswer {
   switch (outcome.kind) {
     case 'done':
     case 'error':
-      return { rax: SVSM.SUCCESS, rcx: outcome.rax, rdx: done ?? 0, r8: 0 };
+      return { rax: SVSM.SUCCESS, rcx: outcome.rax, rdx: done ?? outcome.output, r8: outcome.flags };
     case 'fault': {
       const address = Number.isSafeInteger(outcome.address) ? outcome.address : 0;
       return {
