@@ -8,7 +8,13 @@ import {
   PAGE_SIZE,
   SLICES_GPA,
 } from '@nestedsgx/machine';
-import { DEFAULT_PLATFORM, Monitor, ThreadedHashing } from '@nestedsgx/monitor';
+import {
+  DEFAULT_PLATFORM,
+  Monitor,
+  type MonitorStats,
+  ThreadedHashing,
+  type TraceSink,
+} from '@nestedsgx/monitor';
 import * as os from '@nestedsgx/os';
 import type { CvmConfiguration } from './configuration.js';
 import { type GuestShare, Resources } from './control/resources.js';
@@ -18,6 +24,8 @@ import { guestMessages, launchMachine } from './launch.js';
 import { LAUNCH_FDS, type MeasuredLaunch } from './parts.js';
 
 const WAIT_MICROSECONDS = 50_000;
+/** The same while a tracer has no room for its records. */
+const TRACING_WAIT_MICROSECONDS = 2_000;
 /** What sleeping and being woken from another CPU costs in a virtual machine: longer spins never pay. */
 const MAX_SPIN_CYCLES = 200_000;
 const RUNNER_CHECK_MS = 50;
@@ -103,6 +111,7 @@ export class ConfidentialVm implements ControlBackend {
     const { machine, launched } = await launchMachine(configuration);
     const vm = new ConfidentialVm(configuration, machine, launched);
     const launcher = vm.server.adopt(LAUNCH_FDS.control, true);
+    if (configuration.tracer) vm.server.adoptTracer(LAUNCH_FDS.tracer);
     if (configuration.lifetime === 'service') {
       os.refuseDescriptors(LAUNCH_FDS.listener);
       vm.pump.add(LAUNCH_FDS.listener, LISTENER_TOKEN, 'listen');
@@ -122,10 +131,13 @@ export class ConfidentialVm implements ControlBackend {
         this.processor.checkRunners();
       }
       const seen = Atomics.load(this.wake, 0) >>> 0;
-      if (this.serveOnce()) continue;
+      const served = this.serveOnce();
+      const waiting = this.server.flushTraces(!served);
+      if (served) continue;
       if (!this.placement.isApart) this.processor.prepareSpare();
-      this.waiter.wait(seen, WAIT_MICROSECONDS);
+      this.waiter.wait(seen, waiting ? TRACING_WAIT_MICROSECONDS : WAIT_MICROSECONDS);
     }
+    this.server.flushTraces(true);
     this.close();
   }
 
@@ -198,7 +210,15 @@ export class ConfidentialVm implements ControlBackend {
   }
 
   processes(): object[] {
-    return this.monitor.stats().enclaves;
+    return this.monitor.stats().enclaves.map(({ transitions: _, leaves: __, ...enclave }) => enclave);
+  }
+
+  stats(): MonitorStats {
+    return this.monitor.stats();
+  }
+
+  setTrace(sink: TraceSink | undefined): void {
+    this.monitor.log = sink;
   }
 
   requestStop(): void {

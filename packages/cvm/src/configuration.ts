@@ -33,6 +33,8 @@ const schema = z.strictObject({
     .string()
     .regex(/^[0-9a-f]{64}$/)
     .nullable(),
+  /** A connection to a tracer was handed over; not measured, since it changes nothing but what is told. */
+  tracer: z.literal(true).optional(),
 });
 
 /** Settings of one confidential VM, as the launcher hands them over. Sizes in bytes. */

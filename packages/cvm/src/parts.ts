@@ -11,6 +11,7 @@ export const LAUNCH_FDS = Object.freeze({
   runner: 7,
   configuration: 8,
   listener: 9,
+  tracer: 10,
 });
 
 /** One measured part of the monitor. */

@@ -16,7 +16,17 @@ test('requests are read strictly', () => {
     epc: 4096,
   });
   assert.deepEqual(parseRequest(encodeMessage({ op: 'info' })), { op: 'info' });
+  assert.deepEqual(parseRequest(text({ op: 'trace', failed: true, leaves: ['EADD'], enclave: 2 })), {
+    op: 'trace',
+    failed: true,
+    leaves: ['EADD'],
+    enclave: 2,
+  });
   const wrong = [
+    { op: 'trace', leaves: 'EADD' },
+    { op: 'trace', leaves: new Array(65).fill('EADD') },
+    { op: 'trace', enclave: -1 },
+    { op: 'stats', owner: 1 },
     {},
     null,
     [],

@@ -2,9 +2,11 @@
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { afterEach, beforeEach, test } from 'node:test';
+import type { MonitorStats, TraceEvent, TraceSink } from '@nestedsgx/monitor';
 import * as os from '@nestedsgx/os';
 import { Resources } from '../src/control/resources.js';
 import { type ControlBackend, ControlServer } from '../src/control/server.js';
+import { TRACE_RING, TRACER_LIMIT, Tracing } from '../src/control/tracing.js';
 
 const descriptors = () => readdirSync('/proc/self/fd').length;
 const text = (value: object) => new TextEncoder().encode(JSON.stringify(value));
@@ -17,6 +19,7 @@ class Backend implements ControlBackend {
   attached: number[] = [];
   detached: number[] = [];
   enclaves: object[] = [];
+  sink: TraceSink | undefined;
   /** Thrown by the next call that could fail. */
   failure: Error | null = null;
 
@@ -41,6 +44,15 @@ class Backend implements ControlBackend {
   }
   processes(): object[] {
     return this.enclaves;
+  }
+  stats(): MonitorStats {
+    const epc = { frames: 1, used: 0, deposited: 0 };
+    const enclaves = this.enclaves as MonitorStats['enclaves'];
+    const failures = { count: 0, recent: [] };
+    return { isolation: 'same-user', epc, calls: 0, failures, leaves: {}, enclaves };
+  }
+  setTrace(sink: TraceSink | undefined): void {
+    this.sink = sink;
   }
   requestStop(): void {}
 }
@@ -149,5 +161,151 @@ test('one guest of a shared machine cannot take every vCPU', async () => {
   await ask(fd, { op: 'attach', slice: 0, epc: 0 });
   for (let i = 1; i < 64; i++) assert.equal((await ask(fd, { op: 'vcpu' })).ok, true);
   assert.equal((await ask(fd, { op: 'vcpu' })).code, 'CVM_RESOURCES');
+  os.close(fd);
+});
+
+const event = (fields: Partial<TraceEvent> = {}): TraceEvent => ({
+  kind: 'encls',
+  name: 'EADD',
+  owner: 1,
+  operands: [4096, 8192, 0],
+  result: 'ok',
+  microseconds: 12.5,
+  ...fields,
+});
+
+const emit = (fields: Partial<TraceEvent> = {}) => backend.sink?.(event(fields));
+
+/** Every record that has arrived at a tracer's end. */
+function records(fd: number): Record<string, unknown>[] {
+  const all: Record<string, unknown>[] = [];
+  for (;;) {
+    const message = os.recvFds(fd);
+    if (message === null || message.eof) return all;
+    const body = JSON.parse(new TextDecoder().decode(message.bytes)) as Record<string, unknown>;
+    if (body.op === 'trace') all.push(...(body.records as Record<string, unknown>[]));
+  }
+}
+
+test('a tracer gets what happens; without one there is no hook', async () => {
+  const fd = connect();
+  assert.equal(backend.sink, undefined);
+  assert.deepEqual(await ask(fd, { op: 'trace' }), { ok: true, pid: process.pid, all: true });
+  emit();
+  )
+  emit(
+  name: 'é"\n', operands;
+  : [2n ** 64n - 1n, 0, 0]
+  )
+  server.flushTraces(false);
+  assert.deepEqual(records(fd), [], 'few records wait until there is time');
+  assert.equal(server.flushTraces(true), false);
+  const [first, second] = records(fd);
+  const { at, ...rest } = first as Record<string, unknown>;
+  assert.equal(typeof at, 'number');
+  assert.deepEqual(rest, event());
+  assert.deepEqual([second?.name, second?.operands], ['é"\n', ['0xffffffffffffffff', 0, 0]]);
+  assert.equal((await ask(fd, { op: 'trace' })).code, 'CVM_REQUEST_REFUSED');
+  os.close(fd);
+  await serve(() => backend.sink === undefined);
+  assert.equal(backend.sink, undefined);
+});
+
+test('a tracer chooses by leaf, enclave and result', async () => {
+  const fd = connect();
+  await ask(fd, { op: 'trace', leaves: ['EADD', 'EINIT'], failed: true, enclave: 3 });
+  for (const fields of [
+    { result: 'SGX_CHILD_PRESENT', enclave: 3 },
+    { enclave: 3 },
+    { result: '#GP(0)', enclave: 4 },
+    { result: '#GP(0)' },
+    { name: 'EREMOVE', result: '#GP(0)', enclave: 3 },
+    { name: 'EINIT', result: 'SGX_INVALID_SIGNATURE', enclave: 3 },
+  ])
+    emit(fields);
+  server.flushTraces(true);
+  assert.deepEqual(
+    records(fd).map(({ result }) => result),
+    ['SGX_CHILD_PRESENT', 'SGX_INVALID_SIGNATURE'],
+  );
+  os.close(fd);
+});
+
+test('a tracer that does not read loses records, knows how many, and holds nobody up', async () => {
+  const fd = connect();
+  await ask(fd, { op: 'trace' });
+  const made = 5 * TRACE_RING;
+  for (let i = 0; i < made; i++) {
+    emit({ operands: [i, 0, 0] });
+    if (i % 512 === 0) server.flushTraces(false);
+  }
+  server.flushTraces(true);
+  const got: Record<string, unknown>[] = [];
+  for (const end = Date.now() + 5000; Date.now() < end; ) {
+    got.push(...records(fd));
+    if (!server.flushTraces(true) && got.length > 0) break;
+    await new Promise((resolve) => setTimeout(resolve, 3));
+  }
+  got.push(...records(fd));
+  let next = 0;
+  let lost = 0;
+  for (const record of got) {
+    if ('lost' in record) {
+      lost += record.lost as number;
+      next += record.lost as number;
+    } else assert.equal((record.operands as number[])[0], next++, 'in order, with the gap where it was');
+  }
+  assert.ok(lost > 0 && lost < made);
+  assert.equal(next, made, 'every record arrived or was counted');
+  os.close(fd);
+});
+
+test('tracers are few, and one that leaves makes room', async () => {
+  const fds = Array.from({ length: TRACER_LIMIT + 1 }, connect);
+  for (const fd of fds.slice(1)) assert.equal((await ask(fd, { op: 'trace' })).ok, true);
+  assert.equal((await ask(fds[0] as number, { op: 'trace' })).code, 'CVM_RESOURCES');
+  os.close(fds[1] as number);
+  await serve();
+  assert.equal((await ask(fds[0] as number, { op: 'trace' })).ok, true);
+  for (const fd of [fds[0], ...fds.slice(2)]) os.close(fd as number);
+});
+
+test('other accounts see their own calls only', () => {
+  const uids = new Map([
+    [1, 4001],
+    [2, 4002],
+  ]);
+  const sent = new Map<number, string>();
+  let sink: TraceSink | undefined;
+  const tracing = new Tracing({
+    uidOf: (owner) => uids.get(owner),
+    trySend: (token, message) => {
+      sent.set(token, new TextDecoder().decode(message));
+      return true;
+    },
+    setSink: (given) => {
+      sink = given;
+    },
+  });
+  assert.deepEqual(tracing.subscribe(10, 4001, {}), { all: false });
+  assert.deepEqual(tracing.subscribe(11, 4003, {}), { all: false });
+  assert.deepEqual(tracing.subscribe(12, 0, {}), { all: true });
+  sink?.(event({ owner: 1 }));
+  sink?.(event({ owner: 2 }));
+  sink?.(event({ owner: 3 }));
+  tracing.flush(true);
+  const owners = (token: number) =>
+    (JSON.parse(sent.get(token) ?? '{"records":[]}').records as TraceEvent[]).map(({ owner }) => owner);
+  assert.deepEqual([owners(10), owners(11), owners(12)], [[1], [], [1, 2, 3]]);
+});
+
+test('figures are given with the clock of the machine', async () => {
+  const fd = connect();
+  backend.enclaves = [{ id: 1, owner: 1 }];
+  const reply = await ask(fd, { op: 'stats' });
+  assert.equal(reply.ok, true);
+  assert.equal(typeof reply.clock, 'number');
+  assert.equal((reply.enclaves as object[]).length, 1);
+  assert.equal((reply.machine as { calls: number }).calls, 0);
   os.close(fd);
 });

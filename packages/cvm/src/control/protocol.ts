@@ -4,6 +4,19 @@ import { z } from 'zod';
 /** Largest message on the control socket, in bytes, both ways. */
 export const MESSAGE_LIMIT = 65_536;
 
+/** Which records a tracer wants. */
+const traceFilter = {
+  /** Names of leaves and calls; all when missing. */
+  leaves: z.array(z.string().max(32)).max(64).optional(),
+  /** Only what did not end with success. */
+  failed: z.boolean().optional(),
+  /** Only what concerns the enclave with this id. */
+  enclave: z.number().int().min(0).optional(),
+};
+
+/** Which records a tracer wants; everything when empty. */
+export type TraceFilter = z.infer<z.ZodObject<typeof traceFilter>>;
+
 const request = z.discriminatedUnion('op', [
   /** Become a guest: guest RAM, one vCPU, a slice of RAM and a range of EPC frames. 0 bytes: the default. */
   z.strictObject({
@@ -23,6 +36,10 @@ const request = z.discriminatedUnion('op', [
   z.strictObject({ op: z.literal('vcpu') }),
   z.strictObject({ op: z.literal('info') }),
   z.strictObject({ op: z.literal('ps') }),
+  /** Counters of the machine and of the enclaves that the asker may see. */
+  z.strictObject({ op: z.literal('stats') }),
+  /** From now on, a message `trace` for what is done on behalf of the asker's account (or of all). */
+  z.strictObject({ op: z.literal('trace'), ...traceFilter }),
   z.strictObject({ op: z.literal('stop') }),
 ]);
 

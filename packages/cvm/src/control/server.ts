@@ -1,9 +1,16 @@
 import { NsgxError } from '@nestedsgx/arch';
-import { isResourceError } from '@nestedsgx/monitor';
+import { isResourceError, type MonitorStats, type TraceSink } from '@nestedsgx/monitor';
 import type { EventPump, PumpEvent } from '@nestedsgx/os';
-import { close, peerCredentials, refuseDescriptors, sendFds } from '@nestedsgx/os';
-import { type ControlRequest, encodeMessage, MESSAGE_LIMIT, parseRequest } from './protocol.js';
+import { close, OsError, peerCredentials, refuseDescriptors, sendFds } from '@nestedsgx/os';
+import {
+  type ControlRequest,
+  encodeMessage,
+  MESSAGE_LIMIT,
+  parseRequest,
+  type TraceFilter,
+} from './protocol.js';
 import { type GuestShare, type Resources, vcpuPlace } from './resources.js';
+import { Tracing } from './tracing.js';
 
 const CONNECTION_LIMIT = 128;
 
@@ -20,6 +27,9 @@ export interface ControlBackend {
   detach(owner: number, share: GuestShare): void;
   info(): object;
   processes(): object[];
+  stats(): MonitorStats;
+  /** Sets the monitor's trace hook; undefined removes it. */
+  setTrace(sink: TraceSink | undefined): void;
   requestStop(): void;
 }
 
@@ -39,6 +49,11 @@ interface Connection {
 export class ControlServer {
   private readonly connections = new Map<number, Connection>();
   private nextToken = 1;
+  private readonly tracing = new Tracing({
+    uidOf: (owner) => this.connections.get(owner)?.uid,
+    trySend: (token, message) => this.trySend(token, message),
+    setSink: (sink) => this.backend.setTrace(sink),
+  });
 
   constructor(
     private readonly pump: EventPump,
@@ -59,6 +74,18 @@ export class ControlServer {
     this.pump.add(fd, token, 'bytes');
     this.connections.set(token, { fd, token, control, uid, share: null });
     return token;
+  }
+
+  /** Takes over a connection to a tracer that the launcher chose: it sees the machine from its first call on. */
+  adoptTracer(fd: number): void {
+    const token = this.adopt(fd, false);
+    this.subscribe(this.connections.get(token) as Connection, {});
+  }
+
+  /** Sends trace records; see {@link Tracing.flush}. True while some still wait. */
+  flushTraces(idle: boolean): boolean {
+    this.tracing.flush(idle);
+    return this.tracing.pending;
   }
 
   /** Announces something unasked, to the launcher. */
@@ -153,6 +180,18 @@ export class ControlServer {
       case 'ps':
         this.send(connection, { ok: true, ...fitting(backend.processes()) }, []);
         return;
+      case 'stats': {
+        const { enclaves, ...machine } = backend.stats();
+        const seen = enclaves.filter(({ owner }) => this.maySee(connection, owner));
+        const clock = performance.now();
+        this.send(connection, { ok: true, clock, machine, ...fitting(seen, 8192) }, []);
+        return;
+      }
+      case 'trace': {
+        const { op: _, ...filter } = request;
+        this.subscribe(connection, filter);
+        return;
+      }
       case 'stop': {
         const self = process.getuid?.();
         if (!connection.control && connection.uid !== 0 && connection.uid !== self)
@@ -163,6 +202,17 @@ export class ControlServer {
         backend.requestStop();
       }
     }
+  }
+
+  private subscribe(connection: Connection, filter: TraceFilter): void {
+    const { all } = this.tracing.subscribe(connection.token, connection.uid, filter);
+    this.send(connection, { ok: true, pid: process.pid, all }, []);
+  }
+
+  /** What others do is shown to the machine's own account and to root only. */
+  private maySee(connection: Connection, owner: number): boolean {
+    const { uid } = connection;
+    return uid === 0 || uid === process.getuid?.() || this.connections.get(owner)?.uid === uid;
   }
 
   /** `separate-user` is a claim in the evidence, so a machine that makes it serves no guest of its own account. */
@@ -178,6 +228,19 @@ export class ControlServer {
     );
   }
 
+  private trySend(token: number, message: Uint8Array): boolean {
+    const connection = this.connections.get(token);
+    if (connection === undefined) return true;
+    try {
+      sendFds(connection.fd, message, []);
+      return true;
+    } catch (error) {
+      if (error instanceof OsError && error.code === 'EAGAIN') return false;
+      this.drop(connection);
+      return true;
+    }
+  }
+
   private send(connection: Connection, message: object, fds: number[]): void {
     try {
       sendFds(connection.fd, encodeMessage(message), fds);
@@ -190,6 +253,7 @@ export class ControlServer {
     if (!this.connections.delete(connection.token)) return;
     this.pump.remove(connection.token);
     close(connection.fd);
+    this.tracing.unsubscribe(connection.token);
     if (connection.share !== null) this.release(connection.token, connection.share);
     if (connection.control && this.lifetime === 'host') this.backend.requestStop();
   }
@@ -205,9 +269,9 @@ export class ControlServer {
   }
 }
 
-/** As many enclaves as one datagram holds, and how many more there are. */
-function fitting(all: object[]): { enclaves: object[]; omitted?: number } {
-  let room = MESSAGE_LIMIT - 256;
+/** As many enclaves as one datagram holds beside `other` bytes, and how many more there are. */
+function fitting(all: object[], other = 256): { enclaves: object[]; omitted?: number } {
+  let room = MESSAGE_LIMIT - other;
   let count = 0;
   for (; count < all.length; count++) {
     room -= encodeMessage(all[count] as object).length + 1;

@@ -2,7 +2,16 @@
 import { closeSync, constants, mkdirSync, openSync, rmSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { ControlSocket } from '@nestedsgx/guest';
-import { close, listenUnix, pidfdSignal, pollFds, socketpair, spawn, waitPid } from '@nestedsgx/os';
+import {
+  close,
+  connectUnix,
+  listenUnix,
+  pidfdSignal,
+  pollFds,
+  socketpair,
+  spawn,
+  waitPid,
+} from '@nestedsgx/os';
 import { sdkError } from '../errors.js';
 import { findInstallation, type Installation } from './installation.js';
 import { LAUNCH_ARGV, LAUNCH_FDS, launchEnvironment } from './loader.js';
@@ -50,6 +59,11 @@ export async function launchCvm(options: LaunchOptions = {}): Promise<LaunchedCv
     const [ours, theirs] = socketpair();
     control = new ControlSocket(ours);
     keep(theirs);
+    const tracer = connectTracer(process.env.NSGX_TRACE);
+    if (tracer !== null) {
+      keep(tracer);
+      complete.configuration.tracer = true;
+    }
     const parts = sealParts(installation);
     for (const fd of Object.values(parts.fds)) keep(fd);
     const configuration = new TextEncoder().encode(JSON.stringify(complete.configuration));
@@ -63,6 +77,7 @@ export async function launchCvm(options: LaunchOptions = {}): Promise<LaunchedCv
       [LAUNCH_FDS.configuration, configurationFd],
     ];
     if (complete.listen !== undefined) fds.push([LAUNCH_FDS.listener, keep(listenAt(complete.listen))]);
+    if (tracer !== null) fds.push([LAUNCH_FDS.tracer, tracer]);
     const { pid, pidfd } = start(complete, fds);
     // The child has its own now; while its end of the socket is open here, its end would go unnoticed.
     for (const fd of opened.splice(0)) close(fd);
@@ -181,6 +196,21 @@ export function makeDirectories(path: string, mode = 0o700): void {
     mkdirSync(path, { mode });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || !statSync(path).isDirectory()) throw error;
+  }
+}
+
+/** The tracer that listens at NSGX_TRACE, to be handed to the machine; see `nsgx trace`. */
+function connectTracer(path: string | undefined): number | null {
+  if (!path) return null;
+  try {
+    return connectUnix(path);
+  } catch (cause) {
+    throw sdkError(
+      'CVM_LAUNCH_FAILED',
+      `nobody traces at ${path}, which NSGX_TRACE names`,
+      'start the program with: nsgx trace -- PROGRAM, or unset NSGX_TRACE',
+      cause,
+    );
   }
 }
 

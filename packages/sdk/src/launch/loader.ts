@@ -1,6 +1,6 @@
 /** The fixed command line and first script of a confidential VM's process. */
 
-/** Descriptors of the new process. `listener` is present only when it serves a Unix socket. */
+/** Descriptors of the new process. `listener` is present only when it serves a Unix socket, `tracer` when it is traced. */
 export const LAUNCH_FDS = Object.freeze({
   control: 3,
   monitor: 4,
@@ -9,6 +9,7 @@ export const LAUNCH_FDS = Object.freeze({
   runner: 7,
   configuration: 8,
   listener: 9,
+  tracer: 10,
 });
 
 /**

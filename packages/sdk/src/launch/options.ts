@@ -56,6 +56,7 @@ export interface CompleteLaunchOptions {
     stateDir: string | null;
     patch: boolean;
     launchControl: string | null;
+    tracer?: true;
   };
   user?: { uid: number; gid: number };
   stderr: 'inherit' | 'ignore' | { file: string };
