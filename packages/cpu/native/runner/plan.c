@@ -99,6 +99,7 @@ static s64 map_thread(const struct plan_thread *p, u32 index) {
   t->tcs_fs_base = p->fs_base;
   t->tcs_gs_base = p->gs_base;
   t->nssa = p->nssa;
+  t->tcs_flags = p->flags;
   t->hot_needed = 16;
   t->cpu = NO_CPU;
   return 0;
@@ -125,6 +126,7 @@ s64 plan_apply(int *files, u64 plan_bytes, struct started *out, int *userfault) 
   enclave.xfrm = plan->xfrm;
   enclave.ssa_frame_bytes = plan->ssa_frame_bytes;
   enclave.miscselect = plan->miscselect;
+  enclave.flags = plan->flags;
   enclave.threads = plan->threads;
   enclave.ranges = plan->ranges;
   enclave.range = (const struct plan_range *)(tables + plan->ranges_at);

@@ -17,7 +17,7 @@
 /* What the runner knows of its enclave; copied from the plan at start. */
 struct enclave {
   u64 base, size, ram_base, ram_bytes, xfrm;
-  u32 threads, ssa_frame_bytes, miscselect, ranges, sites;
+  u32 flags, threads, ssa_frame_bytes, miscselect, ranges, sites;
   const struct plan_range *range;
   const struct plan_site *site;
   u32 *doorbell;

@@ -31,6 +31,8 @@ s32 ring_monitor(void) {
 
 static struct control_tcs *tcs(struct thread *t) { return (struct control_tcs *)t->control; }
 static struct gate *gate(struct thread *t) { return (struct gate *)t->gate; }
+/* Counters have one writer: the thread. */
+#define COUNT_ONE(t, counter) WRITE(tcs(t)->counter, tcs(t)->counter + 1)
 static void set_state(struct thread *t, u32 state) { WRITE(tcs(t)->state, state); }
 
 static void respond(struct thread *t, u32 kind, u64 rdi, u64 rsi, u64 rdx, u64 r8, u64 r9, u64 rbx) {
@@ -49,6 +51,23 @@ static void entry_failed(struct thread *t, u32 vector, u64 address) {
   respond(t, EXIT_KIND_ENTRY_FAILED, vector, address, 0, 0, 0, 0);
 }
 
+/* The monitor changes a TCS while it is not admitted; seen after admission, so once for an entry. */
+static void take_tcs(struct thread *t) {
+  const struct control_tcs *c = tcs(t);
+  u32 generation = READ(c->generation);
+  if (generation == t->generation) return;
+  t->generation = generation;
+  t->tcs = READ(c->tcs);
+  t->ssa = READ(c->ssa);
+  t->entry = READ(c->entry);
+  t->tcs_fs_base = READ(c->fs_base);
+  t->tcs_gs_base = READ(c->gs_base);
+  t->nssa = READ(c->nssa);
+  t->tcs_flags = READ(c->tcs_flags);
+  t->cssa = READ(c->start_cssa);
+  WRITE(tcs(t)->cssa, t->cssa);
+}
+
 /*
  * The order that loses no entry: epoch and state are stored (a locked store) before FREEZE and `admitted` are read;
  * the monitor sets FREEZE or bumps EPOCH before it reads the states.
@@ -65,6 +84,7 @@ static s32 admit(struct thread *t) {
     u32 frozen = READ(control()->freeze), admitted = READ(c->admitted);
     if (!frozen) {
       if (admitted) {
+        take_tcs(t);
         set_state(t, TCS_STATE_INSIDE);
         return 1;
       }
@@ -126,6 +146,7 @@ static u32 enclu_leaf(struct thread *t) {
 }
 
 static void asynchronous_exit(struct thread *t) {
+  COUNT_ONE(t, aex[t->vector < INTERRUPT_VECTOR ? t->vector : 32]);
   if (aex_save(t)) lost(LOST_SSA_WRITE, t->vector, t->ssa + (u64)t->cssa * enclave.ssa_frame_bytes);
   WRITE(tcs(t)->cssa, t->cssa);
   set_state(t, TCS_STATE_IDLE);
@@ -139,11 +160,13 @@ static void until_exit(struct thread *t, u32 why) {
     if (why == BACK_ENCLU) {
       if (t->site != NO_SITE && (t->site >> 1) >= enclave.sites) lost(LOST_STUB_FAULT, t->site, 0);
       if (t->site != NO_SITE && enclave.site[t->site >> 1].leaf == EEXIT && canonical(t->rbx)) {
+        COUNT_ONE(t, eexit);
         set_state(t, TCS_STATE_IDLE);
         return respond(t, EXIT_KIND_EEXIT, t->rdi, t->rsi, t->rdx, t->r8, t->r9, t->rbx);
       }
       u32 number = enclu_leaf(t);
       if (number == EEXIT && canonical(t->rbx)) {
+        COUNT_ONE(t, eexit);
         set_state(t, TCS_STATE_IDLE);
         return respond(t, EXIT_KIND_EEXIT, t->rdi, t->rsi, t->rdx, t->r8, t->r9, t->rbx);
       }
@@ -167,12 +190,12 @@ static void until_exit(struct thread *t, u32 why) {
 
 static void eenter(struct thread *t, const struct request *r) {
   u32 why;
-  if (t->cssa >= t->nssa) return entry_failed(t, 13, t->tcs);
-  if (!canonical(t->entry) || !canonical(t->tcs_fs_base) || !canonical(t->tcs_gs_base))
-    return entry_failed(t, 13, t->tcs);
-  u64 gpr = t->ssa + (u64)(t->cssa + 1) * enclave.ssa_frame_bytes - 184;
   do {
     if (!admit(t)) return entry_failed(t, 14, t->tcs);
+    if (t->cssa >= t->nssa) return entry_failed(t, 13, t->tcs);
+    if (!canonical(t->entry) || !canonical(t->tcs_fs_base) || !canonical(t->tcs_gs_base))
+      return entry_failed(t, 13, t->tcs);
+    u64 gpr = t->ssa + (u64)(t->cssa + 1) * enclave.ssa_frame_bytes - 184;
     if (guarded_store_pair((u64 *)(gpr + 144), r->rsp, r->rbp)) return entry_failed(t, 14, gpr & ~0xffful);
     t->rax = t->cssa;
     t->rbx = t->tcs;
@@ -187,23 +210,29 @@ static void eenter(struct thread *t, const struct request *r) {
     t->rip = t->entry;
     t->fs_base = t->tcs_fs_base;
     t->gs_base = t->tcs_gs_base;
+    COUNT_ONE(t, eenter);
     why = enter_enclave(t);
+    if (why == BACK_RETRY) WRITE(tcs(t)->eenter, tcs(t)->eenter - 1);
   } while (why == BACK_RETRY);
   until_exit(t, why);
 }
 
 static void eresume(struct thread *t, const struct request *r) {
   u32 why;
-  if (t->cssa == 0) return entry_failed(t, 13, t->tcs);
   do {
     if (!admit(t)) return entry_failed(t, 14, t->tcs);
+    if (t->cssa == 0) return entry_failed(t, 13, t->tcs);
     t->ursp = r->rsp;
     t->urbp = r->rbp;
     s32 vector = eresume_load(t);
     if (vector) return entry_failed(t, (u32)vector, t->tcs);
     WRITE(tcs(t)->cssa, --t->cssa);
+    COUNT_ONE(t, eresume);
     why = resume_enclave(t, (const void *)(u64)(MEMORY_XSAVE + t->index * MEMORY_XSAVE_STRIDE));
-    if (why == BACK_RETRY || why == BACK_RESUME_FAULT) WRITE(tcs(t)->cssa, ++t->cssa);
+    if (why == BACK_RETRY || why == BACK_RESUME_FAULT) {
+      WRITE(tcs(t)->cssa, ++t->cssa);
+      WRITE(tcs(t)->eresume, tcs(t)->eresume - 1);
+    }
   } while (why == BACK_RETRY);
   if (why == BACK_RESUME_FAULT) return entry_failed(t, 13, t->tcs);
   until_exit(t, why);

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { EXCEPTIONS, FAULT_SIGNALS, ILLEGAL_OPCODES, ILLEGAL_OPCODES_0F } from '../exceptions.js';
-import { ANSWER, CONTROL, CONTROL_TCS, LOST_REASON, TCS_STATE } from './control.js';
+import { ANSWER, CONTROL, CONTROL_TCS, LOST_REASON, TCS_FLAG, TCS_STATE } from './control.js';
 import { EXIT_KIND, GATE, GATE_FUNCTION, INTERRUPT_VECTOR, NO_CPU, PROGRESS } from './gate.js';
 import { type Field, type Layout, SCALAR_BYTES } from './layout.js';
 import {
@@ -50,6 +50,7 @@ const TABLES: Readonly<Record<string, Readonly<Record<string, number>>>> = {
   EXIT_KIND,
   PROGRESS,
   TCS_STATE,
+  TCS_FLAG,
   ANSWER,
   LOST: LOST_REASON,
   PLAN_FLAG,

@@ -64,7 +64,7 @@ export const PLAN_SITE = defineLayout('plan_site', 16, {
 export const PLAN_SIGNATURE = 0x4e41_4c50;
 
 /** Bits of PLAN.flags. */
-export const PLAN_FLAG = Object.freeze({ USERFAULT: 1, DEBUG: 2 });
+export const PLAN_FLAG = Object.freeze({ USERFAULT: 1, DEBUG: 2, AEXNOTIFY: 4 });
 
 /** Bits of PLAN_MAP.flags; the low three are PROT_READ, PROT_WRITE, PROT_EXEC. */
 export const MAP_FLAG = Object.freeze({ R: 1, W: 2, X: 4, POPULATE: 8, USERFAULT: 16 });

@@ -41,7 +41,7 @@ export const THREAD = defineLayout('thread', 4096, {
   exitInfoSlot: ['u64', 224],
   fsBase: ['u64', 232],
   gsBase: ['u64', 240],
-  // Constant after start.
+  // The TCS, taken over from the control memory whenever its generation has changed.
   gate: ['u64', 256],
   control: ['u64', 264],
   tcs: ['u64', 272],
@@ -53,6 +53,14 @@ export const THREAD = defineLayout('thread', 4096, {
   cssa: ['u32', 316],
   tid: ['u32', 320],
   leafSeq: ['u32', 324],
+  /** CONTROL_TCS.generation of the TCS fields above. */
+  generation: ['u32', 328],
+  tcsFlags: ['u32', 332],
+  /** Last access by a guarded function that faulted: linear address and the error code as the CPU gave it. */
+  guardAddress: ['u64', 336],
+  guardError: ['u32', 344],
+  /** 1 when a single step ended behind a patched ENCLU's jump: the trap is due after the leaf. */
+  step: ['u32', 348],
   // Waiting.
   seen: ['u32', 384],
   mode: ['u32', 388],

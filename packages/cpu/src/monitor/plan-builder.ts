@@ -1,5 +1,6 @@
 import type { PageRange, ProcessorStart } from '@nestedsgx/arch';
 import { CpuError } from '../errors.js';
+import { TCS_FLAG } from '../layout/control.js';
 import { GATE } from '../layout/gate.js';
 import { MAX_MAPS, MAX_THREADS, RUNNER_MEMORY } from '../layout/memory.js';
 import {
@@ -229,7 +230,10 @@ export function buildPlan(
     PLAN,
     {
       magic: PLAN_SIGNATURE,
-      flags: (userfault ? PLAN_FLAG.USERFAULT : 0) | (start.debug ? PLAN_FLAG.DEBUG : 0),
+      flags:
+        (userfault ? PLAN_FLAG.USERFAULT : 0) |
+        (start.debug ? PLAN_FLAG.DEBUG : 0) |
+        (start.aexNotify ? PLAN_FLAG.AEXNOTIFY : 0),
       base,
       size,
       ramBase: memory.ramBase,
@@ -263,7 +267,7 @@ export function buildPlan(
         gsBase: linear(thread.ogsbase),
         gate: memory.ramBase + start.gates.gpa + i * GATE.size,
         nssa: thread.nssa,
-        flags: thread.debugOptIn ? 1 : 0,
+        flags: (thread.debugOptIn ? TCS_FLAG.DBGOPTIN : 0) | (thread.aexNotify ? TCS_FLAG.AEXNOTIFY : 0),
       },
       bytes,
       threadsAt + i * PLAN_THREAD.size,
