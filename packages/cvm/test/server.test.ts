@@ -192,11 +192,7 @@ test('a tracer gets what happens; without one there is no hook', async () => {
   assert.equal(backend.sink, undefined);
   assert.deepEqual(await ask(fd, { op: 'trace' }), { ok: true, pid: process.pid, all: true });
   emit();
-  )
-  emit(
-  name: 'é"\n', operands;
-  : [2n ** 64n - 1n, 0, 0]
-  )
+  emit({ name: 'é"\n', operands: [2n ** 64n - 1n, 0, 0] });
   server.flushTraces(false);
   assert.deepEqual(records(fd), [], 'few records wait until there is time');
   assert.equal(server.flushTraces(true), false);
