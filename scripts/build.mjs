@@ -22,7 +22,12 @@ function step(what, command, args, options = {}) {
 step('compiling TypeScript', process.execPath, ['node_modules/typescript/bin/tsc', '--build']);
 const generator = 'packages/cpu/dist/src/layout/generate.js';
 step('generating the native layouts', process.execPath, [generator]);
-for (const dir of ['packages/os/native', 'packages/cpu/native', 'packages/nestedsgx/native'])
+for (const dir of [
+  'packages/os/native',
+  'packages/cpu/native',
+  'packages/nestedsgx/native',
+  'packages/conformance/native',
+])
   if (existsSync(join(root, dir, 'Makefile')))
     step(`building ${dir}`, 'make', ['--no-print-directory', '-C', dir]);
 step('bundling the monitor', process.execPath, ['scripts/bundle-monitor.mjs']);

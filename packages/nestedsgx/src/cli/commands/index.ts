@@ -3,6 +3,7 @@ import { attackCommand } from './attack.js';
 import { attestCommand } from './attest.js';
 import { benchCommand } from './bench.js';
 import { buildCommand } from './build.js';
+import { conformanceCommand } from './conformance.js';
 import { cvmCommand } from './cvm.js';
 import { demoCommand } from './demo.js';
 import { doctorCommand } from './doctor.js';
@@ -26,6 +27,7 @@ export const commands: readonly CommandModule[] = [
   attestCommand,
   verifyCommand,
   attackCommand,
+  conformanceCommand,
   benchCommand,
   cvmCommand,
 ];

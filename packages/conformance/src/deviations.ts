@@ -1,0 +1,96 @@
+/** Where the software machine differs from the manual, each with its reason. */
+
+/** One deviation. */
+export interface Deviation {
+  readonly id: string;
+  /** Leaf functions concerned; empty: execution as a whole. */
+  readonly leaves: readonly string[];
+  readonly what: string;
+  readonly reason: string;
+}
+
+/** Every known deviation. The document of conformance is made from this list. */
+export const DEVIATIONS: readonly Deviation[] = Object.freeze([
+  {
+    id: 'native-instructions',
+    leaves: [],
+    what: 'CPUID, SGDT, SIDT, SLDT, STR, SMSW, VMMCALL and loads of segment registers execute inside an enclave instead of raising #UD.',
+    reason: 'Enclave code runs natively in user mode, and the processor does not trap these there.',
+  },
+  {
+    id: 'xfrm-not-enforced',
+    leaves: ['EENTER', 'ERESUME'],
+    what: 'XFRM decides which state is saved, restored and initialised; instructions of a component outside XFRM execute instead of raising #UD.',
+    reason: 'XCR0 cannot be changed from user mode.',
+  },
+  {
+    id: 'patched-code',
+    leaves: [],
+    what: 'Enclave code that reads its own ENCLU instructions may see a jump in place of the MOV before them.',
+    reason:
+      'A trapping ENCLU costs 20 times a jump. Measurement, EWB, EDBGRD and EACCEPTCOPY see the original bytes; `--no-patch` runs without.',
+  },
+  {
+    id: 'all-of-guest-ram',
+    leaves: [],
+    what: 'An enclave can read and write all guest RAM of its machine, not just the memory of the process that entered it.',
+    reason: 'Guest RAM is one file that every enclave maps; the embedded guest is one trust domain.',
+  },
+  {
+    id: 'one-frame',
+    leaves: ['EADD', 'EAUG', 'ELDB', 'ELDU', 'ELDBC', 'ELDUC'],
+    what: 'A second EPC page for the same linear address of the same enclave is refused while the first is there.',
+    reason: 'An enclave’s memory is one file indexed by linear address: each address has room for one page.',
+  },
+  {
+    id: 'frame-owner',
+    leaves: ['every ENCLS leaf'],
+    what: 'An EPC page that belongs to another guest connection is refused as an operand (SVSM_ERR_INVALID_PARAMETER).',
+    reason:
+      'One machine serves several guests that must not touch each other’s enclaves; hardware has one OS.',
+  },
+  {
+    id: 'resources',
+    leaves: ['ECREATE', 'EADD', 'EAUG', 'EINIT', 'EWB', 'ELDU'],
+    what: 'A leaf is refused with SVSM_ERR_BUSY when the host has no memory, process or descriptor for it, or a limit is reached.',
+    reason: 'EPC, processors and enclaves are resources of a host that may run out.',
+  },
+  {
+    id: 'no-conflicts',
+    leaves: ['every leaf'],
+    what: 'Conflicts of concurrent leaves (#GP(0), SGX_EPC_PAGE_CONFLICT, SGX_ENTRYEPOCH_LOCKED, SGX_LOCKFAIL) do not occur.',
+    reason:
+      'The monitor executes one leaf at a time; every outcome is one that some order on hardware gives.',
+  },
+  {
+    id: 'no-unmasked-event',
+    leaves: ['EINIT'],
+    what: 'SGX_UNMASKED_EVENT does not occur.',
+    reason: 'EINIT is not interrupted.',
+  },
+  {
+    id: 'blocked-until-written-back',
+    leaves: ['EBLOCK'],
+    what: 'A thread that enters after EBLOCK can still touch the blocked page until EWB takes it away.',
+    reason:
+      'An exit in between needs the SSA on such a page. Contents are read by EWB after the permission to write is gone, so nothing is lost.',
+  },
+  {
+    id: 'no-cet',
+    leaves: ['ECREATE', 'EADD', 'EAUG', 'EINIT', 'EACCEPT', 'EACCEPTCOPY', 'EREPORT', 'EGETKEY', 'EDECCSSA'],
+    what: 'CET is not offered: its attribute bits must be 0 and shadow-stack page types are refused.',
+    reason: 'The platform does not enumerate it, as processors without CET.',
+  },
+  {
+    id: 'no-enclv',
+    leaves: [],
+    what: 'ENCLV and the virtualisation of EPC (VIRTCHILDCNT) are not offered.',
+    reason: 'There is no VMX on this machine.',
+  },
+  {
+    id: 'same-kind-of-processor',
+    leaves: ['EINIT'],
+    what: 'Enclaves without MODE64BIT are built and measured, but not executed.',
+    reason: 'The runner is a 64-bit process.',
+  },
+] as const);
