@@ -1,13 +1,23 @@
 /** The frozen table of leaf functions: adding a leaf is one file and one row here. */
 import { ENCLS, ENCLU } from '@nestedsgx/arch';
 import { EADD_CHECKS, eadd } from './encls/eadd.js';
+import { EAUG_CHECKS, eaug } from './encls/eaug.js';
 import { ECREATE_CHECKS, ecreate } from './encls/ecreate.js';
 import { EEXTEND_CHECKS, eextend } from './encls/eextend.js';
 import { EINIT_CHECKS, einit } from './encls/einit.js';
+import { EMODPR_CHECKS, emodpr } from './encls/emodpr.js';
+import { EMODT_CHECKS, emodt } from './encls/emodt.js';
 import { EREMOVE_CHECKS, eremove } from './encls/eremove.js';
+import { EACCEPT_CHECKS, eaccept } from './enclu/eaccept.js';
+import { EACCEPTCOPY_CHECKS, eacceptcopy } from './enclu/eacceptcopy.js';
+import { EDECCSSA_CHECKS } from './enclu/edeccssa.js';
 import { EENTER_CHECKS } from './enclu/eenter.js';
+import { EEXIT_CHECKS } from './enclu/eexit.js';
 import { EGETKEY_CHECKS, egetkey } from './enclu/egetkey.js';
+import { EMODPE_CHECKS, emodpe } from './enclu/emodpe.js';
 import { EREPORT_CHECKS, ereport } from './enclu/ereport.js';
+import { ERESUME_CHECKS } from './enclu/eresume.js';
+import { EVERIFYREPORT2_CHECKS, everifyreport2 } from './enclu/everifyreport2.js';
 import type { CheckList, LeafOutcome } from './leaf/checks.js';
 import type { EnclaveRecord } from './state/enclave.js';
 import type { FrameOwner, MonitorState } from './state/state.js';
@@ -52,7 +62,8 @@ export interface EncluRow extends LeafRowBase {
   readonly execute: EncluLeaf | null;
 }
 
-const NO_CHECKS: CheckList = Object.freeze({ leaf: '', rows: Object.freeze([]), at: Object.freeze({}) });
+/** Conditions of concurrency hold by construction: one thread executes all leaves, one after the other. */
+const SERIAL = 'no other leaf can be under way on the page, so its concurrency checks hold by construction';
 const SDM = 'SDM Vol. 3D, 41.3';
 const SDM_U = 'SDM Vol. 3D, 41.4';
 
@@ -63,7 +74,7 @@ export const ENCLS_LEAVES: readonly EnclsRow[] = freeze([
     name: 'ECREATE',
     operands: 'RBX = PAGEINFO, RCX = SECS page',
     section: `${SDM}, ECREATE`,
-    support: 'complete; CET must be off',
+    support: `complete; CET must be off; ${SERIAL}`,
     checks: ECREATE_CHECKS,
     execute: ecreate,
   },
@@ -72,7 +83,7 @@ export const ENCLS_LEAVES: readonly EnclsRow[] = freeze([
     name: 'EADD',
     operands: 'RBX = PAGEINFO, RCX = EPC page',
     section: `${SDM}, EADD`,
-    support: 'PT_REG and PT_TCS; one frame for each linear address',
+    support: `PT_REG and PT_TCS; one frame for each linear address; ${SERIAL}`,
     checks: EADD_CHECKS,
     execute: eadd,
   },
@@ -81,7 +92,7 @@ export const ENCLS_LEAVES: readonly EnclsRow[] = freeze([
     name: 'EINIT',
     operands: 'RBX = SIGSTRUCT, RCX = SECS, RDX = EINITTOKEN',
     section: `${SDM}, EINIT`,
-    support: 'complete; flexible launch, a signer can be pinned; no SGX_UNMASKED_EVENT',
+    support: `complete; flexible launch, signers can be pinned; never interrupted, so no SGX_UNMASKED_EVENT; ${SERIAL}`,
     checks: EINIT_CHECKS,
     execute: einit,
   },
@@ -90,7 +101,7 @@ export const ENCLS_LEAVES: readonly EnclsRow[] = freeze([
     name: 'EREMOVE',
     operands: 'RCX = EPC page',
     section: `${SDM}, EREMOVE`,
-    support: 'complete; the page is scrubbed',
+    support: `complete; the page is scrubbed; ${SERIAL}`,
     checks: EREMOVE_CHECKS,
     execute: eremove,
   },
@@ -99,9 +110,36 @@ export const ENCLS_LEAVES: readonly EnclsRow[] = freeze([
     name: 'EEXTEND',
     operands: 'RBX = SECS, RCX = 256-byte chunk of an EPC page',
     section: `${SDM}, EEXTEND`,
-    support: 'complete',
+    support: `complete; ${SERIAL}`,
     checks: EEXTEND_CHECKS,
     execute: eextend,
+  },
+  {
+    number: ENCLS.EAUG,
+    name: 'EAUG',
+    operands: 'RBX = PAGEINFO, RCX = EPC page',
+    section: `${SDM}, EAUG`,
+    support: `regular pages; CET is not offered, so no shadow-stack pages and no SECINFO; ${SERIAL}`,
+    checks: EAUG_CHECKS,
+    execute: eaug,
+  },
+  {
+    number: ENCLS.EMODPR,
+    name: 'EMODPR',
+    operands: 'RBX = SECINFO, RCX = EPC page',
+    section: `${SDM}, EMODPR`,
+    support: `complete; no thread has a right that was taken away when the leaf ends; ${SERIAL}`,
+    checks: EMODPR_CHECKS,
+    execute: emodpr,
+  },
+  {
+    number: ENCLS.EMODT,
+    name: 'EMODT',
+    operands: 'RBX = SECINFO, RCX = EPC page',
+    section: `${SDM}, EMODT`,
+    support: `complete; ${SERIAL}`,
+    checks: EMODT_CHECKS,
+    execute: emodt,
   },
 ]);
 
@@ -130,7 +168,7 @@ export const ENCLU_LEAVES: readonly EncluRow[] = freeze([
     name: 'EENTER',
     operands: 'RBX = TCS, RCX = AEP',
     section: `${SDM_U}, EENTER`,
-    support: 'executed by the processor; SECS, TCS and SSA are checked here when a thread is admitted',
+    support: `executed by the processor; SECS, TCS and SSA are checked here when a thread is admitted; ${SERIAL}`,
     checks: EENTER_CHECKS,
     execute: null,
   },
@@ -139,8 +177,8 @@ export const ENCLU_LEAVES: readonly EncluRow[] = freeze([
     name: 'ERESUME',
     operands: 'RBX = TCS, RCX = AEP',
     section: `${SDM_U}, ERESUME`,
-    support: 'executed by the processor, admitted as EENTER',
-    checks: EENTER_CHECKS,
+    support: `executed by the processor; SECS, TCS and SSA are checked here when a thread is admitted; ${SERIAL}`,
+    checks: ERESUME_CHECKS,
     execute: null,
   },
   {
@@ -149,7 +187,52 @@ export const ENCLU_LEAVES: readonly EncluRow[] = freeze([
     operands: 'RBX = target outside the enclave',
     section: `${SDM_U}, EEXIT`,
     support: 'executed by the processor',
-    checks: NO_CHECKS,
+    checks: EEXIT_CHECKS,
+    execute: null,
+  },
+  {
+    number: ENCLU.EACCEPT,
+    name: 'EACCEPT',
+    operands: 'RBX = SECINFO, RCX = EPC page',
+    section: `${SDM_U}, EACCEPT`,
+    support: `complete; an accepted TCS beyond the bound gates waits for a free one; ${SERIAL}`,
+    checks: EACCEPT_CHECKS,
+    execute: eaccept,
+  },
+  {
+    number: ENCLU.EMODPE,
+    name: 'EMODPE',
+    operands: 'RBX = SECINFO, RCX = EPC page',
+    section: `${SDM_U}, EMODPE`,
+    support: `complete; ${SERIAL}`,
+    checks: EMODPE_CHECKS,
+    execute: emodpe,
+  },
+  {
+    number: ENCLU.EACCEPTCOPY,
+    name: 'EACCEPTCOPY',
+    operands: 'RBX = SECINFO, RCX = destination EPC page, RDX = source EPC page',
+    section: `${SDM_U}, EACCEPTCOPY`,
+    support: `complete; a pending page is always RW, so looking twice gives nothing new; ${SERIAL}`,
+    checks: EACCEPTCOPY_CHECKS,
+    execute: eacceptcopy,
+  },
+  {
+    number: ENCLU.EVERIFYREPORT2,
+    name: 'EVERIFYREPORT2',
+    operands: 'RBX = REPORTMACSTRUCT',
+    section: `${SDM_U}, EVERIFYREPORT2`,
+    support: 'not enumerated, as on every processor without TDX: #GP(0)',
+    checks: EVERIFYREPORT2_CHECKS,
+    execute: everifyreport2,
+  },
+  {
+    number: ENCLU.EDECCSSA,
+    name: 'EDECCSSA',
+    operands: 'none',
+    section: `${SDM_U}, EDECCSSA`,
+    support: 'executed by the processor; SSA pages are checked here when a thread is admitted',
+    checks: EDECCSSA_CHECKS,
     execute: null,
   },
 ]);

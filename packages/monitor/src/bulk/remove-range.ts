@@ -1,6 +1,14 @@
 /** REMOVE_RANGE: EREMOVE of contiguous EPC frames in one call; adjacent pages are unmapped and scrubbed together. */
 import { PT_SECS, PT_VA } from '@nestedsgx/arch';
-import { dropPages, EREMOVE_CHECKS, eremove, quiesce, release, unlinkPage } from '../encls/eremove.js';
+import {
+  dropPages,
+  EREMOVE_CHECKS,
+  eremove,
+  quiesce,
+  release,
+  trimmed,
+  unlinkPage,
+} from '../encls/eremove.js';
 import { checkList, DONE, type LeafOutcome, PF_ACCESS, trip } from '../leaf/checks.js';
 import type { EnclaveRecord } from '../state/enclave.js';
 import { FOREIGN } from '../state/frames.js';
@@ -59,7 +67,7 @@ function removeRun(
   at: number,
   end: number,
 ): number | LeafOutcome {
-  if (!quiesce(enclave)) return trip(EREMOVE_CHECKS, 'not-active');
+  const quiet = quiesce(enclave);
   let start = -1;
   let length = 0;
   let admission = false;
@@ -70,6 +78,7 @@ function removeRun(
   for (; next < end; next += PAGE) {
     const frame = s.frames.resolve(owner, next);
     if (frame < 0 || childOf(s, frame) !== enclave) break;
+    if (!quiet && !trimmed(s, frame)) break;
     const offset = unlinkPage(s, enclave, frame);
     admission ||= enclave.admissionPages.has(offset / PAGE);
     if (offset === start + length && length > 0) length += PAGE;
@@ -81,6 +90,6 @@ function removeRun(
   }
   flush();
   if (admission) refreshAdmission(s, enclave);
-  release(enclave);
-  return next;
+  if (quiet) release(enclave);
+  return next > at ? next : trip(EREMOVE_CHECKS, 'not-active');
 }

@@ -1,11 +1,21 @@
 /** ENCLS[EADD]. Source: Intel SDM Vol. 3D, "EADD—Add a Page to an Uninitialized Enclave", Operation. */
-import { PT_REG, PT_SECS, PT_TCS, SECINFO, SECINFO_R, SECINFO_W } from '@nestedsgx/arch';
+import {
+  ATTRIBUTES_MODE64BIT,
+  PT_REG,
+  PT_SECS,
+  PT_TCS,
+  SECINFO,
+  SECINFO_R,
+  SECINFO_W,
+} from '@nestedsgx/arch';
 import { checkList, DONE, type LeafOutcome, PF_ACCESS, trip } from '../leaf/checks.js';
+import { secinfoFlags, secinfoReservedZero } from '../leaf/secinfo.js';
+import { tcsLimitsWhole, tcsReservedZero } from '../leaf/tcs-page.js';
 import { available } from '../state/available.js';
 import type { EnclaveRecord } from '../state/enclave.js';
-import { EPCM_PT_SHIFT, EPCM_RWX, NO_FRAME } from '../state/epcm.js';
+import { EPCM_RWX, NO_FRAME } from '../state/epcm.js';
 import { FOREIGN, NOT_EPC } from '../state/frames.js';
-import { allZero, type FrameOwner, type MonitorState, readGuest, u64ToNumber } from '../state/state.js';
+import { type FrameOwner, type MonitorState, readGuest, u64ToNumber } from '../state/state.js';
 import { bindTcs, slotFree } from '../state/threads.js';
 
 /** EADD's checks, in the manual's order. */
@@ -76,8 +86,7 @@ export function eadd(s: MonitorState, owner: FrameOwner, rbx: number, rcx: numbe
 
 /** Reserved bits of SECINFO are 0 and the page type is one that EADD takes. */
 export function secinfoAddable(secinfo: Uint8Array): boolean {
-  if ((secinfo[0] & 0xc0) !== 0 || !allZero(secinfo, 2)) return false;
-  return secinfo[1] === PT_REG || secinfo[1] === PT_TCS;
+  return secinfoReservedZero(secinfo) && (secinfo[1] === PT_REG || secinfo[1] === PT_TCS);
 }
 
 /** EADD's checks of the EPCM: the destination is free, the SECS is one. */
@@ -106,9 +115,8 @@ export function eaddCheckPage(
   const C = EADD_CHECKS;
   if (secinfo[1] === PT_TCS) {
     if (!tcsReservedZero(bytes, at)) return trip(C, 'tcs-reserved-zero');
-    const endInFff =
-      (bytes[at + 64] & bytes[at + 68]) === 0xff && (bytes[at + 65] & bytes[at + 69] & 0xf) === 0xf;
-    if ((enclave.flags & 4n) === 0n && !endInFff) return trip(C, 'tcs-limits-32');
+    if ((enclave.flags & ATTRIBUTES_MODE64BIT) === 0n && !tcsLimitsWhole(bytes, at))
+      return trip(C, 'tcs-limits-32');
   } else if ((secinfo[0] & SECINFO_W) !== 0 && (secinfo[0] & SECINFO_R) === 0) {
     return trip(C, 'write-needs-read');
   }
@@ -137,15 +145,7 @@ export function eaddCommit(
   linaddr: number,
   secinfo: Uint8Array,
 ): void {
-  const flags = (secinfo[0] | (secinfo[1] << EPCM_PT_SHIFT)) & FLAGS_KEPT;
-  s.epcm.fill(frame, flags, enclave.secsFrame, linaddr);
+  s.epcm.fill(frame, secinfoFlags(secinfo) & FLAGS_KEPT, enclave.secsFrame, linaddr);
   enclave.pages.set((linaddr - enclave.base) / PAGE, frame);
   if (secinfo[1] === PT_TCS) bindTcs(s, enclave, frame);
-}
-
-/** FLAGS[63:2] and everything from byte 72 (the CET fields, which are not offered, and the reserved rest). */
-function tcsReservedZero(bytes: Uint8Array, at: number): boolean {
-  return (
-    (bytes[at + 8] & 0xfc) === 0 && allZero(bytes, at + 9, at + 16) && allZero(bytes, at + 72, at + PAGE)
-  );
 }

@@ -1,10 +1,12 @@
 /** ENCLS[EREMOVE]. Source: Intel SDM Vol. 3D, "EREMOVE—Remove a page from the EPC", Operation. */
-import { PT_SECS, PT_VA } from '@nestedsgx/arch';
+import { PT_SECS, PT_TRIM, PT_VA } from '@nestedsgx/arch';
 import { invariant } from '../errors.js';
 import { checkList, DONE, type LeafOutcome, PF_ACCESS, trip } from '../leaf/checks.js';
+import { removeVersionArray } from '../paging/evicted-enclaves.js';
 import { available } from '../state/available.js';
 import { type EnclaveRecord, LOST_REASON } from '../state/enclave.js';
 import { destroyEnclave, loseEnclave } from '../state/enclave-life.js';
+import { EPCM_MODIFIED } from '../state/epcm.js';
 import { FOREIGN, NOT_EPC } from '../state/frames.js';
 import type { FrameOwner, MonitorState } from '../state/state.js';
 import { admissionFollows, unbindTcs } from '../state/threads.js';
@@ -15,7 +17,11 @@ export const EREMOVE_CHECKS = checkList('EREMOVE', [
   ['page-in-epc', '#PF', 'RCX resolves to an EPC page'],
   ['page-owned', 'REFUSED', 'the EPC frame belongs to the caller', 'deviation'],
   ['no-children', 'SGX_CHILD_PRESENT', 'PT_SECS: no EPC page is associated with the SECS'],
-  ['not-active', 'SGX_ENCLAVE_ACT', 'no thread is active in the enclave'],
+  [
+    'not-active',
+    'SGX_ENCLAVE_ACT',
+    'no thread is active in the enclave, unless the page is PT_TRIM and accepted',
+  ],
 ] as const);
 
 /** RCX = EPC page. */
@@ -28,7 +34,7 @@ export function eremove(s: MonitorState, owner: FrameOwner, _rbx: number, rcx: n
   if (!s.epcm.valid(frame)) return DONE;
   const type = s.epcm.type(frame);
   if (type === PT_VA) {
-    s.epcm.clear(frame);
+    removeVersionArray(s, frame);
     return DONE;
   }
   if (type === PT_SECS) {
@@ -40,10 +46,19 @@ export function eremove(s: MonitorState, owner: FrameOwner, _rbx: number, rcx: n
   }
   const enclave = s.enclaves.get(s.epcm.secs(frame));
   invariant(enclave !== undefined, `frame ${frame} has no enclave`);
+  if (trimmed(s, frame)) {
+    removePage(s, enclave, frame);
+    return DONE;
+  }
   if (!quiesce(enclave)) return trip(C, 'not-active');
   removePage(s, enclave, frame);
   release(enclave);
   return DONE;
+}
+
+/** True for a page that its enclave gave up (PT_TRIM, accepted): it may go while threads are inside. */
+export function trimmed(s: MonitorState, frame: number): boolean {
+  return s.epcm.type(frame) === PT_TRIM && (s.epcm.bits(frame) & EPCM_MODIFIED) === 0;
 }
 
 /** Stops entries and tells whether nobody is inside. When false, entries are allowed again. */
@@ -61,7 +76,7 @@ export function release(enclave: EnclaveRecord): void {
   if (enclave.running !== null && enclave.running.lost === null) enclave.running.unfreeze();
 }
 
-/** Takes one page of a quiescent enclave: EPCM entry invalid, unmapped, scrubbed; admission follows. */
+/** Takes one page of a quiescent enclave, or a trimmed one: EPCM entry invalid, unmapped, scrubbed; admission follows. */
 export function removePage(s: MonitorState, enclave: EnclaveRecord, frame: number): void {
   const offset = unlinkPage(s, enclave, frame);
   dropPages(s, enclave, offset, 4096);

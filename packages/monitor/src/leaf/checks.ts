@@ -20,6 +20,8 @@ export interface CheckRow {
   readonly deviation: boolean;
   /** The code in RAX comes with CF instead of ZF. */
   readonly carry: boolean;
+  /** Done by the processor at the moment of the instruction, not by the monitor. */
+  readonly processor: boolean;
 }
 
 /** The checks of one leaf, in order. */
@@ -29,7 +31,12 @@ export interface CheckList<I extends string = string> {
   readonly at: Readonly<Record<I, number>>;
 }
 
-type RowInput = readonly [id: string, outcome: CheckOutcome, requires: string, kind?: 'deviation' | 'carry'];
+type RowInput = readonly [
+  id: string,
+  outcome: CheckOutcome,
+  requires: string,
+  kind?: 'deviation' | 'carry' | 'processor',
+];
 
 /** Builds a frozen check list. */
 export function checkList<const R extends readonly RowInput[]>(
@@ -38,7 +45,14 @@ export function checkList<const R extends readonly RowInput[]>(
 ): CheckList<R[number][0]> {
   const at = Object.fromEntries(rows.map((row, i) => [row[0], i])) as Record<R[number][0], number>;
   const list = rows.map(([id, outcome, requires, kind]) =>
-    Object.freeze({ id, outcome, requires, deviation: kind === 'deviation', carry: kind === 'carry' }),
+    Object.freeze({
+      id,
+      outcome,
+      requires,
+      deviation: kind === 'deviation',
+      carry: kind === 'carry',
+      processor: kind === 'processor',
+    }),
   );
   return Object.freeze({ leaf, rows: Object.freeze(list), at: Object.freeze(at) });
 }

@@ -1,0 +1,12 @@
+/** ENCLS[ELDB]. Source: Intel SDM Vol. 3D, "ELDB/ELDU/ELDBC/ELDUC—Load an EPC Page and Mark its State", Operation. */
+import type { LeafOutcome } from '../leaf/checks.js';
+import { eld, eldChecks } from '../paging/load.js';
+import type { FrameOwner, MonitorState } from '../state/state.js';
+
+/** ELDB's checks, in the manual's order. */
+export const ELDB_CHECKS = eldChecks('ELDB');
+
+/** RBX = PAGEINFO, RCX = EPC page, RDX = version slot. Child pages are blocked. */
+export function eldb(s: MonitorState, owner: FrameOwner, rbx: number, rcx: number, rdx: number): LeafOutcome {
+  return eld(ELDB_CHECKS, s, owner, rbx, rcx, rdx, true);
+}

@@ -1,0 +1,12 @@
+/** ENCLS[ELDU]. Source: Intel SDM Vol. 3D, "ELDB/ELDU/ELDBC/ELDUC—Load an EPC Page and Mark its State", Operation. */
+import type { LeafOutcome } from '../leaf/checks.js';
+import { eld, eldChecks } from '../paging/load.js';
+import type { FrameOwner, MonitorState } from '../state/state.js';
+
+/** ELDU's checks, in the manual's order. */
+export const ELDU_CHECKS = eldChecks('ELDU');
+
+/** RBX = PAGEINFO, RCX = EPC page, RDX = version slot. Child pages are not blocked. */
+export function eldu(s: MonitorState, owner: FrameOwner, rbx: number, rcx: number, rdx: number): LeafOutcome {
+  return eld(ELDU_CHECKS, s, owner, rbx, rcx, rdx, false);
+}
