@@ -19,16 +19,19 @@ import { EREPORT_CHECKS, ereport } from './enclu/ereport.js';
 import { ERESUME_CHECKS } from './enclu/eresume.js';
 import { EVERIFYREPORT2_CHECKS, everifyreport2 } from './enclu/everifyreport2.js';
 import type { CheckList, LeafOutcome } from './leaf/checks.js';
+import { PAGING_LEAVES } from './paging-leaves.js';
+import type { CallPort } from './ports.js';
 import type { EnclaveRecord } from './state/enclave.js';
 import type { FrameOwner, MonitorState } from './state/state.js';
 
-/** An ENCLS leaf: executed for a guest, operands are gPAs in RBX, RCX, RDX. */
+/** An ENCLS leaf: executed for a guest, operands are gPAs in RBX, RCX, RDX. `call` has them in full, as RCX, RDX, R8. */
 export type EnclsLeaf = (
   s: MonitorState,
   owner: FrameOwner,
   rbx: number,
   rcx: number,
   rdx: number,
+  call: Pick<CallPort, 'big'>,
 ) => LeafOutcome;
 
 /** An ENCLU leaf that the monitor executes for an enclave thread: operands are linear addresses. */
@@ -69,6 +72,7 @@ const SDM_U = 'SDM Vol. 3D, 41.4';
 
 /** ENCLS leaves that exist; any other number is an unsupported leaf. */
 export const ENCLS_LEAVES: readonly EnclsRow[] = freeze([
+  ...PAGING_LEAVES,
   {
     number: ENCLS.ECREATE,
     name: 'ECREATE',

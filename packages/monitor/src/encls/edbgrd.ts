@@ -50,7 +50,8 @@ function tcsNow(enclave: EnclaveRecord, frame: number, offset: number): Uint8Arr
   composeTcs(enclave, frame, tcs);
   const slot = slotOf(enclave, frame);
   const { running } = enclave;
-  const busy = running !== null && running.lost === null && slot >= 0 && running.threadState(slot).state !== 0;
+  const busy =
+    running !== null && running.lost === null && slot >= 0 && running.threadState(slot).state !== 0;
   writeU64(tcs, 0, busy ? 1n : 0n);
   return tcs;
 }

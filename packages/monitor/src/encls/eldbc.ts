@@ -7,6 +7,12 @@ import type { FrameOwner, MonitorState } from '../state/state.js';
 export const ELDBC_CHECKS = eldChecks('ELDBC');
 
 /** RBX = PAGEINFO, RCX = EPC page, RDX = version slot. Child pages are blocked. */
-export function eldbc(s: MonitorState, owner: FrameOwner, rbx: number, rcx: number, rdx: number): LeafOutcome {
+export function eldbc(
+  s: MonitorState,
+  owner: FrameOwner,
+  rbx: number,
+  rcx: number,
+  rdx: number,
+): LeafOutcome {
   return eld(ELDBC_CHECKS, s, owner, rbx, rcx, rdx, true);
 }

@@ -7,6 +7,12 @@ import type { FrameOwner, MonitorState } from '../state/state.js';
 export const ELDUC_CHECKS = eldChecks('ELDUC');
 
 /** RBX = PAGEINFO, RCX = EPC page, RDX = version slot. Child pages are not blocked. */
-export function elduc(s: MonitorState, owner: FrameOwner, rbx: number, rcx: number, rdx: number): LeafOutcome {
+export function elduc(
+  s: MonitorState,
+  owner: FrameOwner,
+  rbx: number,
+  rcx: number,
+  rdx: number,
+): LeafOutcome {
   return eld(ELDUC_CHECKS, s, owner, rbx, rcx, rdx, false);
 }

@@ -4,7 +4,7 @@ import { checkList, DONE, type LeafOutcome, PF_ACCESS, trip } from '../leaf/chec
 import { evictOwnerless, evictRun } from '../paging/evict.js';
 import { evictEnclave, versionArrayEvicted } from '../paging/evicted-enclaves.js';
 import { isChildType, SECS_EID } from '../paging/load-run.js';
-import { batch, type PageBatch, PAGE } from '../paging/page-batch.js';
+import { batch, PAGE, type PageBatch } from '../paging/page-batch.js';
 import { PCMD_SIZE } from '../paging/pcmd.js';
 import { EPCM_BLOCKED } from '../state/epcm.js';
 import { FOREIGN, NOT_EPC } from '../state/frames.js';
@@ -39,7 +39,12 @@ export const EWB_CHECKS = checkList('EWB', [
   ['contents-writable', '#PF', 'SRCPGE can be written'],
   ['pcmd-writable', '#PF', 'PCMD can be written'],
   ['pageinfo-writable', '#PF', 'PAGEINFO can be written'],
-  ['slot-empty', 'SGX_VA_SLOT_OCCUPIED', 'the slot held no version; the page is written out all the same', 'carry'],
+  [
+    'slot-empty',
+    'SGX_VA_SLOT_OCCUPIED',
+    'the slot held no version; the page is written out all the same',
+    'carry',
+  ],
 ] as const);
 
 /** RBX = PAGEINFO, RCX = EPC page, RDX = version slot. */

@@ -59,13 +59,18 @@ export function processorStart(s: MonitorState, enclave: EnclaveRecord): Process
 
 /** EREMOVE of a SECS without children: the processor stops, memory is given back, the entry is invalid. */
 export function destroyEnclave(s: MonitorState, enclave: EnclaveRecord): void {
+  s.enclaves.delete(enclave.secsFrame);
+  s.epcm.clear(enclave.secsFrame);
+  endEnclave(enclave);
+}
+
+/** Stops the processor and gives back everything that belongs to an enclave without pages. */
+export function endEnclave(enclave: EnclaveRecord): void {
   enclave.running?.stop();
   enclave.running = null;
   enclave.memory.close();
   enclave.measurement.release?.();
   enclave.secs.fill(0);
-  s.enclaves.delete(enclave.secsFrame);
-  s.epcm.clear(enclave.secsFrame);
 }
 
 /** Removes an enclave with all its pages (its owner is gone): stopped first, then scrubbed as a whole. */

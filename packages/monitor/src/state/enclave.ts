@@ -21,7 +21,8 @@ export class EnclaveRecord {
   /** SECS.EID. */
   readonly id: number;
   readonly owner: number;
-  readonly secsFrame: number;
+  /** Frame of the SECS; NO_FRAME while it is evicted. */
+  secsFrame: number;
   /** The SECS page, 4096 bytes. */
   readonly secs: Uint8Array;
   readonly base: number;
@@ -49,6 +50,8 @@ export class EnclaveRecord {
   epochAtStart = 1;
   /** From EINIT on: page numbers whose state can change who may enter. */
   readonly admissionPages = new Set<number>();
+  /** Pages that EWB took out and ELD brought back, and how often either was refused for what the page is or was. */
+  readonly paging = { evicted: 0, loaded: 0, refused: 0 };
   /** Leaves that were executed on its pages or by its threads. */
   readonly leaves = new LeafCounters();
   /** Why the enclave can never run again, or null. */

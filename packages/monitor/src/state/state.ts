@@ -1,5 +1,8 @@
 /** The whole state that leaf functions work on. */
 import type { KeyHierarchy } from '../keys/hierarchy.js';
+import type { EvictedEnclave } from '../paging/evicted-enclaves.js';
+import { PageCipher } from '../paging/page-cipher.js';
+import { VersionArrays } from '../paging/version-arrays.js';
 import type { EnclaveProcessor, HashingPort, MachinePort } from '../ports.js';
 import { Failures } from './available.js';
 import type { EnclaveRecord } from './enclave.js';
@@ -21,6 +24,11 @@ export interface MonitorState {
   readonly frames: FrameSpace;
   /** Enclaves by frame of their SECS. */
   readonly enclaves: Map<number, EnclaveRecord>;
+  /** Enclaves whose SECS is evicted, by EID. */
+  readonly evictedEnclaves: Map<number, EvictedEnclave>;
+  /** CR_BASE_PK, and the contents of PT_VA pages. */
+  readonly pageCipher: PageCipher;
+  readonly versions: VersionArrays;
   /** What the processor or the operating system refused. */
   readonly failures: Failures;
   /** CR_NEXT_EID. */
@@ -34,9 +42,20 @@ export function newState(parts: {
   processor: EnclaveProcessor;
   hashing: HashingPort;
   keys: KeyHierarchy;
+  pageCipher?: PageCipher;
 }): MonitorState {
   const frames = new FrameSpace(parts.machine.epcBase, parts.machine.epcBytes);
-  return { ...parts, epcm: new Epcm(), frames, enclaves: new Map(), failures: new Failures(), nextEid: 1 };
+  return {
+    ...parts,
+    epcm: new Epcm(),
+    frames,
+    enclaves: new Map(),
+    evictedEnclaves: new Map(),
+    pageCipher: parts.pageCipher ?? new PageCipher(),
+    versions: new VersionArrays(),
+    failures: new Failures(),
+    nextEid: 1,
+  };
 }
 
 /** Guest memory copied once, or null when VMPL1 may not read it. */
@@ -55,6 +74,18 @@ export function writeGuest(s: MonitorState, gpa: number, bytes: Uint8Array): boo
   if (!Number.isSafeInteger(gpa) || gpa < 0) return false;
   try {
     s.machine.guest.copyOut(GUEST_VMPL, gpa, bytes);
+    return true;
+  } catch (error) {
+    if (isGuestFault(error)) return false;
+    throw error;
+  }
+}
+
+/** True when VMPL1 may write all of the range. */
+export function guestWritable(s: MonitorState, gpa: number, length: number): boolean {
+  if (!Number.isSafeInteger(gpa) || gpa < 0) return false;
+  try {
+    s.machine.rmp.check(GUEST_VMPL, gpa, length, 'w');
     return true;
   } catch (error) {
     if (isGuestFault(error)) return false;

@@ -107,6 +107,31 @@ export function composeTcs(enclave: EnclaveRecord, frame: number, page: Uint8Arr
   if (slot >= 0 && running !== null) writeU32(page, o.CSSA, running.threadState(slot).cssa >>> 0);
 }
 
+/** Stops entries by the TCS in `frame`; false (nothing changed) while its thread is inside. */
+export function holdTcs(enclave: EnclaveRecord, frame: number): boolean {
+  const slot = slotOf(enclave, frame);
+  const running = executing(enclave);
+  if (slot < 0 || running === null) return true;
+  const { admitted } = running.threadState(slot);
+  running.setAdmitted(slot, false);
+  if (running.threadState(slot).state === IDLE) return true;
+  running.setAdmitted(slot, admitted);
+  return false;
+}
+
+/** After {@link holdTcs}: gives the processor the TCS in `frame` as it is now. */
+export function rebindTcs(s: MonitorState, enclave: EnclaveRecord, frame: number): void {
+  const slot = slotOf(enclave, frame);
+  const running = executing(enclave);
+  const record = slot < 0 ? null : enclave.tcs[slot];
+  if (record === null || running === null) return;
+  const tcs = enclave.memory.read(record.offset, TCS_HEAD);
+  const start = threadStart(s, enclave, record, tcs);
+  running.setThread(slot, start, running.threadState(slot).cssa);
+  noteThread(s, enclave, record, start, tcs);
+  running.setAdmitted(slot, start.nssa > 0);
+}
+
 /** What the processor starts with: one entry for each TCS, slots are dense until then. */
 export function startThreads(s: MonitorState, enclave: EnclaveRecord): ThreadStart[] {
   return enclave.tcs.map((record, slot) => {

@@ -19,7 +19,11 @@ export function stampPage(epcm: Epcm, enclave: EnclaveRecord, frame: number): vo
 
 /** True when a tracking cycle began after the page's stamp and no thread of before is inside. */
 export function pageTracked(epcm: Epcm, enclave: EnclaveRecord, frame: number): boolean {
-  const stamp = epcm.stamp(frame);
+  return stampTracked(enclave, epcm.stamp(frame));
+}
+
+/** As {@link pageTracked} for every page with this stamp. */
+export function stampTracked(enclave: EnclaveRecord, stamp: number): boolean {
   return enclave.epoch > stamp && !insideBefore(enclave, stamp + 1);
 }
 

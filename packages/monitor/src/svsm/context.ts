@@ -32,7 +32,13 @@ export function failure(code: number, rcx: number | bigint = 0): CallAnswer {
 }
 
 /** Refusals for want of resources: the guest may try again. */
-const RESOURCE_CHECKS = new Set(['enclave-limit', 'thread-limit', 'memory-available', 'processor-started']);
+const RESOURCE_CHECKS = new Set([
+  'enclave-limit',
+  'thread-limit',
+  'memory-available',
+  'processor-started',
+  'tcs-idle',
+]);
 
 /** The answer to a leaf: RCX = RAX, RDX = output, R8 = flags. `done` replaces RDX where a call reports progress. */
 export function leafAnswer(outcome: LeafOutcome, done?: number): CallAnswer {

@@ -124,7 +124,7 @@ export function sgxCall(number: number): { name: string; handle: CallHandler } |
   return {
     name: row.name,
     handle: ({ s, owner, call }, note) => {
-      const outcome = row.execute(s, owner, call.rcx, call.rdx, call.r8);
+      const outcome = row.execute(s, owner, call.rcx, call.rdx, call.r8, call);
       note(outcome);
       return leafAnswer(outcome);
     },
