@@ -28,5 +28,6 @@ export {
 } from './state/platform.js';
 export { type MonitorState, newState } from './state/state.js';
 export type { EnclaveStats, TransitionCounts } from './stats.js';
+export { CALL_ROWS, type CallRow } from './svsm/call-operands.js';
 export { ENCLAVE_STATUS } from './svsm/sgx.js';
 export type { TraceEvent, TraceSink } from './trace.js';

@@ -18,10 +18,12 @@ export function withMachineOptions(command: Command): Command {
     .option('--fresh', 'use a new private machine even if one is running');
 }
 
-/** The machine of this command: a running one, or a private one that ends with it. */
+/** The machine of this command: a running one, or a private one that ends with it (always so under a tracer). */
 export async function openMachine(options: MachineOptions): Promise<Cvm> {
   if (options.socket !== undefined) return Cvm.connect(options.socket);
-  if (!options.fresh && existsSync(defaultSocketPath())) {
+  // A tracer sees machines from their launch on; those that run already are traced through their socket.
+  const traced = Boolean(process.env.NSGX_TRACE);
+  if (!options.fresh && !traced && existsSync(defaultSocketPath())) {
     try {
       const cvm = await Cvm.connect();
       await cvm.info();

@@ -1,6 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { commands } from './commands/index.js';
-import { type CommonOptions, Refused, reportError, Terminal } from './terminal.js';
+import { type CommonOptions, ExitWith, Refused, reportError, Terminal } from './terminal.js';
 
 /** One command of `nsgx`: it registers its arguments, options and an example, and returns nothing. */
 export interface CommandModule {
@@ -21,7 +21,7 @@ Examples:
 
 /**
  * Runs `nsgx` with the given arguments.
- * @returns the exit code: 0 done, 1 refused or failed, 2 wrong usage
+ * @returns the exit code: 0 done, 1 refused or failed, 2 wrong usage; `trace` gives that of the command it ran
  */
 export async function run(argv: readonly string[]): Promise<number> {
   const program = new Command('nsgx')
@@ -42,7 +42,8 @@ export async function run(argv: readonly string[]): Promise<number> {
       try {
         await action(new Terminal(merged), ...args);
       } catch (error) {
-        exitCode = error instanceof Refused && error.message === '' ? 1 : reportError(error, merged);
+        if (error instanceof ExitWith) exitCode = error.status;
+        else exitCode = error instanceof Refused && error.message === '' ? 1 : reportError(error, merged);
       }
     };
   for (const command of commands) command.register(program, act);

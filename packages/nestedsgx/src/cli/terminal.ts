@@ -10,6 +10,13 @@ export interface CommonOptions {
 /** A command that did its work but whose answer is "no": a rejected verification, a broken attack. Exit code 1. */
 export class Refused extends Error {}
 
+/** The exit code of a command that this one ran in the user's stead. */
+export class ExitWith extends Error {
+  constructor(readonly status: number) {
+    super('');
+  }
+}
+
 /** Wrong usage that the option parser cannot see. Exit code 2. */
 export class UsageError extends Error {}
 

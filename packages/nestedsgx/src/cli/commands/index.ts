@@ -12,6 +12,8 @@ import { measureCommand } from './measure.js';
 import { newCommand } from './new.js';
 import { runCommand } from './run.js';
 import { signCommand } from './sign.js';
+import { topCommand } from './top.js';
+import { traceCommand } from './trace.js';
 import { verifyCommand } from './verify.js';
 
 /** The commands in the order `nsgx --help` lists them. */
@@ -29,5 +31,7 @@ export const commands: readonly CommandModule[] = [
   attackCommand,
   conformanceCommand,
   benchCommand,
+  traceCommand,
+  topCommand,
   cvmCommand,
 ];
