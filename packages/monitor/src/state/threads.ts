@@ -8,6 +8,7 @@ import { enterableFrames } from '../enclu/eenter.js';
 import { invariant } from '../errors.js';
 import type { RunningEnclave, ThreadStart } from '../ports.js';
 import type { EnclaveRecord, TcsRecord } from './enclave.js';
+import { EPCM_MODIFIED, NO_FRAME } from './epcm.js';
 import { xsaveSize } from './platform.js';
 import { type MonitorState, u64ToNumber } from './state.js';
 
@@ -27,6 +28,18 @@ export function slotOf(enclave: EnclaveRecord, frame: number): number {
 export function slotAt(enclave: EnclaveRecord, offset: number): number {
   if (!(offset >= 0 && offset < enclave.size) || offset % PAGE !== 0) return -1;
   return slotOf(enclave, enclave.pages.get(offset / PAGE));
+}
+
+/**
+ * As {@link slotAt}, but a settled TCS that found all slots taken gets one now if there is one. −1 when the address has no
+ * TCS or no slot is free.
+ */
+export function claimSlot(s: MonitorState, enclave: EnclaveRecord, offset: number): number {
+  const slot = slotAt(enclave, offset);
+  if (slot >= 0 || !(offset >= 0 && offset < enclave.size) || offset % PAGE !== 0) return slot;
+  const frame = enclave.pages.get(offset / PAGE);
+  if (frame === NO_FRAME || s.epcm.type(frame) !== PT_TCS) return -1;
+  return (s.epcm.bits(frame) & EPCM_MODIFIED) === 0 ? bindTcs(s, enclave, frame) : -1;
 }
 
 /** Slots that have a TCS. */

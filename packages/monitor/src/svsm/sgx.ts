@@ -6,7 +6,7 @@ import { enclsLeaf } from '../leaves.js';
 import type { CallAnswer } from '../ports.js';
 import type { EnclaveRecord } from '../state/enclave.js';
 import { readGuest, writeGuest } from '../state/state.js';
-import { refreshAdmission, slotAt } from '../state/threads.js';
+import { claimSlot, refreshAdmission } from '../state/threads.js';
 import { type CallContext, type CallHandler, failure, isPage, leafAnswer, success } from './context.js';
 import { guestRam } from './core.js';
 
@@ -90,8 +90,8 @@ function enclaveStatus(c: CallContext): CallAnswer {
   const enclave = enclaveAt(c, c.call.rcx);
   if (enclave === null) return failure(SVSM.INVALID_PARAMETER);
   const tcs = c.call.rdx;
+  const slot = tcs === 0 ? 0 : claimSlot(c.s, enclave, tcs - enclave.base) + 1;
   if (tcs !== 0) refreshAdmission(c.s, enclave);
-  const slot = tcs === 0 ? 0 : slotAt(enclave, tcs - enclave.base) + 1;
   if (enclave.lost !== null || enclave.running?.lost)
     return success(ENCLAVE_STATUS.LOST, enclave.lostReason || 1, slot);
   return success(enclave.initialized ? ENCLAVE_STATUS.RUNNING : ENCLAVE_STATUS.UNINITIALIZED, 0, slot);
