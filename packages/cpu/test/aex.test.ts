@@ -152,7 +152,7 @@ test('ERESUME refuses a frame that its enclave has spoilt', () => {
   const spoil: [string, number, bigint][] = [
     ['XSTATE_BV outside XFRM', 512, 0x207n],
     ['XCOMP_BV', 520, 1n << 63n],
-    ['reserved header bytes', 560, 1n],
+    ['bytes 528 to 535', 528, 1n],
     ['MXCSR reserved bits', 24, 0xffff_ffffn],
     ['RIP not canonical', GPRSGX + 136, 0x8000_0000_0000n],
     ['FSBASE not canonical', GPRSGX + 168, 0x1234_8000_0000_0000n],

@@ -29,6 +29,14 @@ export interface EnclaveOptions {
   base?: number;
   dataPages?: number;
   ofsbase?: number;
+  /** Pages of one SSA frame. */
+  framePages?: number;
+  /** ATTRIBUTES.DEBUG, and TCS.FLAGS.DBGOPTIN of every thread. */
+  debug?: boolean;
+  optIn?: boolean;
+  /** ATTRIBUTES.AEXNOTIFY, and TCS.FLAGS.AEXNOTIFY (the same unless given). */
+  aexNotify?: boolean;
+  tcsAexNotify?: boolean;
   /** Patience of the gates. */
   spinCycles?: number;
 }
@@ -67,7 +75,8 @@ export class BenchMachine {
     const memory = this.processor.createMemory(AT.SIZE) as MemfdEnclaveMemory;
     const codeBytes = Math.ceil(options.code.byteLength / PAGE) * PAGE;
     const dataBytes = (options.dataPages ?? 4) * PAGE;
-    const ssaBytes = threads * nssa * PAGE;
+    const frameBytes = (options.framePages ?? 1) * PAGE;
+    const ssaBytes = threads * nssa * frameBytes;
     const code = new Uint8Array(codeBytes);
     code.set(options.code);
     memory.write(AT.CODE, code);
@@ -85,19 +94,19 @@ export class BenchMachine {
       ],
       threads: Array.from({ length: threads }, (_, i) => ({
         tcsOffset: AT.TCS + i * PAGE,
-        ossa: AT.SSA + i * nssa * PAGE,
+        ossa: AT.SSA + i * nssa * frameBytes,
         nssa,
         oentry: AT.CODE,
         ofsbase: options.ofsbase ?? AT.DATA,
         ogsbase: AT.DATA + PAGE,
-        debugOptIn: false,
-        aexNotify: false,
+        debugOptIn: options.optIn ?? false,
+        aexNotify: options.tcsAexNotify ?? options.aexNotify ?? false,
       })),
-      ssaFrameBytes: PAGE,
+      ssaFrameBytes: frameBytes,
       xfrm: options.xfrm ?? 0x7n,
       miscselect: options.miscselect ?? 0,
-      debug: false,
-      aexNotify: false,
+      debug: options.debug ?? false,
+      aexNotify: options.aexNotify ?? false,
       gates: { gpa, count: threads },
     });
     for (let i = 0; i < threads; i++) running.setAdmitted(i, true);

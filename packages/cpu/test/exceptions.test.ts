@@ -20,6 +20,8 @@ interface Case {
   exitInfoPlain?: number;
   /** RIP in the frame is not that of `here`. */
   elsewhere?: boolean;
+  /** Debug opt-in. */
+  optIn?: boolean;
 }
 
 const pf = (errorCode: number, address: bigint | number) => ({
@@ -33,15 +35,30 @@ const pf = (errorCode: number, address: bigint | number) => ({
 const CASES: Case[] = [
   { name: '#DE', code: 'xor %ecx,%ecx\nhere: div %ecx', vector: 0, exitInfo: VALID },
   {
-    name: '#DB',
-    code:
-      'lea 1f(%rip),%rcx\nlea ' +
-      rel(AT.DATA + 0x800) +
-      ',%rsp\npushfq\norl $0x100,(%rsp)\npopfq\nnop\nhere: nop\n1:',
+    name: '#DB by TF with opt-in',
+    optIn: true,
+    code: `lea ${rel(AT.DATA + 0x800)},%rsp\npushfq\norl $0x100,(%rsp)\npopfq\nnop\nhere: nop`,
     vector: 1,
     exitInfo: VALID | 1,
   },
-  { name: '#BP', code: 'here: int3', vector: 3, exitInfo: 0x8000_0603 },
+  {
+    name: 'TF without opt-in is dropped',
+    code: `lea ${rel(AT.DATA + 0x800)},%rsp\npushfq\norl $0x100,(%rsp)\npopfq\nnop\nnop\npushfq\nandl $0x100,(%rsp)\njz here\nhlt\nhere: ud2`,
+    vector: 6,
+    exitInfo: VALID | 6,
+  },
+  { name: '#BP with opt-in', optIn: true, code: 'here: int3', vector: 3, exitInfo: 0x8000_0603 },
+  { name: 'INT3 without opt-in is #UD', code: 'here: int3', vector: 6, exitInfo: VALID | 6 },
+  { name: 'INT 3 of two bytes', code: 'here: .byte 0xcd,3', vector: 6, exitInfo: VALID | 6 },
+  {
+    name: 'INT 3 of two bytes with opt-in',
+    optIn: true,
+    code: 'here: .byte 0xcd,3',
+    vector: 6,
+    exitInfo: VALID | 6,
+  },
+  { name: 'INT 4', code: 'here: .byte 0xcd,4', vector: 6, exitInfo: VALID | 6 },
+  { name: 'INT 1', code: 'here: .byte 0xcd,1', vector: 6, exitInfo: VALID | 6 },
   { name: '#UD by UD2', code: 'here: ud2', vector: 6, exitInfo: VALID | 6 },
   { name: '#GP by HLT', code: 'here: hlt', vector: 13, exitInfo: VALID | 13, exitInfoPlain: 0 },
   { name: 'IN is illegal', code: 'here: in %dx,%al', vector: 6, exitInfo: VALID | 6 },
@@ -63,6 +80,47 @@ const CASES: Case[] = [
   },
   { name: 'SYSENTER is illegal', code: 'here: sysenter', vector: 6, exitInfo: VALID | 6 },
   { name: 'RDPMC is illegal', code: 'here: rdpmc', vector: 6, exitInfo: VALID | 6 },
+  { name: 'OUT is illegal', code: 'here: out %al,$0x80', vector: 6, exitInfo: VALID | 6 },
+  { name: 'INSB is illegal', code: `lea ${rel(AT.DATA)},%rdi\nhere: insb`, vector: 6, exitInfo: VALID | 6 },
+  {
+    name: 'a bad selector in MOV DS',
+    code: 'mov $0x7f3,%eax\nhere: mov %eax,%ds',
+    vector: 6,
+    exitInfo: VALID | 6,
+  },
+  {
+    name: 'a bad selector in MOV SS with REX',
+    code: 'mov $0x7f3,%r8d\nhere: mov %r8d,%ss',
+    vector: 6,
+    exitInfo: VALID | 6,
+  },
+  {
+    name: 'far JMP to a bad selector',
+    code: `lea ${rel(AT.DATA)},%rax\nmovl $0x7f3,8(%rax)\nhere: rex.W ljmp *(%rax)`,
+    vector: 6,
+    exitInfo: VALID | 6,
+  },
+  {
+    name: 'IRET to a bad selector',
+    code: `lea ${rel(AT.DATA)},%rsp\nhere: iretq`,
+    vector: 6,
+    exitInfo: VALID | 6,
+  },
+  { name: 'CLI', code: 'here: cli', vector: 13, exitInfo: VALID | 13, exitInfoPlain: 0 },
+  {
+    name: 'a misaligned SSE operand',
+    code: `lea ${rel(AT.DATA + 1)},%rax\nhere: movaps (%rax),%xmm0`,
+    vector: 13,
+    exitInfo: VALID | 13,
+    exitInfoPlain: 0,
+  },
+  {
+    name: 'reserved bits of MXCSR',
+    code: `lea ${rel(AT.DATA)},%rax\nmovl $-1,(%rax)\nhere: ldmxcsr (%rax)`,
+    vector: 13,
+    exitInfo: VALID | 13,
+    exitInfoPlain: 0,
+  },
   {
     name: 'not canonical',
     code: 'mov $1,%rax\nshl $63,%rax\nhere: mov (%rax),%ecx',
@@ -103,6 +161,33 @@ const CASES: Case[] = [
     ...pf(0x8015, AT.DATA),
     elsewhere: true,
   },
+  {
+    name: '#PF: execute, no page',
+    code: `lea ${rel(0xe0123)},%rax\njmp *%rax\nhere:`,
+    ...pf(0x14, 0xe0123),
+    elsewhere: true,
+  },
+  {
+    name: '#PF: read-modify-write of code',
+    code: `lea ${rel(AT.CODE)},%rax\nhere: incl (%rax)`,
+    ...pf(0x8007, AT.CODE),
+  },
+  {
+    name: '#PF: across two pages',
+    code: `lea ${rel(AT.DATA + 0x3ffc)},%rax\nhere: mov (%rax),%rcx`,
+    ...pf(4, AT.DATA + 0x4000),
+  },
+  {
+    name: '#PF: read-only page',
+    code: `lea ${rel(0x8010)},%rax\nhere: movb $1,(%rax)`,
+    ...pf(0x8007, 0x8010),
+  },
+  {
+    name: '#PF: a page without rights',
+    code: `lea ${rel(0x9010)},%rax\nhere: mov (%rax),%cl`,
+    ...pf(0x8005, 0x9010),
+  },
+  { name: '#PF: write outside', code: 'mov $0x5000,%eax\nhere: mov %ecx,(%rax)', ...pf(6, 0x5000n) },
   { name: '#PF: outside', code: 'mov $0x5000,%eax\nhere: mov (%rax),%ecx', ...pf(4, 0x5000n) },
   {
     name: 'fetch outside the ELRANGE',
@@ -151,6 +236,21 @@ const CASES: Case[] = [
   },
 ];
 
+const page = (offset: number, pages: number, rights: string) => ({
+  offset,
+  length: pages * 4096,
+  r: rights.includes('r'),
+  w: rights.includes('w'),
+  x: rights.includes('x'),
+});
+const RANGES = [
+  page(AT.CODE, 1, 'rx'),
+  page(0x8000, 1, 'r'),
+  page(0x9000, 1, ''),
+  page(AT.DATA, 4, 'rw'),
+  page(AT.SSA, 2, 'rw'),
+];
+
 let machine: BenchMachine;
 before(() => {
   machine = new BenchMachine();
@@ -168,7 +268,13 @@ for (const miscselect of [0, 1])
   for (const c of CASES)
     test(`${c.name} with MISCSELECT ${miscselect}`, () => {
       const { code, here } = assembleCase(c.code);
-      const enclave = machine.start({ code, miscselect });
+      const enclave = machine.start({
+        code,
+        miscselect,
+        debug: c.optIn,
+        optIn: c.optIn,
+        ranges: RANGES,
+      });
       try {
         const exit = enclave.gate.exit(enclave.gate.enter(machine.base + 0x200000, 0));
         const address = typeof c.address === 'number' ? BigInt(enclave.base + c.address) : (c.address ?? 0n);

@@ -194,7 +194,7 @@ resume_context:
 // Accesses that may fault: on a fault the handler continues at guard_fail, and they return 1. They use no stack
 // but the return address.
   .globl guard_start, guard_end, guard_fail
-  .globl guarded_copy, guarded_store_pair, guarded_xsave, guarded_load
+  .globl guarded_copy, guarded_store_pair, guarded_store_word, guarded_xsave, guarded_load, guarded_touch
 guard_start:
 guarded_copy:                     // (void *to, const void *from, u64 bytes)
   mov %rdx, %rcx
@@ -204,6 +204,10 @@ guarded_copy:                     // (void *to, const void *from, u64 bytes)
 guarded_store_pair:               // (u64 *to, u64 first, u64 second)
   mov %rsi, (%rdi)
   mov %rdx, 8(%rdi)
+  xor %eax, %eax
+  ret
+guarded_store_word:               // (u32 *to, u32 value)
+  mov %esi, (%rdi)
   xor %eax, %eax
   ret
 guarded_xsave:                    // (void *area, u64 mask)
@@ -216,6 +220,10 @@ guarded_xsave:                    // (void *area, u64 mask)
 guarded_load:                     // (const u8 *from, u8 *to)
   movzbl (%rdi), %eax
   mov %al, (%rsi)
+  xor %eax, %eax
+  ret
+guarded_touch:                    // (u8 *at): readable and writable
+  lock orb $0, (%rdi)
   xor %eax, %eax
   ret
 guard_end:

@@ -127,6 +127,9 @@ s64 plan_apply(int *files, u64 plan_bytes, struct started *out, int *userfault) 
   enclave.ssa_frame_bytes = plan->ssa_frame_bytes;
   enclave.miscselect = plan->miscselect;
   enclave.flags = plan->flags;
+  enclave.xsave_bytes = xstate_bytes(plan->xfrm);
+  enclave.xsave_pages = (enclave.xsave_bytes + 4095) / 4096;
+  if (enclave.xsave_pages > enclave.ssa_frame_bytes / 4096 - 1) enclave.xsave_pages = enclave.ssa_frame_bytes / 4096 - 1;
   enclave.threads = plan->threads;
   enclave.ranges = plan->ranges;
   enclave.range = (const struct plan_range *)(tables + plan->ranges_at);

@@ -18,6 +18,8 @@
 struct enclave {
   u64 base, size, ram_base, ram_bytes, xfrm;
   u32 flags, threads, ssa_frame_bytes, miscselect, ranges, sites;
+  u32 xsave_bytes; /* of an image with XFRM's components */
+  u32 xsave_pages; /* pages of a frame before the one with GPRSGX that hold such an image */
   const struct plan_range *range;
   const struct plan_site *site;
   u32 *doorbell;
@@ -43,6 +45,27 @@ static inline u64 cycles_only(void) {
   __asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
   return (u64)high << 32 | low;
 }
+static inline struct control_tcs *tcs(struct thread *t) { return (struct control_tcs *)t->control; }
+static inline struct gate *gate(struct thread *t) { return (struct gate *)t->gate; }
+static inline void set_state(struct thread *t, u32 state) { WRITE(tcs(t)->state, state); }
+/* Counters have one writer: the thread. */
+#define COUNT_ONE(t, counter) WRITE(tcs(t)->counter, tcs(t)->counter + 1)
+
+#define RFLAGS_TF 0x100u
+#define RFLAGS_RF 0x10000u
+#define GPRSGX_SIZE 184
+#define GPRSGX_URSP 144
+#define GPRSGX_EXITINFO 160
+#define GPRSGX_AEXNOTIFY 167
+#define GPRSGX_FSBASE 168
+static inline u8 *frame(struct thread *t, u32 index) {
+  return (u8 *)(t->ssa + (u64)index * enclave.ssa_frame_bytes);
+}
+static inline u8 *gprsgx(u8 *at) { return at + enclave.ssa_frame_bytes - GPRSGX_SIZE; }
+/* Debug opt-in counts in debug enclaves only. */
+static inline int opted_in(const struct thread *t) {
+  return (t->tcs_flags & TCS_FLAG_DBGOPTIN) && (enclave.flags & PLAN_FLAG_DEBUG);
+}
 static inline int canonical(u64 address) { return (u64)((s64)(address << 16) >> 16) == address; }
 static inline int in_elrange(u64 address) { return address - enclave.base < enclave.size; }
 
@@ -57,7 +80,9 @@ void load_xstate(const void *image);
 s32 guarded_copy(void *to, const void *from, u64 bytes);
 s32 guarded_store_pair(u64 *to, u64 first, u64 second);
 s32 guarded_xsave(void *area, u64 mask);
+s32 guarded_store_word(u32 *to, u32 value);
 s32 guarded_load(const u8 *from, u8 *to);
+s32 guarded_touch(u8 *at);
 s32 try_int80(u32 number, u32 argument, s64 *result);
 extern char enter_window_start[], enter_window_end[], resume_window_start[], resume_window_end[], resume_xrstor[];
 extern char guard_start[], guard_end[], guard_fail[], int80_at[], int80_fail[], image_start[], image_end[];
@@ -77,12 +102,13 @@ void no_restorer(void);
 /* xstate.c */
 void xstate_setup(void);
 u32 xstate_bytes(u64 xfrm);
-s32 xstate_acceptable(const u8 *image);
+s32 xstate_acceptable(u8 *image);
 extern u64 xstate_xcr0;
 extern u32 xstate_stack_bytes;
 extern const u8 xstate_initial[];
 
 /* aex.c */
+s32 frame_missing(struct thread *t, u32 index);
 s32 aex_save(struct thread *t);
 s32 eresume_load(struct thread *t);
 
@@ -90,16 +116,28 @@ s32 eresume_load(struct thread *t);
 void signals_install(void);
 void signal_stack_install(u32 index);
 NORETURN void on_signal(s32 signal, const s32 *info, u64 *context);
-void exception_set_gp(struct thread *t);
+
+/* exception.c */
+struct signal_facts { s32 trap; u32 error; u64 address; };
+u32 page_fault_code(u64 address, u32 reported);
 void exception_set(struct thread *t, u32 vector, u32 error_code, u64 address);
+u32 exception_take(struct thread *t, s32 signal, const struct signal_facts *fact);
 
 /* filter.c */
 s64 filter_install(void);
 
 /* thread.c */
 NORETURN void thread_main(struct thread *t);
-s32 ring_monitor(void);
+s32 admit(struct thread *t);
 NORETURN void lost(u32 reason, u32 detail, u64 address);
+
+/* entry.c: a request, copied once from its gate */
+struct request { u32 function, step; u64 rdi, rsi, rdx, r8, r9, rsp, rbp; };
+void enter(struct thread *t, const struct request *r);
+
+/* leaf.c */
+s32 leaf(struct thread *t, u32 number);
+s32 ring_monitor(void);
 
 /* wait.c */
 void wait_for_request(struct thread *t, struct gate *gate);

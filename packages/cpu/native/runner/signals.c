@@ -1,16 +1,14 @@
-/* What a signal means: an exception of the enclave, an interrupt of it, or nothing. */
-#define WANT_EXCEPTION_TABLE
+/* What a signal means: an exception of the enclave, an interrupt of it, a single step, or nothing. */
 #define WANT_FAULT_SIGNALS
 #include "runner.h"
 
 enum { G_R8, G_R9, G_R10, G_R11, G_R12, G_R13, G_R14, G_R15, G_RDI, G_RSI, G_RBP, G_RBX, G_RDX, G_RAX, G_RCX, G_RSP,
   G_RIP, G_RFLAGS, G_SEGMENTS, G_ERROR, G_TRAP, G_MASK, G_CR2, G_FPSTATE };
 #define CONTEXT_GREGS 5 /* u64 words before the registers in a ucontext */
-#define SIGILL 4
-#define SIGSYS 31
+#define SIGTRAP 5
+#define TRAP_TRACE 2
+#define CODE 2 /* index of si_code */
 #define SA_FLAGS 0x4c000004ul /* SA_SIGINFO | SA_ONSTACK | SA_NODEFER | SA_RESTORER */
-#define PF_WRITE 2u
-#define PF_FETCH 16u
 
 struct kernel_sigaction { void (*handler)(void); u64 flags; void (*restorer)(void); u64 mask; };
 
@@ -34,61 +32,6 @@ static s32 in_window(u64 rip) {
   return within(rip, enter_window_start, enter_window_end) || within(rip, resume_window_start, resume_window_end);
 }
 
-static u32 byte_at(u64 address) {
-  u8 value = 0;
-  if (!in_elrange(address) || guarded_load((const u8 *)address, &value)) return 0x100;
-  return value;
-}
-
-/* #GP for want of privilege on an instruction that is illegal inside an enclave is #UD there. */
-static s32 illegal_instruction(u64 rip) {
-  for (u32 i = 0; i < 14; i++, rip++) {
-    u32 op = byte_at(rip);
-    if (op == 0x66 || op == 0x67 || op == 0xf2 || op == 0xf3 || op == 0x2e || op == 0x36 || op == 0x3e ||
-        op == 0x26 || op == 0x64 || op == 0x65 || (op & 0xf0) == 0x40)
-      continue;
-    if (op == 0x0f) {
-      op = byte_at(rip + 1);
-      for (u32 k = 0; k < COUNT(illegal_opcodes_0f); k++)
-        if (illegal_opcodes_0f[k] == op) return 1;
-      return 0;
-    }
-    for (u32 k = 0; k < COUNT(illegal_opcodes); k++)
-      if (illegal_opcodes[k] == op) return 1;
-    return 0;
-  }
-  return 0;
-}
-
-static s32 is_enclu(u64 rip) { return byte_at(rip) == 0x0f && byte_at(rip + 1) == 0x01 && byte_at(rip + 2) == 0xd7; }
-
-/* RIP of the system call that the filter refused, or 0 when the call was not made by an instruction of the enclave. */
-static u64 refused_call(u64 rip) {
-  u32 first = byte_at(rip - 2), second = byte_at(rip - 1);
-  if ((first == 0x0f && (second == 0x05 || second == 0x34)) || (first == 0xcd && second == 0x80)) return rip - 2;
-  return 0;
-}
-
-static u32 page_fault_code(u64 address, u32 reported) {
-  u32 access = (reported & (PF_WRITE | PF_FETCH)) | 4, needed = MAP_FLAG_R;
-  if (!in_elrange(address)) return access | (reported & 1);
-  if (reported & PF_WRITE) needed = MAP_FLAG_W;
-  if (reported & PF_FETCH) needed = MAP_FLAG_X;
-  u32 low = 0, high = enclave.ranges;
-  while (low < high) {
-    u32 middle = (low + high) / 2;
-    const struct plan_range *range = &enclave.range[middle];
-    if (address - range->address < range->length) {
-      /* The page is there and the EPCM refuses the access: P and the SGX bit. */
-      if (!(range->permissions & needed)) return access | 0x8001;
-      return access;
-    }
-    if (address < range->address) high = middle;
-    else low = middle + 1;
-  }
-  return access;
-}
-
 static void take_registers(struct thread *t, const u64 *g) {
   t->rax = g[G_RAX]; t->rcx = g[G_RCX]; t->rdx = g[G_RDX]; t->rbx = g[G_RBX];
   t->rsp = g[G_RSP]; t->rbp = g[G_RBP]; t->rsi = g[G_RSI]; t->rdi = g[G_RDI];
@@ -106,28 +49,24 @@ NORETURN static void back(struct thread *t, const u64 *g, u32 why) {
   leave_to_host(t, why);
 }
 
-static void set_exception(struct thread *t, u32 vector, u32 error_code, u64 address, s32 valid, u32 type) {
-  t->vector = vector;
-  t->error_code = error_code;
-  t->address = address;
-  t->exit_info = valid ? vector | type << 8 | 1u << 31 : 0;
-  t->has_exinfo = valid && (vector == 13 || vector == 14);
-}
-
-void exception_set_gp(struct thread *t) { set_exception(t, 13, 0, 0, enclave.miscselect & 1, 3); }
-void exception_set(struct thread *t, u32 vector, u32 error_code, u64 address) {
-  s32 valid = vector == 13 || vector == 14 ? (s32)(enclave.miscselect & 1) : vector == 6;
-  set_exception(t, vector, error_code, address, valid, 3);
-}
-
 NORETURN static void interrupt(struct thread *t, u64 *context, const u64 *g) {
   if (t->inside && in_elrange(g[G_RIP])) {
     take_registers(t, g);
-    set_exception(t, INTERRUPT_VECTOR, 0, 0, 0, 0);
+    exception_set(t, INTERRUPT_VECTOR, 0, 0);
     back(t, g, BACK_FAULT);
   }
   if (in_window(g[G_RIP])) back(t, g, BACK_RETRY);
   WRITE(t->kick_pending, 1);
+  resume_context(context);
+}
+
+/*
+ * TF is set. Without debug opt-in an enclave cannot set it, so it goes. With opt-in it goes while a patched site is on
+ * its way to the stub: the step ends with the leaf.
+ */
+NORETURN static void skip_step(struct thread *t, u64 *context, u64 *g) {
+  g[G_RFLAGS] &= ~(u64)RFLAGS_TF;
+  if (!in_elrange(g[G_RIP])) t->step = 1;
   resume_context(context);
 }
 
@@ -139,8 +78,10 @@ NORETURN void on_signal(s32 signal, const s32 *info, u64 *context) {
     leave_callers_cpu(t);
     resume_context(context);
   }
-  if (signal == KICK_SIGNAL || info[2] <= 0) interrupt(t, context, g);
+  if (signal == KICK_SIGNAL || info[CODE] <= 0) interrupt(t, context, g);
   if (within(rip, guard_start, guard_end)) {
+    t->guard_address = g[G_CR2];
+    t->guard_error = (u32)g[G_ERROR];
     g[G_RIP] = (u64)guard_fail;
     resume_context(context);
   }
@@ -148,33 +89,10 @@ NORETURN void on_signal(s32 signal, const s32 *info, u64 *context) {
     g[G_RIP] = (u64)int80_fail;
     resume_context(context);
   }
+  if (signal == SIGTRAP && info[CODE] == TRAP_TRACE && !(in_elrange(rip) && opted_in(t))) skip_step(t, context, g);
   if (within(rip, resume_window_start, resume_window_end)) leave_to_host(t, BACK_RESUME_FAULT);
   if (!t->inside) lost(LOST_STUB_FAULT, (u32)signal, rip);
-  const struct exception_row *row = 0;
-  for (u32 i = 0; i < COUNT(exception_rows) && !row; i++)
-    if (exception_rows[i].signal == signal &&
-        (exception_rows[i].trap < 0 || exception_rows[i].trap == (s32)g[G_TRAP]))
-      row = &exception_rows[i];
-  if (!row) lost(LOST_STUB_FAULT, (u32)signal | (u32)g[G_TRAP] << 8, rip);
   take_registers(t, g);
-  t->site = (u32)-1;
-  u64 at = rip - row->rewind;
-  if (signal == SIGSYS) at = refused_call(rip);
-  if (!in_elrange(at)) {
-    /* Fetched outside the ELRANGE. */
-    exception_set_gp(t);
-    back(t, g, BACK_FAULT);
-  }
-  t->rip = at;
-  if (row->vector == 6 && signal == SIGILL && is_enclu(at)) back(t, g, BACK_ENCLU);
-  s32 valid = row->exit_info_when == 1 || (row->exit_info_when == 2 && (enclave.miscselect & 1));
-  if (row->vector == 14) {
-    u32 error_code = page_fault_code(g[G_CR2], (u32)g[G_ERROR]);
-    set_exception(t, 14, error_code, g[G_CR2], valid, row->exit_type);
-  } else if (row->vector == 13 && illegal_instruction(at)) {
-    set_exception(t, 6, 0, 0, 1, 3);
-  } else {
-    set_exception(t, row->vector, 0, 0, valid, row->exit_type);
-  }
-  back(t, g, BACK_FAULT);
+  const struct signal_facts fact = { (s32)g[G_TRAP], (u32)g[G_ERROR], g[G_CR2] };
+  back(t, g, exception_take(t, signal, &fact));
 }

@@ -33,11 +33,13 @@ u32 xstate_bytes(u64 xfrm) {
   return bytes;
 }
 
-/* ERESUME's checks of the XSAVE header: only components of XFRM, standard format, reserved bytes zero. */
-s32 xstate_acceptable(const u8 *image) {
-  const u64 *header = (const u64 *)(image + 512);
-  if (header[0] & ~enclave.xfrm) return 0;
-  for (u32 i = 1; i < 8; i++)
-    if (header[i]) return 0;
+/*
+ * ERESUME's checks of the XSAVE header: only components of XFRM, standard format (bytes 520 to 535 zero). What follows
+ * is nobody's, and cleared.
+ */
+s32 xstate_acceptable(u8 *image) {
+  u64 *header = (u64 *)(image + 512);
+  if ((header[0] & ~enclave.xfrm) || header[1] || header[2]) return 0;
+  for (u32 i = 3; i < 8; i++) header[i] = 0;
   return 1;
 }

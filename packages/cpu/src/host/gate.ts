@@ -1,6 +1,6 @@
 import { type CallPool, viewOf } from '@nestedsgx/os';
 import { CpuError } from '../errors.js';
-import { EXIT_KIND, GATE, GATE_FUNCTION } from '../layout/gate.js';
+import { EXIT_KIND, GATE, GATE_FUNCTION, GATE_FUNCTION_TF } from '../layout/gate.js';
 import { SPIN_MAX_CYCLES } from '../layout/memory.js';
 import { collectorOf } from './collector.js';
 import { type GateLibrary, loadGateLibrary } from './library.js';
@@ -71,6 +71,7 @@ export class Gate {
   readonly #enter: GateLibrary['enter'];
   #handle: number;
   #busy = false;
+  #trapFlag = 0;
   readonly #request: DataView;
   readonly #response: BigUint64Array;
   readonly #responseWords: Uint32Array;
@@ -102,22 +103,30 @@ export class Gate {
         r8: GATE.at.requestR8,
         r9: GATE.at.requestR9,
         rsp: GATE.at.requestRsp,
+        rbp: GATE.at.requestRbp,
       }[name];
-      const offset = name === 'rbp' ? GATE.at.requestRbp : at;
-      if (offset !== undefined) this.#request.setBigUint64(offset, BigInt(value) & MASK, true);
+      if (at !== undefined) this.#request.setBigUint64(at, BigInt(value) & MASK, true);
     }
+  }
+
+  /**
+   * The host's RFLAGS.TF for the entries that follow: with it a thread with debug opt-in leaves by #DB after one
+   * instruction (before the first one of an EENTER). Others ignore it.
+   */
+  set singleStep(on: boolean) {
+    this.#trapFlag = on ? GATE_FUNCTION_TF : 0;
   }
 
   /** EENTER with RDI and RSI. Blocks until the enclave is left; returns an EXIT_KIND. @throws CpuError GATE_BUSY */
   enter(rdi: number | bigint, rsi: number | bigint): number {
     if (this.#busy || this.#handle === 0) this.#check();
-    return this.#enter(this.#handle, GATE_FUNCTION.EENTER, rdi, rsi);
+    return this.#enter(this.#handle, GATE_FUNCTION.EENTER | this.#trapFlag, rdi, rsi);
   }
 
   /** ERESUME of the last asynchronous exit. Returns an EXIT_KIND. @throws CpuError GATE_BUSY */
   resume(): number {
     if (this.#busy || this.#handle === 0) this.#check();
-    return this.#enter(this.#handle, GATE_FUNCTION.ERESUME, 0, 0);
+    return this.#enter(this.#handle, GATE_FUNCTION.ERESUME | this.#trapFlag, 0, 0);
   }
 
   /** RDI at EEXIT as a signed 32-bit number: the exit's command or OCALL index. */
@@ -148,7 +157,7 @@ export class Gate {
       [rdi, rsi, rdx, r8, r9, rsp, rbp].forEach((value, i) => {
         this.#registers[i] = BigInt(value) & MASK;
       });
-      const kind = await collectorOf(pool).enter(this.#handle, fn, this.#registers);
+      const kind = await collectorOf(pool).enter(this.#handle, fn | this.#trapFlag, this.#registers);
       return this.exit(kind);
     } finally {
       this.#busy = false;

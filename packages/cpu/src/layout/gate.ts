@@ -40,6 +40,9 @@ export const GATE = defineLayout('gate', 4096, {
 /** ENCLU leaves that a host may ask a gate for. */
 export const GATE_FUNCTION = Object.freeze({ EENTER: 2, ERESUME: 3 });
 
+/** With a function: the host's RFLAGS.TF is set. It means something to a TCS with debug opt-in only. */
+export const GATE_FUNCTION_TF = 0x100;
+
 /** How an entry ended. For AEX and ENTRY_FAILED: RDI holds vector | error code << 32, RSI the address. */
 export const EXIT_KIND = Object.freeze({ NONE: 0, EEXIT: 1, AEX: 2, ENTRY_FAILED: 3, LOST: 4 });
 

@@ -1,7 +1,22 @@
 import { createHash } from 'node:crypto';
-import { EXCEPTIONS, FAULT_SIGNALS, ILLEGAL_OPCODES, ILLEGAL_OPCODES_0F } from '../exceptions.js';
+import {
+  EXCEPTIONS,
+  EXINFO_VECTORS,
+  FAULT_SIGNALS,
+  ILLEGAL_OPCODES,
+  ILLEGAL_OPCODES_0F,
+  REPORTED_VECTORS,
+} from '../exceptions.js';
 import { ANSWER, CONTROL, CONTROL_TCS, LOST_REASON, TCS_FLAG, TCS_STATE } from './control.js';
-import { EXIT_KIND, GATE, GATE_FUNCTION, INTERRUPT_VECTOR, NO_CPU, PROGRESS } from './gate.js';
+import {
+  EXIT_KIND,
+  GATE,
+  GATE_FUNCTION,
+  GATE_FUNCTION_TF,
+  INTERRUPT_VECTOR,
+  NO_CPU,
+  PROGRESS,
+} from './gate.js';
 import { type Field, type Layout, SCALAR_BYTES } from './layout.js';
 import {
   AEP_ADDRESS,
@@ -63,6 +78,8 @@ const TABLES: Readonly<Record<string, Readonly<Record<string, number>>>> = {
   BACK,
 };
 
+const bits = (list: readonly number[]) => list.reduce((mask, bit) => mask | (1 << bit), 0);
+
 const NUMBERS: Readonly<Record<string, number>> = {
   MAX_THREADS,
   MAX_SITES,
@@ -73,8 +90,11 @@ const NUMBERS: Readonly<Record<string, number>> = {
   SLICE_SIGNAL,
   SLICE_MS,
   INTERRUPT_VECTOR,
+  GATE_FUNCTION_TF,
   NO_CPU,
   PLAN_SIGNATURE,
+  REPORTED_VECTORS: bits(REPORTED_VECTORS),
+  EXINFO_VECTORS: bits(EXINFO_VECTORS),
 };
 
 const snake = (name: string) => name.replace(/([a-z0-9])([A-Z])/g, '$1_$2').toLowerCase();
@@ -109,14 +129,12 @@ function definitions(): string {
 }
 
 function exceptionText(): string {
-  const validity = { never: 0, always: 1, 'with EXINFO': 2 } as const;
   const rows = EXCEPTIONS.map(
-    (e) =>
-      `  { ${e.signal}, ${e.trap}, ${e.vector}, ${validity[e.exitInfo]}, ${e.exitType}, ${e.rewind} }, /* ${e.name} */`,
+    (e) => `  { ${e.signal}, ${e.trap}, ${e.vector}, ${e.rewind} }, /* ${e.name} */`,
   );
   const bytes = (list: readonly number[]) => list.map((b) => `0x${b.toString(16)}`).join(', ');
   return [
-    'struct exception_row { s32 signal, trap; u32 vector, exit_info_when, exit_type, rewind; };',
+    'struct exception_row { s32 signal, trap; u32 vector, rewind; };',
     '#ifdef WANT_EXCEPTION_TABLE',
     `static const struct exception_row exception_rows[] = {\n${rows.join('\n')}\n};`,
     `static const u8 illegal_opcodes[] = { ${bytes(ILLEGAL_OPCODES)} };`,

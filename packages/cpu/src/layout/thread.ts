@@ -38,7 +38,6 @@ export const THREAD = defineLayout('thread', 4096, {
   rip: ['u64', 200],
   ursp: ['u64', 208],
   urbp: ['u64', 216],
-  exitInfoSlot: ['u64', 224],
   fsBase: ['u64', 232],
   gsBase: ['u64', 240],
   // The TCS, taken over from the control memory whenever its generation has changed.

@@ -1,0 +1,117 @@
+/* Which exception a fault of the CPU is inside an enclave. */
+#define WANT_EXCEPTION_TABLE
+#include "runner.h"
+
+#define SIGILL 4
+#define SIGSYS 31
+#define INT3 0xccu
+#define PF_PRESENT 1u
+#define PF_WRITE 2u
+#define PF_USER 4u
+#define PF_FETCH 16u
+#define PF_KEY 32u
+#define PF_SGX 0x8000u
+
+static u32 byte_at(u64 address) {
+  u8 value = 0;
+  if (!in_elrange(address) || guarded_load((const u8 *)address, &value)) return 0x100;
+  return value;
+}
+
+static s32 listed(const u8 *list, u64 count, u32 value) {
+  for (u64 i = 0; i < count; i++)
+    if (list[i] == value) return 1;
+  return 0;
+}
+
+/* A fault of an instruction that is illegal inside an enclave is #UD there. */
+static s32 illegal_instruction(u64 rip) {
+  for (u32 i = 0; i < 14; i++, rip++) {
+    u32 op = byte_at(rip);
+    if (op == 0x66 || op == 0x67 || op == 0xf2 || op == 0xf3 || op == 0x2e || op == 0x36 || op == 0x3e ||
+        op == 0x26 || op == 0x64 || op == 0x65 || (op & 0xf0) == 0x40)
+      continue;
+    u32 next = byte_at(rip + 1), extension = next >> 3 & 7;
+    if (op == 0x0f) return listed(illegal_opcodes_0f, COUNT(illegal_opcodes_0f), next);
+    /* Far CALL and far JMP. */
+    if (op == 0xff) return extension == 3 || extension == 5;
+    return listed(illegal_opcodes, COUNT(illegal_opcodes), op);
+  }
+  return 0;
+}
+
+static s32 is_enclu(u64 rip) { return byte_at(rip) == 0x0f && byte_at(rip + 1) == 0x01 && byte_at(rip + 2) == 0xd7; }
+
+/* RIP of the system call that the filter refused, or 0 when the call was not made by an instruction of the enclave. */
+static u64 refused_call(u64 rip) {
+  u32 first = byte_at(rip - 2), second = byte_at(rip - 1);
+  if ((first == 0x0f && (second == 0x05 || second == 0x34)) || (first == 0xcd && second == 0x80)) return rip - 2;
+  return 0;
+}
+
+/* Pages that were added without R are mapped without any right: no page-table entry tells that they are there. */
+static s32 added_unreadable(u64 address) {
+  u32 low = 0, high = enclave.ranges;
+  while (low < high) {
+    u32 middle = (low + high) / 2;
+    const struct plan_range *range = &enclave.range[middle];
+    if (address - range->address < range->length) return !(range->permissions & (MAP_FLAG_R | MAP_FLAG_X));
+    if (address < range->address) high = middle;
+    else low = middle + 1;
+  }
+  return 0;
+}
+
+/*
+ * The error code of a page fault. P is the processor's: a page without a page-table entry (never added, not accepted,
+ * blocked and gone, evicted, unmapped by the guest) has P = 0, and the guest can bring it. Where there is an entry that
+ * refuses the access, the EPCM is what took the right away: P = 1 and the SGX bit.
+ */
+u32 page_fault_code(u64 address, u32 reported) {
+  u32 access = (reported & (PF_WRITE | PF_FETCH | PF_KEY)) | PF_USER;
+  if (!in_elrange(address) || (reported & PF_KEY)) return access | (reported & PF_PRESENT);
+  return (reported & PF_PRESENT) || added_unreadable(address) ? access | PF_PRESENT | PF_SGX : access;
+}
+
+/* EXITINFO and EXINFO follow from the vector; interrupts and what the manual does not list are not reported. */
+void exception_set(struct thread *t, u32 vector, u32 error_code, u64 address) {
+  u32 bit = vector < 32 ? 1u << vector : 0;
+  t->vector = vector;
+  t->error_code = error_code;
+  t->address = address;
+  t->has_exinfo = (bit & EXINFO_VECTORS) && (enclave.miscselect & 1);
+  t->exit_info = (bit & REPORTED_VECTORS) || t->has_exinfo ? vector | (vector == 3 ? 6u : 3u) << 8 | 1u << 31 : 0;
+}
+
+/* Sets the exception that a signal of the CPU means, and RIP. Returns BACK_FAULT, or BACK_ENCLU at an ENCLU. */
+u32 exception_take(struct thread *t, s32 signal, const struct signal_facts *fact) {
+  const struct exception_row *row = 0;
+  for (u32 i = 0; i < COUNT(exception_rows) && !row; i++)
+    if (exception_rows[i].signal == signal && (exception_rows[i].trap < 0 || exception_rows[i].trap == fact->trap))
+      row = &exception_rows[i];
+  if (!row) lost(LOST_STUB_FAULT, (u32)signal | (u32)fact->trap << 8, t->rip);
+  t->site = (u32)-1;
+  u32 vector = row->vector;
+  u64 at = t->rip - row->rewind;
+  if (signal == SIGSYS) at = refused_call(t->rip);
+  if (vector == 3 && (byte_at(at) != INT3 || !opted_in(t))) {
+    /* INT3 without opt-in, or the two bytes of INT 3. */
+    if (byte_at(at) != INT3) at--;
+    vector = 6;
+  }
+  if (!in_elrange(at) || (vector == 14 && (fact->error & PF_FETCH) && !in_elrange(fact->address))) {
+    /* Fetched outside the ELRANGE. */
+    if (in_elrange(at)) t->rip = at;
+    exception_set(t, 13, 0, 0);
+    return BACK_FAULT;
+  }
+  t->rip = at;
+  if (vector == 6 && signal == SIGILL && is_enclu(at)) return BACK_ENCLU;
+  if (vector == 14) {
+    exception_set(t, 14, page_fault_code(fact->address, fact->error), fact->address);
+    return BACK_FAULT;
+  }
+  if (vector >= 11 && vector <= 13 && illegal_instruction(at)) vector = 6;
+  exception_set(t, vector, 0, 0);
+  return BACK_FAULT;
+}
