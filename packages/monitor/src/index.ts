@@ -1,7 +1,11 @@
 /** VMPL0 logic: EPC, EPCM, one file per leaf function, keys, quoting, SVSM dispatch. No native code. */
 export { ADD_RANGE_CHECKS, addRange, type BulkOutcome } from './bulk/add-range.js';
+export { AUG_RANGE_CHECKS, augRange } from './bulk/aug-range.js';
 export { REMOVE_RANGE_CHECKS, REMOVE_RANGE_MAX, removeRange } from './bulk/remove-range.js';
+export { checkDecrement, EDECCSSA_CHECKS } from './enclu/edeccssa.js';
 export { checkEnter, EENTER_CHECKS, enterableFrames } from './enclu/eenter.js';
+export type { TcsPage } from './enclu/entry.js';
+export { checkResume, ERESUME_CHECKS } from './enclu/eresume.js';
 export * from './errors.js';
 export { ThreadedHashing, type ThreadPlacement } from './hashing/threaded-hashing.js';
 export { checkInvariants } from './invariants.js';

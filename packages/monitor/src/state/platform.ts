@@ -1,5 +1,6 @@
 /** What this processor offers: the CPUID.12H leaves and control registers of the manual, as configuration. */
 import {
+  ATTRIBUTES_AEX_NOTIFY,
   ATTRIBUTES_DEBUG,
   ATTRIBUTES_EINITTOKEN_KEY,
   ATTRIBUTES_KSS,
@@ -50,14 +51,15 @@ export const INTEL_XSAVE: XsaveLayout = Object.freeze({
   18: 11008,
 });
 
-/** The platform offered when nothing else is configured: x87 to AVX-512 and PKRU, EXINFO, KSS, flexible launch. */
+/** The platform offered when nothing else is configured: x87 to AVX-512 and PKRU, EXINFO, KSS, AEX-Notify, flexible launch. */
 export const DEFAULT_PLATFORM: Platform = Object.freeze({
   attributesMask:
     ATTRIBUTES_DEBUG |
     ATTRIBUTES_MODE64BIT |
     ATTRIBUTES_PROVISIONKEY |
     ATTRIBUTES_EINITTOKEN_KEY |
-    ATTRIBUTES_KSS,
+    ATTRIBUTES_KSS |
+    ATTRIBUTES_AEX_NOTIFY,
   xfrmMask: 0x2e7n,
   miscselectMask: MISCSELECT_EXINFO,
   maxSizeBits32: 32,

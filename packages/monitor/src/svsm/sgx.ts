@@ -1,6 +1,7 @@
 /** Protocol 0x4E53: the SGX leaf functions and what belongs to them. Calls below 0x100 are ENCLS leaf numbers. */
 import { PT_SECS, REPORT, SGX_CALL, SVSM } from '@nestedsgx/arch';
 import { addRange } from '../bulk/add-range.js';
+import { augRange } from '../bulk/aug-range.js';
 import { removeRange } from '../bulk/remove-range.js';
 import { enclsLeaf } from '../leaves.js';
 import type { CallAnswer } from '../ports.js';
@@ -30,6 +31,13 @@ function query({ s }: CallContext): CallAnswer {
 /** ADD_RANGE: RCX = operand; RCX = SGX code (or error code of the fault), RDX = bytes done. */
 const addRangeCall: CallHandler = ({ s, owner, call }, note) => {
   const { outcome, done } = addRange(s, owner, call.rcx);
+  note(outcome);
+  return leafAnswer(outcome, done);
+};
+
+/** AUG_RANGE: answers as ADD_RANGE. */
+const augRangeCall: CallHandler = ({ s, owner, call }, note) => {
+  const { outcome, done } = augRange(s, owner, call.rcx);
   note(outcome);
   return leafAnswer(outcome, done);
 };
@@ -115,6 +123,7 @@ const CALLS: ReadonlyMap<number, { name: string; handle: CallHandler }> = new Ma
   [SGX_CALL.ENCLAVE_STATUS, { name: 'ENCLAVE_STATUS', handle: enclaveStatus }],
   [SGX_CALL.AUTHORIZE_PROVISION, { name: 'AUTHORIZE_PROVISION', handle: authorizeProvision }],
   [SGX_CALL.REMOVE_RANGE, { name: 'REMOVE_RANGE', handle: removeRangeCall }],
+  [SGX_CALL.AUG_RANGE, { name: 'AUG_RANGE', handle: augRangeCall }],
 ]);
 
 /** The handler of a call of protocol 0x4E53, or undefined. Leaves come from the leaf table. */
