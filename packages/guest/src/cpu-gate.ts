@@ -1,15 +1,25 @@
 /** A TCS's gate of package cpu, in the form that `sgxEnterEnclave` uses. */
 import { Gate, type GateOptions } from '@nestedsgx/cpu/host';
 import { type EntryGate, type EntryRegisters, ERESUME, type ExitRegisters } from './entry.js';
+import type { FaultServer } from './paging/fault.js';
+
+/** Options of a gate: those of package cpu, and who answers its faults. */
+export interface CpuEntryGateOptions extends GateOptions {
+  /** The enclave's fault handler (`file.faults`), and this gate's number (0 if not given). */
+  faults?: FaultServer;
+  index?: number;
+}
 
 /** Enters natively. The untrusted stack must lie in guest RAM: enclaves write their OCALL frames there. */
 export class CpuEntryGate implements EntryGate {
   readonly #gate: Gate;
+  readonly faults?: { readonly server: FaultServer; readonly gate: number };
 
   /** @param address virtual address of the gate page; @param stackTop URSP at entry, 16-byte aligned */
-  constructor(address: number, stackTop: number, options: GateOptions = {}) {
+  constructor(address: number, stackTop: number, options: CpuEntryGateOptions = {}) {
     this.#gate = new Gate(address, options);
     this.#gate.setRegisters({ rsp: stackTop, rbp: stackTop });
+    if (options.faults !== undefined) this.faults = { server: options.faults, gate: options.index ?? 0 };
   }
 
   exchange(leaf: number, registers: EntryRegisters): ExitRegisters {

@@ -4,6 +4,7 @@ import type { GuestConnection } from './connection.js';
 import { type LinearRanges, processRanges } from './elrange.js';
 import { SgxEnclaveFile } from './enclave-file.js';
 import type { GuestBlock } from './memory.js';
+import { EpcSupply } from './paging/supply.js';
 import { SGX_CALL, sgxCall, svsmRefused } from './svsm.js';
 
 /** Attributes an enclave may have without PROVISION, as in Linux: DEBUG, MODE64BIT, KSS, AEX-Notify. */
@@ -21,17 +22,32 @@ export interface Staging {
   pages(): readonly [GuestBlock, GuestBlock];
 }
 
+/** Choices of a device. */
+export interface DeviceOptions {
+  /** Linear ranges to choose from; those of the process. */
+  ranges?: LinearRanges;
+  /** Write pages back to guest RAM when no EPC page is free. Default true. */
+  reclaim?: boolean;
+  /** Add absent pages of initialised enclaves on demand, and serve the ioctls of dynamic memory. Default true. */
+  edmm?: boolean;
+}
+
 /** The SGX driver of one connection. */
 export class SgxDevice {
   readonly connection: GuestConnection;
   readonly ranges: LinearRanges;
   readonly staging: Staging;
+  /** EPC frames, backing store and reclaiming. */
+  readonly supply: EpcSupply;
+  readonly edmm: boolean;
   readonly #files = new Set<SgxEnclaveFile>();
   #pages: [GuestBlock, GuestBlock] | null = null;
 
-  constructor(connection: GuestConnection, ranges: LinearRanges = processRanges) {
+  constructor(connection: GuestConnection, options: DeviceOptions = {}) {
     this.connection = connection;
-    this.ranges = ranges;
+    this.ranges = options.ranges ?? processRanges;
+    this.edmm = options.edmm ?? true;
+    this.supply = new EpcSupply(this, options.reclaim ?? true);
     this.staging = {
       operands: connection.memory.alloc(4 * PAGE, { alignment: PAGE, zero: true }),
       pages: () => {
@@ -66,6 +82,7 @@ export class SgxDevice {
   /** Closes every file and frees the staging memory. */
   close(): void {
     for (const file of [...this.#files]) file.close();
+    this.supply.close();
     this.connection.memory.free(this.staging.operands);
     for (const block of this.#pages ?? []) this.connection.memory.free(block);
     this.#pages = null;

@@ -2,38 +2,33 @@
  * One open `/dev/sgx_enclave`: the ioctls of Linux's SGX driver with its checks, order and errno values
  * (arch/x86/kernel/cpu/sgx/ioctl.c of Linux 6.x as documentation), translated to SVSM calls.
  */
-import { ATTRIBUTES_DEBUG, ENCLS, PT_REG, PT_TCS, SECS, SGX_ERROR, sgxErrorName } from '@nestedsgx/arch';
+import { ATTRIBUTES_DEBUG, ENCLS, PT_TCS, SECS, SGX_ERROR } from '@nestedsgx/arch';
+import { type AddPages, checkAddPages, SGX_PAGE_MEASURE } from './add-pages.js';
 import type { SgxDevice } from './device.js';
 import { UNPRIVILEGED_ATTRIBUTES } from './device.js';
+import {
+  type ModifyTypes,
+  modifyTypes,
+  type RemovePages,
+  type RestrictPermissions,
+  removePages,
+  restrictPermissions,
+} from './edmm.js';
 import { type ErrnoName, SgxIoctlError } from './errors.js';
+import { leafFailure } from './leaf-failure.js';
 import type { GuestBlock } from './memory.js';
+import { removeFrames, removeRuns } from './page-removal.js';
 import { EnclavePageTable } from './page-table.js';
+import { FaultHandler } from './paging/fault.js';
+import { VersionArrays } from './paging/version-arrays.js';
 import { addRange, type RangeSource } from './range-add.js';
 import { encls, type LeafOutcome, leafOutcome, SGX_CALL, sgxCall, svsmRefused } from './svsm.js';
-import { SVSM_RESULT } from './vcpu.js';
+import { EnclaveThreads } from './threads.js';
 
 const PAGE = 4096;
 const SIGSTRUCT_SIZE = 1808;
 const TOKEN_SIZE = 304;
 const VENDOR_INTEL = 0x8086;
-/** Frames that one REMOVE_RANGE takes at most. */
-const REMOVE_AT_ONCE = 4096;
-/** Attempts, a millisecond apart, to remove pages of an enclave with threads inside. */
-const REMOVE_ATTEMPTS = 100;
-const PAUSE = new Int32Array(new SharedArrayBuffer(4));
-
-/** Flag of `addPages`: EEXTEND every 256-byte chunk of the pages. */
-export const SGX_PAGE_MEASURE = 1;
-
-/** Argument of `addPages`; `offset` and `length` in bytes, `secinfo` the 64-byte structure. */
-export interface AddPages {
-  /** Page contents: bytes of this process, or a page-aligned block of guest RAM (then nothing is copied). */
-  src: Uint8Array | GuestBlock;
-  offset: number;
-  length: number;
-  secinfo: Uint8Array;
-  flags: number;
-}
 
 /** Why the monitor says that an enclave is no more, from ENCLAVE_STATUS. */
 export interface EnclaveStatus {
@@ -45,21 +40,32 @@ export interface EnclaveStatus {
 export class SgxEnclaveFile {
   readonly device: SgxDevice;
   readonly pages = new EnclavePageTable();
+  readonly threads: EnclaveThreads;
+  /** Version slots of evicted pages, and which slot belongs to which slot of the backing store. */
+  readonly versions = new VersionArrays();
+  readonly versionOf = new Map<number, number>();
+  /** Offsets of pages that are perhaps blocked though they were not written back. */
+  readonly blocked = new Set<number>();
+  /** Answers faults of the enclave's threads. */
+  readonly faults: FaultHandler;
   readonly #onClose: () => void;
   #reserved = 0;
   #secsFrame = 0;
   #base = 0;
   #size = 0;
+  #ssaFrameBytes = PAGE;
   #attributes = 0n;
   #allowed = UNPRIVILEGED_ATTRIBUTES;
   #provision = false;
   #initialised = false;
-  #threads = 0;
   #closed = false;
+  #stopped: Error | null = null;
 
   constructor(device: SgxDevice, onClose: () => void) {
     this.device = device;
     this.#onClose = onClose;
+    this.threads = new EnclaveThreads(device.connection.vcpu);
+    this.faults = new FaultHandler(this, device.edmm);
   }
 
   /** BASEADDR; 0 before `create`. */
@@ -72,6 +78,11 @@ export class SgxEnclaveFile {
     return this.#size;
   }
 
+  /** Bytes of one SSA frame. */
+  get ssaFrameBytes(): number {
+    return this.#ssaFrameBytes;
+  }
+
   /** Guest-physical address of the SECS page: the enclave's name in SVSM calls. */
   get secs(): number {
     return this.#secsFrame;
@@ -79,6 +90,16 @@ export class SgxEnclaveFile {
 
   get initialised(): boolean {
     return this.#initialised;
+  }
+
+  /** Whether pages may be added, changed and removed after `init`. */
+  get edmm(): boolean {
+    return this.device.edmm;
+  }
+
+  /** Why no thread may enter any more (EPC_PAGE_DAMAGED), or null. */
+  get stopped(): Error | null {
+    return this.#stopped;
   }
 
   /**
@@ -96,45 +117,53 @@ export class SgxEnclaveFile {
    * @throws SgxIoctlError EINVAL (created before, SECS of a wrong length), ENOMEM (no EPC), EIO (ECREATE refused)
    */
   create(secs: Uint8Array): void {
-    if (this.#closed || this.#secsFrame !== 0)
-      throw this.#fail('EINVAL', 'the enclave has been created before');
-    if (secs.length !== SECS.size) throw this.#fail('EINVAL', `a SECS has 4096 bytes, not ${secs.length}`);
+    if (this.#closed || this.#secsFrame !== 0) throw fail('EINVAL', 'the enclave has been created before');
+    if (secs.length !== SECS.size) throw fail('EINVAL', `a SECS has 4096 bytes, not ${secs.length}`);
     const copy = secs.slice();
     const fields = SECS.decode(copy);
+    const { supply, staging } = this.device;
     const frame = this.#frame();
-    const { operands } = this.device.staging;
+    const { operands } = staging;
     operands.bytes.fill(0, 0, 128);
     operands.bytes.set(copy, PAGE);
     this.#pageinfo(0, operands.gpa + PAGE, 0);
-    const outcome = this.#leaf(ENCLS.ECREATE, 'ECREATE', operands.gpa, frame, 0, () =>
-      this.device.connection.epc.give(frame, 1),
-    );
+    const outcome = this.#leaf(ENCLS.ECREATE, 'ECREATE', operands.gpa, frame, 0, () => supply.give(frame, 1));
     if (outcome.fault !== undefined || outcome.code !== 0) {
-      this.device.connection.epc.give(frame, 1);
-      throw this.#leafFailed('EIO', 'ECREATE refused the SECS', outcome);
+      supply.give(frame, 1);
+      throw this.leafError('EIO', 'ECREATE refused the SECS', outcome);
     }
     this.#secsFrame = frame;
     this.#base = Number(fields.BASEADDR);
     this.#size = Number(fields.SIZE);
+    this.#ssaFrameBytes = Math.max(1, fields.SSAFRAMESIZE) * PAGE;
     this.#attributes = fields.ATTRIBUTES.FLAGS;
   }
 
   /**
    * SGX_IOC_ENCLAVE_ADD_PAGES: EADD, and EEXTEND with SGX_PAGE_MEASURE, for every page of the range. Returns the bytes
-   * added; when it throws, the error's `count` says how many had been added before.
+   * added; when it throws, the error's `count` says how many had been added before. Where no EPC page is free, pages of
+   * this or other enclaves are written back first.
    * @throws SgxIoctlError EINVAL (state, alignment, range, SECINFO, flags), EBUSY (page present), ENOMEM, EIO, EFAULT
    */
   addPages(args: AddPages): number {
-    this.#checkAdd(args);
+    if (this.#closed || this.#secsFrame === 0 || this.#initialised)
+      throw fail('EINVAL', 'pages can be added only between create and init');
+    checkAddPages(args, this.#size);
     const flags = new DataView(args.secinfo.buffer, args.secinfo.byteOffset, 64).getUint32(0, true);
     const source: RangeSource = args.src instanceof Uint8Array ? { bytes: args.src } : { block: args.src };
-    return addRange(this, {
+    const count = addRange(this, {
       source,
       offset: args.offset,
       length: args.length,
       secinfoFlags: flags,
       measure: (args.flags & SGX_PAGE_MEASURE) !== 0,
     });
+    if (flags >>> 8 === PT_TCS) {
+      const bytes = args.src instanceof Uint8Array ? args.src : args.src.bytes;
+      for (let at = 0; at < count; at += PAGE)
+        this.threads.added(args.offset + at, bytes.slice(at, at + PAGE), this.#ssaFrameBytes);
+    }
+    return count;
   }
 
   /**
@@ -144,41 +173,36 @@ export class SgxEnclaveFile {
    */
   init(sigstruct: Uint8Array, token?: Uint8Array): void {
     if (this.#closed || this.#secsFrame === 0 || this.#initialised)
-      throw this.#fail('EINVAL', 'the enclave is not in the state between create and init');
+      throw fail('EINVAL', 'the enclave is not in the state between create and init');
     if (sigstruct.length !== SIGSTRUCT_SIZE)
-      throw this.#fail('EINVAL', `a SIGSTRUCT has ${SIGSTRUCT_SIZE} bytes, not ${sigstruct.length}`);
+      throw fail('EINVAL', `a SIGSTRUCT has ${SIGSTRUCT_SIZE} bytes, not ${sigstruct.length}`);
     if (token !== undefined && token.length !== TOKEN_SIZE)
-      throw this.#fail('EINVAL', `an EINITTOKEN has ${TOKEN_SIZE} bytes, not ${token.length}`);
+      throw fail('EINVAL', `an EINITTOKEN has ${TOKEN_SIZE} bytes, not ${token.length}`);
     const vendor = new DataView(sigstruct.buffer, sigstruct.byteOffset).getUint32(16, true);
     if (vendor !== 0 && vendor !== VENDOR_INTEL)
-      throw this.#fail('EINVAL', `SIGSTRUCT.VENDOR is 0x${vendor.toString(16)}, neither 0 nor Intel's`);
+      throw fail('EINVAL', `SIGSTRUCT.VENDOR is 0x${vendor.toString(16)}, neither 0 nor Intel's`);
     if ((this.#attributes & ~this.#allowed) !== 0n)
-      throw this.#fail('EACCES', 'the SECS has attributes that were not granted', {
+      throw fail('EACCES', 'the SECS has attributes that were not granted', {
         advice: 'open the provisioning device first (provision)',
       });
     const { operands } = this.device.staging;
     operands.bytes.set(sigstruct, PAGE);
     operands.bytes.fill(0, 2 * PAGE, 2 * PAGE + TOKEN_SIZE);
     if (token !== undefined) operands.bytes.set(token, 2 * PAGE);
+    const at = operands.gpa;
     for (let attempt = 0; ; attempt++) {
-      const outcome = this.#leaf(
-        ENCLS.EINIT,
-        'EINIT',
-        operands.gpa + PAGE,
-        this.#secsFrame,
-        operands.gpa + 2 * PAGE,
-      );
-      if (outcome.fault !== undefined) throw this.#leafFailed('EIO', 'EINIT faulted', outcome);
+      const outcome = this.#leaf(ENCLS.EINIT, 'EINIT', at + PAGE, this.#secsFrame, at + 2 * PAGE);
+      if (outcome.fault !== undefined) throw this.leafError('EIO', 'EINIT faulted', outcome);
       if (outcome.code === 0) break;
       if (outcome.code === SGX_ERROR.SGX_UNMASKED_EVENT && attempt < 50) continue;
-      throw this.#leafFailed('EPERM', 'EINIT refused the enclave', outcome);
+      throw this.leafError('EPERM', 'EINIT refused the enclave', outcome);
     }
     this.#initialised = true;
   }
 
   /** SGX_IOC_ENCLAVE_PROVISION: lets the enclave have PROVISIONKEY. @throws SgxIoctlError EINVAL, EACCES */
   provision(): void {
-    if (this.#closed || this.#initialised) throw this.#fail('EINVAL', 'the enclave is initialised or closed');
+    if (this.#closed || this.#initialised) throw fail('EINVAL', 'the enclave is initialised or closed');
     this.#provision = true;
     this.#allowed |= 1n << 4n;
     if (this.#secsFrame !== 0) this.authorizeProvision();
@@ -188,25 +212,57 @@ export class SgxEnclaveFile {
   authorizeProvision(): void {
     if (!this.#provision || this.#secsFrame === 0) return;
     const result = sgxCall(this.device.connection.vcpu, SGX_CALL.AUTHORIZE_PROVISION, this.#secsFrame);
-    if (result.rax !== 0) throw this.#fail('EACCES', 'the monitor does not grant the provisioning key');
+    if (result.rax !== 0) throw fail('EACCES', 'the monitor does not grant the provisioning key');
   }
 
   /**
-   * Gives the enclave its gate pages (one per TCS, in page order), before `init`.
+   * SGX_IOC_ENCLAVE_RESTRICT_PERMISSIONS: EMODPR and ETRACK; the enclave must EACCEPT afterwards. Writes `result` and
+   * `count` into `args` and returns the bytes done.
+   * @throws SgxIoctlError (with `count`, `sgxCode`) ENODEV (no dynamic memory), EINVAL (state, range, permissions,
+   *   outputs not 0, page not regular), EFAULT (no such page, EMODPR or ETRACK failed); EPC_PAGE_DAMAGED
+   */
+  restrictPermissions(args: RestrictPermissions): number {
+    return restrictPermissions(this, args);
+  }
+
+  /**
+   * SGX_IOC_ENCLAVE_MODIFY_TYPES: EMODT to PT_TCS or PT_TRIM and ETRACK; the enclave must EACCEPT afterwards. Results as
+   * for `restrictPermissions`.
+   * @throws SgxIoctlError ENODEV, EINVAL (state, range, type, outputs not 0, page of another type), EPERM (a TCS from a
+   *   page that is not readable and writable), EFAULT; EPC_PAGE_DAMAGED
+   */
+  modifyTypes(args: ModifyTypes): number {
+    return modifyTypes(this, args);
+  }
+
+  /**
+   * SGX_IOC_ENCLAVE_REMOVE_PAGES: EREMOVE of trimmed pages that the enclave has accepted.
+   * @throws SgxIoctlError ENODEV, EINVAL (state, range, count not 0), EFAULT (no such page), EPERM (not trimmed, or not
+   *   accepted); EPC_PAGE_DAMAGED
+   */
+  removePages(args: RemovePages): number {
+    return removePages(this, args);
+  }
+
+  /**
+   * Gives the enclave its gate pages, before `init`: one per TCS in page order, and more for threads that come later.
    * @param gates page-aligned block of guest RAM with `count` pages
    */
   bindGates(gates: GuestBlock, count: number): void {
-    const result = sgxCall(
-      this.device.connection.vcpu,
-      SGX_CALL.BIND_GATES,
-      this.#secsFrame,
-      gates.gpa,
-      count,
-    );
+    const { vcpu } = this.device.connection;
+    const result = sgxCall(vcpu, SGX_CALL.BIND_GATES, this.#secsFrame, gates.gpa, count);
     if (result.rax !== 0) throw svsmRefused(result.rax, 'the gate pages');
     const outcome = leafOutcome(result, 'the gate pages');
     if (outcome.code !== 0) throw svsmRefused(outcome.code, 'the gate pages');
-    this.#threads = count;
+    this.threads.bind(gates, count);
+  }
+
+  /** Gate of the TCS at an offset from BASEADDR; null when it has none. @throws SVSM_REFUSED, CVM_LOST */
+  threadSlot(tcs: number): number | null {
+    const { vcpu } = this.device.connection;
+    const result = sgxCall(vcpu, SGX_CALL.ENCLAVE_STATUS, this.#secsFrame, this.#base + tcs);
+    if (result.rax !== 0) throw svsmRefused(result.rax, 'the status query');
+    return result.r8 === 0 ? null : result.r8 - 1;
   }
 
   /** What the monitor says about the enclave. @throws SVSM_REFUSED, CVM_LOST */
@@ -217,10 +273,17 @@ export class SgxEnclaveFile {
     return { state, reason: result.rdx };
   }
 
-  /** Asks for an asynchronous exit of the thread on TCS `index` (stands for the kernel's IPI). */
+  /** Asks for an asynchronous exit of the thread behind gate `index` (stands for the kernel's IPI). */
   kick(index: number): void {
     const result = sgxCall(this.device.connection.vcpu, SGX_CALL.KICK, this.#secsFrame, index);
     if (result.rax !== 0) throw svsmRefused(result.rax, 'the kick');
+  }
+
+  /** Lets no thread enter any more, for the given reason, and makes those inside leave. */
+  stop(why: Error): void {
+    if (this.#stopped !== null) return;
+    this.#stopped = why;
+    this.threads.kickOut(this.#secsFrame);
   }
 
   /** Removes every page and the SECS and gives frames and linear range back. Harmless when repeated. */
@@ -229,75 +292,45 @@ export class SgxEnclaveFile {
     this.#closed = true;
     this.#onClose();
     if (this.#reserved !== 0) this.device.ranges.release(this.#reserved);
-    const { connection } = this.device;
     if (this.#secsFrame === 0) return;
-    for (const extent of this.pages.extents)
-      if (this.#removeFrames(extent.gpa, extent.count)) connection.epc.give(extent.gpa, extent.count);
+    const { supply } = this.device;
+    const frames: number[] = [];
+    this.pages.forEach((_, where) => {
+      if (where > 0) frames.push(where);
+      else supply.store.give(-1 - where);
+    });
+    for (const gpa of [...frames, ...this.versions.frames]) supply.list?.remove(gpa);
+    for (const run of [...removeRuns(this, frames), ...removeRuns(this, this.versions.frames)])
+      supply.give(run.gpa, run.count);
     this.pages.clear();
-    if (this.#removeFrames(this.#secsFrame, 1)) connection.epc.give(this.#secsFrame, 1);
+    this.versions.clear();
+    this.versionOf.clear();
+    supply.forget(this);
+    if (removeFrames(this, this.#secsFrame, 1)) supply.give(this.#secsFrame, 1);
     this.#secsFrame = 0;
+    this.threads.close();
   }
 
   /**
    * Gives `count` frames back, of which the first `inUse` may hold a page of the enclave and are removed before. Frames
    * that the monitor does not release stay taken.
    */
-  reclaim(gpa: number, count: number, inUse: number): void {
-    const { epc } = this.device.connection;
-    if (inUse > 0 && this.#removeFrames(gpa, inUse)) epc.give(gpa, inUse);
-    if (count > inUse) epc.give(gpa + inUse * PAGE, count - inUse);
+  discard(gpa: number, count: number, inUse: number): void {
+    const { supply } = this.device;
+    if (inUse > 0 && removeFrames(this, gpa, inUse)) supply.give(gpa, inUse);
+    if (count > inUse) supply.give(gpa + inUse * PAGE, count - inUse);
   }
 
   /** Makes the error for a failed leaf of this file. */
   leafError(errno: ErrnoName, message: string, outcome: LeafOutcome): SgxIoctlError {
-    return this.#leafFailed(errno, message, outcome);
-  }
-
-  /** True when all were removed. What the monitor no longer knows (cvm gone, enclave lost) is not given out again. */
-  #removeFrames(gpa: number, count: number): boolean {
-    const { vcpu } = this.device.connection;
-    if (vcpu.closed !== null || this.device.connection.closed) return false;
-    try {
-      for (let done = 0, attempt = 0; done < count; ) {
-        const pieces = Math.min(count - done, REMOVE_AT_ONCE);
-        const result = sgxCall(vcpu, SGX_CALL.REMOVE_RANGE, gpa + done * PAGE, pieces);
-        if (result.rax === SVSM_RESULT.UNSUPPORTED_CALL)
-          return this.#removeSingly(gpa + done * PAGE, count - done);
-        const outcome = leafOutcome(result, 'REMOVE_RANGE');
-        done += Math.floor(outcome.rdx / PAGE);
-        if (outcome.fault === undefined && outcome.code === 0) continue;
-        if (outcome.code !== SGX_ERROR.SGX_ENCLAVE_ACT || attempt++ >= REMOVE_ATTEMPTS) return false;
-        this.#interrupt();
-      }
-      return true;
-    } catch {
-      return false;
-    }
-  }
-
-  /** Makes threads leave that are inside though nobody waits for them: an entry may come from noise in a gate page. */
-  #interrupt(): void {
-    for (let index = 0; index < this.#threads; index++)
-      sgxCall(this.device.connection.vcpu, SGX_CALL.KICK, this.#secsFrame, index);
-    Atomics.wait(PAUSE, 0, 0, 1);
-  }
-
-  #removeSingly(gpa: number, count: number): boolean {
-    const { vcpu } = this.device.connection;
-    for (let i = 0, attempt = 0; i < count; ) {
-      const outcome = encls(vcpu, ENCLS.EREMOVE, 'EREMOVE', 0, gpa + i * PAGE);
-      if (outcome.fault === undefined && outcome.code === 0) i++;
-      else if (outcome.code !== SGX_ERROR.SGX_ENCLAVE_ACT || attempt++ >= REMOVE_ATTEMPTS) return false;
-      else this.#interrupt();
-    }
-    return true;
+    return leafFailure(errno, message, outcome, (this.#attributes & ATTRIBUTES_DEBUG) !== 0n);
   }
 
   #frame(): number {
     try {
-      return this.device.connection.epc.take(1).gpa;
+      return this.device.supply.takeFrame();
     } catch (cause) {
-      throw this.#fail('ENOMEM', 'no EPC page is free', { cause });
+      throw fail('ENOMEM', 'no EPC page is free', { cause });
     }
   }
 
@@ -318,66 +351,12 @@ export class SgxEnclaveFile {
       throw error;
     }
   }
+}
 
-  #checkAdd(args: AddPages): void {
-    const { offset, length, secinfo, flags } = args;
-    if (this.#closed || this.#secsFrame === 0 || this.#initialised)
-      throw this.#fail('EINVAL', 'pages can be added only between create and init');
-    if ((flags & ~SGX_PAGE_MEASURE) !== 0)
-      throw this.#fail('EINVAL', `unknown flags 0x${flags.toString(16)}`);
-    if (!Number.isSafeInteger(offset) || offset < 0 || offset % PAGE !== 0)
-      throw this.#fail('EINVAL', `offset ${offset} is not page aligned`);
-    if (!Number.isSafeInteger(length) || length <= 0 || length % PAGE !== 0)
-      throw this.#fail('EINVAL', `length ${length} is not a positive number of whole pages`);
-    if (offset + length > this.#size)
-      throw this.#fail('EINVAL', `pages ${offset}+${length} end beyond the enclave's ${this.#size} bytes`);
-    const sourceLength = args.src instanceof Uint8Array ? args.src.length : args.src.length;
-    if (sourceLength < length)
-      throw this.#fail('EFAULT', `the source has ${sourceLength} of ${length} bytes`);
-    if (!(args.src instanceof Uint8Array) && args.src.gpa % PAGE !== 0)
-      throw this.#fail('EINVAL', 'the source is not page aligned');
-    this.#checkSecinfo(secinfo);
-  }
-
-  /** SECINFO rules of the driver: type REG or TCS, W needs R, TCS without permissions, reserved bits zero. */
-  #checkSecinfo(secinfo: Uint8Array): void {
-    if (secinfo.length !== 64) throw this.#fail('EFAULT', `a SECINFO has 64 bytes, not ${secinfo.length}`);
-    const low = new DataView(secinfo.buffer, secinfo.byteOffset).getUint32(0, true);
-    const permissions = low & 7;
-    const type = (low >>> 8) & 0xff;
-    if (type !== PT_REG && type !== PT_TCS) throw this.#fail('EINVAL', `page type ${type} cannot be added`);
-    if ((permissions & 2) !== 0 && (permissions & 1) === 0)
-      throw this.#fail('EINVAL', 'a writable page must be readable');
-    if (type === PT_TCS && permissions !== 0) throw this.#fail('EINVAL', 'a TCS has no permissions');
-    if ((low & ~0xff07) !== 0 || secinfo.subarray(4).some((byte) => byte !== 0))
-      throw this.#fail('EINVAL', 'reserved bits of SECINFO are set');
-  }
-
-  #fail(
-    errno: ErrnoName,
-    message: string,
-    detail?: ConstructorParameters<typeof SgxIoctlError>[2],
-  ): SgxIoctlError {
-    return new SgxIoctlError(errno, message, detail);
-  }
-
-  #leafFailed(errno: ErrnoName, message: string, outcome: LeafOutcome): SgxIoctlError {
-    const { fault, code } = outcome;
-    const why =
-      fault === undefined
-        ? sgxErrorName(code)
-        : `vector ${fault.vector}, error code ${fault.errorCode}, check ${fault.check}`;
-    const debug = (this.#attributes & ATTRIBUTES_DEBUG) !== 0n;
-    const advice =
-      code === SGX_ERROR.SGX_INVALID_MEASUREMENT
-        ? 'the pages differ from those that were signed: build and sign the enclave again'
-        : code === SGX_ERROR.SGX_INVALID_ATTRIBUTE && debug
-          ? 'the signature may not allow debug enclaves: load it without debug'
-          : undefined;
-    return new SgxIoctlError(errno, `${message}: ${why}`, {
-      sgxCode: fault ? undefined : code,
-      fault,
-      advice,
-    });
-  }
+function fail(
+  errno: ErrnoName,
+  message: string,
+  detail?: ConstructorParameters<typeof SgxIoctlError>[2],
+): SgxIoctlError {
+  return new SgxIoctlError(errno, message, detail);
 }

@@ -4,6 +4,7 @@
  * may ask for another entry.
  */
 import { guestError } from './errors.js';
+import type { FaultServer } from './paging/fault.js';
 
 /** ENCLU leaves that enter. */
 export const EENTER = 2;
@@ -35,6 +36,8 @@ export interface EntryRegisters {
 /** One TCS's gate as seen from here. `exchange` blocks until the thread has left the enclave again. */
 export interface EntryGate {
   exchange(leaf: number, registers: EntryRegisters): ExitRegisters;
+  /** The driver's fault handler of this enclave, and the gate's number; without it every exception is the caller's. */
+  readonly faults?: { readonly server: FaultServer; readonly gate: number };
 }
 
 /** `struct sgx_enclave_run` without the TCS, which the gate stands for. */
@@ -51,6 +54,7 @@ export interface SgxEnclaveRun {
 
 /** Vector of asynchronous exits that no exception caused (cpu/host INTERRUPT_VECTOR). */
 const INTERRUPT_VECTOR = 32;
+const PAGE_FAULT_VECTOR = 14;
 const EINVAL = 22;
 const EFAULT = 14;
 
@@ -63,7 +67,8 @@ export function enclaveRun(fields: Partial<SgxEnclaveRun> = {}): SgxEnclaveRun {
  * Enters the enclave through `gate`.
  * @returns 0 after EEXIT, -EINVAL for a leaf other than EENTER and ERESUME, -EFAULT after an exception; or what the
  *   handler returned last
- * @throws ENCLAVE_LOST when the enclave, its runner or the cvm has ended
+ * @throws ENCLAVE_LOST when the enclave, its runner or the cvm has ended; EPC_PAGE_DAMAGED, EPC_EXHAUSTED when a page of
+ *   the enclave cannot be brought back
  */
 export function sgxEnterEnclave(
   gate: EntryGate,
@@ -77,13 +82,30 @@ export function sgxEnterEnclave(
 ): number {
   let next = leaf;
   const registers: EntryRegisters = { rdi, rsi, rdx, r8, r9 };
+  const { faults } = gate;
+  let refusals = 0;
   for (;;) {
     if (next !== EENTER && next !== ERESUME) return -EINVAL;
     const exit = gate.exchange(next, registers);
     // An interrupt is the kernel's business: its return to the AEP resumes the enclave, and the caller sees nothing.
     if (exit.kind === EXIT_KIND.AEX && exit.rdi % 2 ** 32 === INTERRUPT_VECTOR) {
+      faults?.server.check();
       next = ERESUME;
       continue;
+    }
+    if (faults !== undefined) {
+      const vector = exit.rdi % 2 ** 32;
+      if (exit.kind === EXIT_KIND.AEX && vector === PAGE_FAULT_VECTOR) {
+        if (faults.server.pageFault(faults.gate, Math.floor(exit.rdi / 2 ** 32), exit.rsi)) {
+          next = ERESUME;
+          continue;
+        }
+      } else if (
+        exit.kind === EXIT_KIND.ENTRY_FAILED &&
+        faults.server.entryFault(faults.gate, vector, refusals++)
+      )
+        continue;
+      else if (exit.kind === EXIT_KIND.EEXIT) refusals = 0;
     }
     let result = 0;
     if (exit.kind === EXIT_KIND.EEXIT) run.function = EEXIT;

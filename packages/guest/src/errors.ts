@@ -15,6 +15,7 @@ export const GUEST_ERRORS = Object.freeze({
   CVM_LOST: 'the confidential VM has ended or no longer serves its doorbell',
   SVSM_REFUSED: 'the monitor refused an SVSM call',
   EPC_EXHAUSTED: 'the enclave page cache has no free frame left for this connection',
+  EPC_PAGE_DAMAGED: 'an evicted page came back changed, replaced or rolled back; its enclave was stopped',
   ELRANGE_EXHAUSTED: 'no free linear address range of the wanted size is left below 47 bits',
   SGX_IOCTL: 'an operation of the SGX driver failed with an errno as Linux reports it',
   ENCLAVE_LOST: 'the enclave, its runner or its confidential VM has ended; its state is gone',

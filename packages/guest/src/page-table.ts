@@ -1,4 +1,4 @@
-/** The guest's page table of one enclave: which EPC frame stands behind which linear page, with R, W, X and type. */
+/** The guest's page table of one enclave: where each linear page is, with R, W, X and type. */
 
 /** Consecutive pages over consecutive frames with the same SECINFO flags. Offsets in bytes from BASEADDR. */
 export interface PageExtent {
@@ -9,64 +9,174 @@ export interface PageExtent {
 }
 
 const PAGE = 4096;
+const CHUNK = 512;
+/** Beside SECINFO's flags (R, W, X, type << 8): the page table entry is not present, to see whether the page is used. */
+const AGED = 1 << 7;
 
-/** Extents ordered by offset; neighbours that continue one another are one extent. */
+interface Chunk {
+  /** gPA of the frame; −1 − slot of the backing store; 0 for no page. */
+  where: Float64Array;
+  flags: Uint16Array;
+}
+
+/** Pages by offset from BASEADDR: absent, in a frame of the EPC, or in a slot of the backing store. */
 export class EnclavePageTable {
-  readonly #extents: PageExtent[] = [];
+  readonly #chunks = new Map<number, Chunk>();
+  #resident = 0;
+  #evicted = 0;
 
-  /** Pages present. */
+  /** Pages of the enclave, in the EPC or evicted. */
   get pages(): number {
-    let sum = 0;
-    for (const extent of this.#extents) sum += extent.count;
-    return sum;
+    return this.#resident + this.#evicted;
   }
 
-  /** All extents by offset. */
+  /** Pages in the EPC. */
+  get resident(): number {
+    return this.#resident;
+  }
+
+  /** Pages in the backing store. */
+  get evicted(): number {
+    return this.#evicted;
+  }
+
+  /** Pages in the EPC as runs of consecutive frames, by offset. */
   get extents(): readonly Readonly<PageExtent>[] {
-    return this.#extents;
+    const extents: PageExtent[] = [];
+    this.forEach((offset, gpa, flags) => {
+      if (gpa < 0) return;
+      const last = extents[extents.length - 1];
+      if (
+        last !== undefined &&
+        last.flags === flags &&
+        last.offset + last.count * PAGE === offset &&
+        last.gpa + last.count * PAGE === gpa
+      )
+        last.count++;
+      else extents.push({ offset, count: 1, gpa, flags });
+    });
+    return extents;
   }
 
-  /** The extent that holds the page at `offset`, if there is one. */
+  /** The page at `offset`, when it is in the EPC. */
   find(offset: number): Readonly<PageExtent> | undefined {
-    const extent = this.#extents[this.#after(offset) - 1];
-    return extent !== undefined && offset < extent.offset + extent.count * PAGE ? extent : undefined;
+    const start = Math.floor(offset / PAGE) * PAGE;
+    const gpa = this.frame(start);
+    return gpa === 0 ? undefined : { offset: start, count: 1, gpa, flags: this.flags(start) };
+  }
+
+  /** gPA of the page's frame; 0 when it is absent or evicted. */
+  frame(offset: number): number {
+    return Math.max(0, this.#where(offset));
+  }
+
+  /** Slot of the backing store that holds the page; −1 when it is absent or in the EPC. */
+  slot(offset: number): number {
+    const where = this.#where(offset);
+    return where < 0 ? -1 - where : -1;
+  }
+
+  /** True when the enclave has this page. */
+  has(offset: number): boolean {
+    return this.#where(offset) !== 0;
+  }
+
+  /** SECINFO flags of the page as the driver knows them; 0 for none. */
+  flags(offset: number): number {
+    const chunk = this.#chunks.get(Math.floor(offset / (PAGE * CHUNK)));
+    return chunk === undefined ? 0 : chunk.flags[(offset / PAGE) % CHUNK] & ~AGED;
+  }
+
+  /** Changes the flags of a page. */
+  setFlags(offset: number, flags: number): void {
+    const chunk = this.#chunk(offset);
+    const i = (offset / PAGE) % CHUNK;
+    chunk.flags[i] = (chunk.flags[i] & AGED) | flags;
+  }
+
+  /** True while the page's entry is not present. */
+  aged(offset: number): boolean {
+    const chunk = this.#chunks.get(Math.floor(offset / (PAGE * CHUNK)));
+    return chunk !== undefined && (chunk.flags[(offset / PAGE) % CHUNK] & AGED) !== 0;
+  }
+
+  /** Notes that the page's entry is not present (`on`), or present again. */
+  setAged(offset: number, on: boolean): void {
+    const chunk = this.#chunk(offset);
+    const i = (offset / PAGE) % CHUNK;
+    chunk.flags[i] = on ? chunk.flags[i] | AGED : chunk.flags[i] & ~AGED;
   }
 
   /** How many pages from `offset` on are absent, at most `count`. */
   absent(offset: number, count: number): number {
-    if (this.find(offset) !== undefined) return 0;
-    const next = this.#extents[this.#after(offset)];
-    return next === undefined ? count : Math.min(count, (next.offset - offset) / PAGE);
+    for (let i = 0; i < count; i++) if (this.#where(offset + i * PAGE) !== 0) return i;
+    return count;
   }
 
   /** Enters pages that were absent. */
   insert(extent: PageExtent): void {
-    const at = this.#after(extent.offset);
-    const left = this.#extents[at - 1];
-    if (
-      left !== undefined &&
-      left.offset + left.count * PAGE === extent.offset &&
-      left.gpa + left.count * PAGE === extent.gpa &&
-      left.flags === extent.flags
-    )
-      left.count += extent.count;
-    else this.#extents.splice(at, 0, { ...extent });
+    for (let i = 0; i < extent.count; i++)
+      this.place(extent.offset + i * PAGE, extent.gpa + i * PAGE, extent.flags);
+  }
+
+  /** Puts a page into a frame; without `flags` it keeps those it has. */
+  place(offset: number, gpa: number, flags?: number): void {
+    this.#move(offset, gpa);
+    if (flags !== undefined) this.#chunk(offset).flags[(offset / PAGE) % CHUNK] = flags;
+    else this.setAged(offset, false);
+  }
+
+  /** Notes that the page now lies in a slot of the backing store. */
+  evict(offset: number, slot: number): void {
+    this.#move(offset, -1 - slot);
+    this.setAged(offset, false);
+  }
+
+  /** Forgets a page. */
+  remove(offset: number): void {
+    this.#move(offset, 0);
+    this.#chunk(offset).flags[(offset / PAGE) % CHUNK] = 0;
+  }
+
+  /** Calls `visit` for every page by offset: gPA of its frame, or −1 − slot of an evicted one. */
+  forEach(visit: (offset: number, where: number, flags: number) => void): void {
+    for (const key of [...this.#chunks.keys()].sort((a, b) => a - b)) {
+      const chunk = this.#chunks.get(key) as Chunk;
+      for (let i = 0; i < CHUNK; i++)
+        if (chunk.where[i] !== 0) visit((key * CHUNK + i) * PAGE, chunk.where[i], chunk.flags[i] & ~AGED);
+    }
   }
 
   /** Forgets every page. */
   clear(): void {
-    this.#extents.length = 0;
+    this.#chunks.clear();
+    this.#resident = 0;
+    this.#evicted = 0;
   }
 
-  /** Index of the first extent that starts after `offset`. */
-  #after(offset: number): number {
-    let low = 0;
-    let high = this.#extents.length;
-    while (low < high) {
-      const mid = (low + high) >>> 1;
-      if (this.#extents[mid].offset <= offset) low = mid + 1;
-      else high = mid;
+  #where(offset: number): number {
+    const chunk = this.#chunks.get(Math.floor(offset / (PAGE * CHUNK)));
+    return chunk === undefined ? 0 : chunk.where[(offset / PAGE) % CHUNK];
+  }
+
+  #move(offset: number, where: number): void {
+    const chunk = this.#chunk(offset);
+    const i = (offset / PAGE) % CHUNK;
+    const before = chunk.where[i];
+    if (before > 0) this.#resident--;
+    else if (before < 0) this.#evicted--;
+    if (where > 0) this.#resident++;
+    else if (where < 0) this.#evicted++;
+    chunk.where[i] = where;
+  }
+
+  #chunk(offset: number): Chunk {
+    const key = Math.floor(offset / (PAGE * CHUNK));
+    let chunk = this.#chunks.get(key);
+    if (chunk === undefined) {
+      chunk = { where: new Float64Array(CHUNK), flags: new Uint16Array(CHUNK) };
+      this.#chunks.set(key, chunk);
     }
-    return low;
+    return chunk;
   }
 }

@@ -1,5 +1,6 @@
 /** Adding many pages at once: ADD_RANGE calls over two staging buffers, one filled while the monitor reads the other. */
 import type { SgxEnclaveFile } from './enclave-file.js';
+import type { FrameRun } from './epc-frames.js';
 import { type ErrnoName, SgxIoctlError } from './errors.js';
 import type { GuestBlock } from './memory.js';
 import { leafOutcome, SGX_CALL, SGX_PROTOCOL } from './svsm.js';
@@ -36,7 +37,7 @@ interface Piece {
  * @throws SgxIoctlError with `count`: EBUSY, ENOMEM, EIO
  */
 export function addRange(file: SgxEnclaveFile, request: RangeRequest): number {
-  const { connection, staging } = file.device;
+  const { connection, staging, supply } = file.device;
   const { operands } = staging;
   operands.bytes.fill(0, SECINFO_AT, SECINFO_AT + 64);
   new DataView(operands.bytes.buffer, operands.bytes.byteOffset + SECINFO_AT, 8).setUint32(
@@ -47,22 +48,22 @@ export function addRange(file: SgxEnclaveFile, request: RangeRequest): number {
   let staged = 0;
   let confirmed = 0;
   let parity = 0;
-  let current: Piece | null = null;
-  current = stage();
-  for (;;) {
+  for (let current: Piece | null = stage(false); ; ) {
+    // Reclaiming needs the vCPU: what could not be staged beside a call is staged now.
+    current ??= staged < request.length ? stage(false) : null;
     if (current === null) return confirmed;
     submit(current, 0);
     let next: Piece | null = null;
     let trouble: unknown = null;
     try {
-      next = staged < request.length ? stage() : null;
+      next = staged < request.length ? stage(true) : null;
     } catch (error) {
       trouble = error;
     }
     try {
       complete(current);
     } catch (error) {
-      if (next !== null) connection.epc.give(next.gpa, next.count);
+      if (next !== null) supply.give(next.gpa, next.count);
       throw error;
     }
     if (trouble !== null) {
@@ -72,18 +73,22 @@ export function addRange(file: SgxEnclaveFile, request: RangeRequest): number {
     current = next;
   }
 
-  /** Takes frames for the next piece and puts its pages where the monitor can read them. */
-  function stage(): Piece | null {
+  /**
+   * Takes frames for the next piece and puts its pages where the monitor can read them. Null when `busy` (a call is under
+   * way) and no frame is free.
+   */
+  function stage(busy: boolean): Piece | null {
     const at = request.offset + staged;
     const wanted = Math.min(request.length - staged, MAX_CALL) / PAGE;
     const free = file.pages.absent(at, wanted);
     if (free === 0) throw failure('EBUSY', `a page is already present at offset 0x${at.toString(16)}`);
-    let run: { gpa: number; count: number };
+    let run: FrameRun | null;
     try {
-      run = connection.epc.take(free);
+      run = busy ? supply.take(free, true) : supply.take(free);
     } catch (cause) {
       throw failure('ENOMEM', `no EPC page is free for offset 0x${at.toString(16)}`, cause);
     }
+    if (run === null) return null;
     const length = run.count * PAGE;
     let src: number;
     if ('block' in request.source) src = request.source.block.gpa + staged;
@@ -136,7 +141,7 @@ export function addRange(file: SgxEnclaveFile, request: RangeRequest): number {
       enter(piece, done);
       // A faulting range does not say how far it came: every frame of it is removed, not just freed.
       const left = piece.count - done / PAGE;
-      if (left > 0) file.reclaim(piece.gpa + done, left, left);
+      if (left > 0) file.discard(piece.gpa + done, left, left);
       if (error instanceof SgxIoctlError) error.count = confirmed;
       throw error;
     }
@@ -144,13 +149,11 @@ export function addRange(file: SgxEnclaveFile, request: RangeRequest): number {
   }
 
   function enter(piece: Piece, done: number): void {
-    if (done > 0)
-      file.pages.insert({
-        offset: piece.offset,
-        count: done / PAGE,
-        gpa: piece.gpa,
-        flags: request.secinfoFlags,
-      });
+    if (done > 0) {
+      const count = done / PAGE;
+      file.pages.insert({ offset: piece.offset, count, gpa: piece.gpa, flags: request.secinfoFlags });
+      supply.entered(file, piece.offset, piece.gpa, count);
+    }
     confirmed += done;
   }
 

@@ -162,7 +162,7 @@ test('a page that the monitor refuses is EIO, with the pages before it counted a
 
 test('an EPC that runs out is ENOMEM', () =>
   withFake('normal', (connection) => {
-    const file = created(new SgxDevice(connection), 2 ** 23);
+    const file = created(new SgxDevice(connection, { reclaim: false }), 2 ** 23);
     const src = new Uint8Array(1100 * PAGE);
     const error = errno(() => file.addPages({ src, offset: 0, length: src.length, secinfo: RW, flags: 0 }));
     assert.deepEqual([error.errno, error.count], ['ENOMEM', 1023 * PAGE]);

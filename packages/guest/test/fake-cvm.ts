@@ -10,7 +10,8 @@ if (MODE === undefined) process.exit(0); // taken for a test by `node --test` on
 const BASE = Number(process.argv[3]);
 const RAM = 64 * 2 ** 20;
 const EPC = 0x80_0000_0000;
-const EPC_PAGES = 1024;
+/** Modes that end in `-N` have N frames. */
+const EPC_PAGES = Number(/-(\d+)$/.exec(MODE)?.[1] ?? 1024);
 const SLICE = 4 * 2 ** 20;
 const FIRST_VCPU = 0x10000;
 
@@ -50,6 +51,7 @@ function attach(): void {
 }
 
 interface Page {
+  owner: number;
   hash: number;
   offset: number;
   flags: number;
@@ -57,6 +59,12 @@ interface Page {
 }
 const pages = new Map<number, Page>();
 const secs = new Set<number>();
+/** Version array frames: versions by slot. */
+const arrays = new Map<number, Map<number, number>>();
+/** Of the next page written back. */
+let version = 1;
+let trackRefusals = MODE.startsWith('track') ? 1 : 0;
+const absent = new Set<number>();
 const u64 = (gpa: number) => Number(view.getBigUint64(gpa, true));
 const GP = 0x8000_1000 + 13;
 const BAD = 0x8000_0005;
@@ -78,14 +86,88 @@ function leaf(call: number, rcx: number, rdx: number, r8: number): Answer {
       if (!secs.has(rdx)) return [BAD];
       if (view.getUint32(r8, true) === 77) return [GP, 0, 0, 9];
       return [0, view.getUint32(rcx + 40, true)]; // SWDEFINED chooses the result
+    case 0xa:
+      if (rcx !== 3 || pages.has(rdx) || secs.has(rdx) || arrays.has(rdx)) return [GP];
+      arrays.set(rdx, new Map());
+      return [0, 0];
+    case 0xc:
+      return [0, 0];
+    case 0xe: {
+      const page = pages.get(rdx);
+      if (page === undefined || page.flags >>> 8 !== 2) return [GP + 1, 0, 0, 2];
+      if (page.hash === 0xbad) return [0, 20];
+      page.flags &= ~7 | u64(rcx);
+      return [0, 0];
+    }
+    case 0xf: {
+      const page = pages.get(rdx);
+      if (page === undefined) return [GP + 1, 0, 0, 2];
+      page.flags = u64(rcx);
+      return [0, 0];
+    }
+    case 0x109:
+      for (let i = 0; i < r8; i++) {
+        const entry = u64(rdx + i * 8);
+        if (entry % PAGE === 0) absent.add(entry);
+        else absent.delete(entry - (entry % PAGE));
+      }
+      return [0, 0, r8];
+    case 0x10a: {
+      if (trackRefusals > 0) {
+        trackRefusals--;
+        return [0, 11, 0];
+      }
+      for (let i = 0; i < r8; i++) {
+        const [frame, slot, to, pcmd] = [0, 1, 2, 3].map((n) => u64(rdx + i * 32 + n * 8));
+        const page = pages.get(frame);
+        const array = arrays.get(slot - (slot % PAGE));
+        if (page === undefined || array === undefined) return [GP, 0, i, 1];
+        if (page.hash === 0x57a7) return [0, 7, i];
+        if (array.has(slot)) return [0, 12, i];
+        array.set(slot, version);
+        view.setUint32(to, page.hash ^ 0x5555_5555, true);
+        put(pcmd, page.flags);
+        put(pcmd + 8, page.offset);
+        put(pcmd + 112, version++);
+        pages.delete(frame);
+        absent.delete(page.offset);
+      }
+      return [0, 0, r8];
+    }
+    case 0x10b:
+      for (let i = 0; i < r8; i++) {
+        const at = rdx + i * 40;
+        const [frame, slot, from, pcmd, linaddr] = [0, 1, 2, 3, 4].map((n) => u64(at + n * 8));
+        const array = arrays.get(slot - (slot % PAGE));
+        if (pages.has(frame) || array === undefined) return [GP, 0, i, 1];
+        if (array.get(slot) !== u64(pcmd + 112) || u64(pcmd + 8) !== linaddr) return [0, 9, i];
+        array.delete(slot);
+        pages.set(frame, {
+          owner: rcx,
+          hash: (view.getUint32(from, true) ^ 0x5555_5555) >>> 0,
+          offset: linaddr,
+          flags: u64(pcmd),
+          measured: false,
+        });
+      }
+      return [0, 0, r8];
+    case 0x10c: {
+      const [owner, lin, length, epc] = [0, 1, 2, 3].map((i) => u64(rcx + i * 8));
+      for (let at = 0; at < length; at += PAGE)
+        pages.set(epc + at, { owner, hash: 0, offset: lin + at, flags: 0x203, measured: false });
+      return [0, 0, length];
+    }
+    case 0x1f3:
+      return [0, arrays.size, absent.size];
     case 3:
+      if (arrays.delete(rdx)) return [0, 0];
       if (secs.has(rdx)) {
-        if (pages.size > 0) return [0, 13];
+        if ([...pages.values()].some((page) => page.owner === rdx)) return [0, 13];
         secs.delete(rdx);
       } else pages.delete(rdx);
       return [0, 0];
     case 0x100:
-      return [0, EPC, EPC_PAGES * PAGE, EPC_PAGES - pages.size - secs.size];
+      return [0, EPC, EPC_PAGES * PAGE, EPC_PAGES - pages.size - secs.size - arrays.size];
     case 0x101: {
       const [s, lin, src, length, secinfo, epc, flags] = [0, 1, 2, 3, 4, 5, 6].map((i) => u64(rcx + i * 8));
       if (!secs.has(s)) return [BAD];
@@ -94,6 +176,7 @@ function leaf(call: number, rcx: number, rdx: number, r8: number): Answer {
         const word = view.getUint32(src + at, true);
         if (word === 0xdead) return [0, 6, at];
         pages.set(epc + at, {
+          owner: s,
           hash: word,
           offset: lin + at,
           flags: u64(secinfo),
@@ -104,7 +187,7 @@ function leaf(call: number, rcx: number, rdx: number, r8: number): Answer {
       return [0, 0, length];
     }
     case 0x106:
-      return [0, secs.has(rcx) ? 1 : 2, 42];
+      return [0, secs.has(rcx) ? 1 : 2, 42, rdx === 0 ? 0 : 4];
     case 0x107:
       return [0, 0];
     case 0x108:

@@ -1,0 +1,64 @@
+/** EREMOVE of many frames, with interrupts for threads that are still inside. */
+import { ENCLS, SGX_ERROR } from '@nestedsgx/arch';
+import type { SgxEnclaveFile } from './enclave-file.js';
+import { encls, leafOutcome, SGX_CALL, sgxCall } from './svsm.js';
+import { SVSM_RESULT } from './vcpu.js';
+
+const PAGE = 4096;
+/** Frames that one REMOVE_RANGE takes at most. */
+const REMOVE_AT_ONCE = 4096;
+/** Attempts, a millisecond apart, to remove pages of an enclave with threads inside. */
+const REMOVE_ATTEMPTS = 100;
+const PAUSE = new Int32Array(new SharedArrayBuffer(4));
+
+/** True when all were removed. What the monitor no longer knows (cvm gone, enclave lost) is not given out again. */
+export function removeFrames(file: SgxEnclaveFile, gpa: number, count: number): boolean {
+  const { vcpu } = file.device.connection;
+  if (vcpu.closed !== null || file.device.connection.closed) return false;
+  try {
+    for (let done = 0, attempt = 0; done < count; ) {
+      const pieces = Math.min(count - done, REMOVE_AT_ONCE);
+      const result = sgxCall(vcpu, SGX_CALL.REMOVE_RANGE, gpa + done * PAGE, pieces);
+      if (result.rax === SVSM_RESULT.UNSUPPORTED_CALL)
+        return removeSingly(file, gpa + done * PAGE, count - done);
+      const outcome = leafOutcome(result, 'REMOVE_RANGE');
+      done += Math.floor(outcome.rdx / PAGE);
+      if (outcome.fault === undefined && outcome.code === 0) continue;
+      if (outcome.code !== SGX_ERROR.SGX_ENCLAVE_ACT || attempt++ >= REMOVE_ATTEMPTS) return false;
+      interrupt(file);
+    }
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Removes frames in any order of pages: as few calls as runs of frames. Returns the runs that were removed. */
+export function removeRuns(file: SgxEnclaveFile, frames: number[]): { gpa: number; count: number }[] {
+  const removed: { gpa: number; count: number }[] = [];
+  frames.sort((a, b) => a - b);
+  for (let i = 0; i < frames.length; ) {
+    let count = 1;
+    while (frames[i + count] === frames[i] + count * PAGE) count++;
+    if (removeFrames(file, frames[i], count)) removed.push({ gpa: frames[i], count });
+    i += count;
+  }
+  return removed;
+}
+
+/** Makes threads leave that are inside though nobody waits for them: an entry may come from noise in a gate page. */
+function interrupt(file: SgxEnclaveFile): void {
+  file.threads.kickOut(file.secs, true);
+  Atomics.wait(PAUSE, 0, 0, 1);
+}
+
+function removeSingly(file: SgxEnclaveFile, gpa: number, count: number): boolean {
+  const { vcpu } = file.device.connection;
+  for (let i = 0, attempt = 0; i < count; ) {
+    const outcome = encls(vcpu, ENCLS.EREMOVE, 'EREMOVE', 0, gpa + i * PAGE);
+    if (outcome.fault === undefined && outcome.code === 0) i++;
+    else if (outcome.code !== SGX_ERROR.SGX_ENCLAVE_ACT || attempt++ >= REMOVE_ATTEMPTS) return false;
+    else interrupt(file);
+  }
+  return true;
+}

@@ -1,0 +1,176 @@
+/**
+ * Page faults and refused entries of running enclaves, as the kernel's fault handler answers them
+ * (arch/x86/kernel/cpu/sgx/encl.c as documentation): evicted pages are loaded, absent ones added by EAUG.
+ */
+import { SECINFO_R, SECINFO_W } from '@nestedsgx/arch';
+import type { SgxEnclaveFile } from '../enclave-file.js';
+import { ssaPages } from '../threads.js';
+import { evictPages } from './evict.js';
+import { loadPages } from './load.js';
+
+const PAGE = 4096;
+const REG_RW = 0x200 | SECINFO_R | SECINFO_W;
+/** Error code bit SGX: the page is mapped and the EPCM refuses the access. */
+const PF_SGX = 0x8000;
+const VECTOR_GP = 13;
+const VECTOR_PF = 14;
+/** Faults at one address, without success, after which it is the enclave's business. */
+const MAX_SAME = 16;
+/** Refusals of one entry. */
+const MAX_ENTRY_TRIES = 8;
+/** Most pages that one fault of a scan brings. */
+const MAX_AHEAD = 16;
+
+/** Answers exceptions of one enclave on behalf of whoever enters it; `gate` is the thread's. */
+export interface FaultServer {
+  /** True when the access may be tried again. */
+  pageFault(gate: number, errorCode: number, address: number): boolean;
+  /** True when the entry may be tried again. `tries` counts refusals of this entry before. */
+  entryFault(gate: number, vector: number, tries: number): boolean;
+  /** Throws the reason when the enclave has been stopped. */
+  check(): void;
+}
+
+/** What one thread's faults were before. */
+interface ThreadFaults {
+  offset: number;
+  changes: number;
+  same: number;
+  /** Next page of a scan, and how many pages it gets at once. */
+  next: number;
+  ahead: number;
+}
+
+/** The fault handler of one enclave. */
+export class FaultHandler implements FaultServer {
+  readonly #file: SgxEnclaveFile;
+  readonly #threads: ThreadFaults[] = [];
+  readonly #edmm: boolean;
+  /** Faults answered. */
+  faults = 0;
+  /** Pages that EAUG added. */
+  augmented = 0;
+
+  constructor(file: SgxEnclaveFile, edmm: boolean) {
+    this.#file = file;
+    this.#edmm = edmm;
+  }
+
+  check(): void {
+    if (this.#file.stopped !== null) throw this.#file.stopped;
+  }
+
+  pageFault(gate: number, errorCode: number, address: number): boolean {
+    const file = this.#file;
+    this.check();
+    const offset = Math.floor(address / PAGE) * PAGE - file.base;
+    if (!(offset >= 0 && offset < file.size) || !file.initialised) return false;
+    const thread = this.#thread(gate);
+    const handled = this.#handle(thread, errorCode, offset);
+    if (handled) {
+      this.faults++;
+      file.device.supply.counters.faults++;
+    }
+    return handled;
+  }
+
+  entryFault(gate: number, vector: number, tries: number): boolean {
+    const file = this.#file;
+    this.check();
+    if ((vector !== VECTOR_PF && vector !== VECTOR_GP) || tries >= MAX_ENTRY_TRIES) return false;
+    const known = file.threads.known(gate);
+    if (known === undefined) return false;
+    let changed = false;
+    for (const offset of [...ssaPages(known, file.ssaFrameBytes), known.tcs])
+      if (this.bringIn(offset)) changed = true;
+    if (!changed) return false;
+    this.faults++;
+    file.device.supply.counters.faults++;
+    return true;
+  }
+
+  /** Makes a page that the enclave has resident and present. True when it was not. */
+  bringIn(offset: number): boolean {
+    const { pages, device } = this.#file;
+    if (pages.slot(offset) >= 0) {
+      loadPages(this.#file, [offset]);
+      return true;
+    }
+    if (!pages.aged(offset)) return false;
+    device.supply.rescue(this.#file, offset);
+    return true;
+  }
+
+  #thread(gate: number): ThreadFaults {
+    let thread = this.#threads[gate];
+    if (thread === undefined) {
+      thread = { offset: -1, changes: 0, same: 0, next: -1, ahead: 1 };
+      this.#threads[gate] = thread;
+    }
+    return thread;
+  }
+
+  #handle(thread: ThreadFaults, errorCode: number, offset: number): boolean {
+    const file = this.#file;
+    const { supply } = file.device;
+    if (file.pages.slot(offset) >= 0) {
+      this.#load(thread, offset);
+      return true;
+    }
+    if (!file.pages.has(offset)) return this.#edmm && this.#augment(thread, offset);
+    if (file.pages.aged(offset)) {
+      supply.rescue(file, offset);
+      return true;
+    }
+    // The page is there. Another thread's fault may have brought it since; if not, the EPCM refuses the access.
+    if (errorCode & PF_SGX) return false;
+    if (file.blocked.has(offset)) {
+      supply.list?.remove(file.pages.frame(offset));
+      if (evictPages(file, [offset]) === 1) loadPages(file, [offset]);
+      return true;
+    }
+    if (thread.offset !== offset) thread.same = 0;
+    else if (thread.changes === supply.changes || ++thread.same >= MAX_SAME) {
+      thread.offset = -1;
+      return false;
+    }
+    thread.offset = offset;
+    thread.changes = supply.changes;
+    return true;
+  }
+
+  /** A scan gets more pages with every fault that continues it. */
+  #ahead(thread: ThreadFaults, offset: number): number {
+    thread.ahead = thread.next === offset ? Math.min(MAX_AHEAD, thread.ahead * 2) : 1;
+    return thread.ahead;
+  }
+
+  #load(thread: ThreadFaults, offset: number): void {
+    const file = this.#file;
+    const most = Math.min(this.#ahead(thread, offset), Math.max(1, file.device.connection.epc.count >>> 4));
+    const offsets = [offset];
+    while (offsets.length < most && file.pages.slot(offset + offsets.length * PAGE) >= 0)
+      offsets.push(offset + offsets.length * PAGE);
+    thread.next = offset + loadPages(file, offsets) * PAGE;
+  }
+
+  /** SGX_ENCL EAUG on fault: regular pages, readable and writable once the enclave accepts them. */
+  #augment(thread: ThreadFaults, offset: number): boolean {
+    const file = this.#file;
+    const { supply } = file.device;
+    const most = Math.min(this.#ahead(thread, offset), (file.size - offset) / PAGE);
+    const wanted = file.pages.absent(offset, most);
+    const run = supply.take(wanted);
+    const outcome = supply.calls.augRange(file.secs, file.base + offset, run.count, run.gpa);
+    const { done } = outcome;
+    if (done > 0) {
+      file.pages.insert({ offset, count: done, gpa: run.gpa, flags: REG_RW });
+      supply.entered(file, offset, run.gpa, done);
+      supply.counters.augmented += done;
+      this.augmented += done;
+    }
+    if (done < run.count) supply.give(run.gpa + done * PAGE, run.count - done);
+    thread.next = offset + done * PAGE;
+    return done > 0;
+  }
+}
