@@ -81,8 +81,11 @@ static _Thread_local bool guarded;
 static _Thread_local int32_t replacement;
 
 static nsgx_handled on_exception(nsgx_exception *exception) {
-    if (exception->vector == NSGX_VECTOR_BP) {
-        exception->registers.rip += 1; /* inside an enclave #BP is a fault: RIP is at the INT3 */
+    uint64_t rip = exception->registers.rip;
+    /* INT3 is a fault inside an enclave, #UD unless a debugger has opted in: RIP is at the INT3. */
+    if (exception->vector == NSGX_VECTOR_BP ||
+        (exception->vector == NSGX_VECTOR_UD && *(const volatile uint8_t *)rip == 0xcc)) {
+        exception->registers.rip = rip + 1;
         return NSGX_CONTINUE;
     }
     if (exception->vector != NSGX_VECTOR_DE || !guarded) return NSGX_PASS;
