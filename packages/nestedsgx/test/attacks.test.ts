@@ -100,6 +100,9 @@ describe('the adversary suite against planted weaknesses', () => {
       connection.memory.free(block);
       const vandal: Attack = {
         name: 'vandal',
+        group: 'memory',
+        by: 'guest OS',
+        control: '',
         title: 'changes the secret',
         tries: 'nothing that is judged here',
         run: async () => {
@@ -120,6 +123,9 @@ describe('the adversary suite against planted weaknesses', () => {
     try {
       const failing: Attack = {
         name: 'failing',
+        group: 'memory',
+        by: 'guest OS',
+        control: '',
         title: '',
         tries: '',
         run: () => Promise.reject(new Error('no such thing')),

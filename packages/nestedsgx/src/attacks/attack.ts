@@ -85,3 +85,23 @@ export function finding(as: string, observed: string, broken: readonly (string |
     observed: reasons.length === 0 ? observed : `${reasons.join('; ')} (${observed})`,
   };
 }
+
+/** One thing that must be refused: what it is, and a way to try it that gives the answer's code. */
+export interface Case {
+  readonly what: string;
+  readonly act: () => string | Promise<string>;
+}
+
+/** Tries every case; those that give `success` are broken. */
+export async function refuse(
+  cases: readonly Case[],
+  codes: Tally = new Tally(),
+  broken: (string | null | false)[] = [],
+): Promise<{ codes: Tally; broken: (string | null | false)[] }> {
+  for (const { what, act } of cases) {
+    const code = await act();
+    codes.add(code);
+    if (code === 'success') broken.push(`${what} succeeded`);
+  }
+  return { codes, broken };
+}

@@ -5,8 +5,14 @@ import { confusedDeputy } from './deputy/confused-deputy.js';
 import { foreignEnclave } from './deputy/foreign-enclave.js';
 import { falseEvidence } from './keys/false-evidence.js';
 import { tamperedSeal } from './keys/tampered-seal.js';
+import { attributeFlips } from './lifecycle/attribute-flips.js';
+import { elrangePlaces } from './lifecycle/elrange-places.js';
 import { forgedSigstruct } from './lifecycle/forged-sigstruct.js';
+import { lateChanges } from './lifecycle/late-changes.js';
+import { measuredOrder } from './lifecycle/measured-order.js';
+import { reusedSigstruct } from './lifecycle/reused-sigstruct.js';
 import { tamperedPage } from './lifecycle/tampered-page.js';
+import { wrongOrder } from './lifecycle/wrong-order.js';
 import { epcRead } from './memory/epc-read.js';
 import { rmpTricks } from './memory/rmp-tricks.js';
 import { coreDump } from './process/core-dump.js';
@@ -21,6 +27,13 @@ import { ramFile } from './process/ram-file.js';
 import { futexRequeueAttack } from './races/futex-requeue.js';
 import { gateScribble } from './races/gate-scribble.js';
 import { signatureRace } from './races/signature-race.js';
+import { aexInformation } from './entry/aex-information.js';
+import { busyTcs } from './entry/busy-tcs.js';
+import { cssaLimit } from './entry/cssa-limit.js';
+import { forgedSsa } from './entry/forged-ssa.js';
+import { gateRegisters } from './entry/gate-registers.js';
+import { resumeRegisters } from './entry/resume-registers.js';
+import { resumeWithoutExit } from './entry/resume-without-exit.js';
 
 /** All attacks. */
 export const attackTable: readonly Attack[] = Object.freeze([
@@ -46,6 +59,19 @@ export const attackTable: readonly Attack[] = Object.freeze([
   enclaveSyscall,
   enclaveStub,
   enclaveSpy,
+  lateChanges,
+  measuredOrder,
+  reusedSigstruct,
+  attributeFlips,
+  elrangePlaces,
+  wrongOrder,
+  aexInformation,
+  busyTcs,
+  cssaLimit,
+  forgedSsa,
+  gateRegisters,
+  resumeRegisters,
+  resumeWithoutExit,
 ]);
 
 /** The attacks that the tour shows: a selection that takes a few seconds. */

@@ -4,6 +4,7 @@ import { type GeneratedKey, generateKey, loadSigningKey, type SigningKey } from 
 import { Adversary } from '../adversary/process.js';
 import { type Cast, castFor, type Person } from '../people.js';
 import { AttackedMachine, type MachineOptions } from './machine.js';
+import { Micro, type MicroOptions, microImage } from './micro.js';
 import { fill, loadVault, type Vault } from './vault.js';
 import { loadVictim, suiteSigner, type Victim, type VictimImage, victimImage } from './victim.js';
 
@@ -74,6 +75,12 @@ export class Stage {
   async evil(): Promise<Victim> {
     const { device } = await this.host();
     return loadVictim(device, this.image('evil'));
+  }
+
+  /** A fresh micro enclave, signed by the suite. */
+  async micro(options: MicroOptions = {}): Promise<Micro> {
+    const { device } = await this.host();
+    return Micro.load(device, microImage(this.signer, options));
   }
 
   /** A fresh vault of its own, for attacks that may end it. */

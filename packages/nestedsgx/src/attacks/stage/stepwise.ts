@@ -20,6 +20,14 @@ const PAGE = 4096;
 export interface Steps {
   /** Page of guest RAM from which the last page is added; the caller's. */
   source?: GuestBlock;
+  /** BASEADDR, instead of one that the driver chooses. */
+  base?: number;
+  /** Changes the SECS before ECREATE. */
+  secs?: (bytes: Uint8Array) => void;
+  /** The last page is added here and not where the image says. */
+  lastPageOffset?: number;
+  /** Adds the last page without EEXTEND. */
+  lastPageUnmeasured?: boolean;
   /** Puts the last page of the image into this frame instead of one of the driver's. */
   lastPageFrame?: number;
   /** The block from which the last page is added: its content is there already. */
@@ -56,16 +64,16 @@ export function prepare(device: SgxDevice, victim: VictimImage, steps: Steps = {
     blocks.length = 0;
   };
   try {
-    const base = file.reserve(image.size);
-    file.create(
-      SECS.encode({
-        SIZE: BigInt(image.size),
-        BASEADDR: BigInt(base),
-        SSAFRAMESIZE: image.ssaFrameSize,
-        MISCSELECT: SIGSTRUCT.decode(sigstruct).MISCSELECT,
-        ATTRIBUTES: chooseAttributes(sigstruct, false),
-      }),
-    );
+    const base = steps.base ?? file.reserve(image.size);
+    const secs = SECS.encode({
+      SIZE: BigInt(image.size),
+      BASEADDR: BigInt(base),
+      SSAFRAMESIZE: image.ssaFrameSize,
+      MISCSELECT: SIGSTRUCT.decode(sigstruct).MISCSELECT,
+      ATTRIBUTES: chooseAttributes(sigstruct, false),
+    });
+    steps.secs?.(secs);
+    file.create(secs);
     let threads = 0;
     for (const run of image.pages()) {
       if (run.offset === victim.page) addLast(file, run, source, steps);
@@ -111,10 +119,10 @@ function addLast(file: SgxEnclaveFile, run: PageRun, source: GuestBlock, steps: 
   if (steps.lastPageFrame === undefined) {
     file.addPages({
       src: source,
-      offset: run.offset,
+      offset: steps.lastPageOffset ?? run.offset,
       length: PAGE,
       secinfo: secinfoBytes(run.secinfoFlags),
-      flags: SGX_PAGE_MEASURE,
+      flags: steps.lastPageUnmeasured === true ? 0 : SGX_PAGE_MEASURE,
     });
     return;
   }
