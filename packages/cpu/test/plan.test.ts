@@ -1,26 +1,19 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { EnclaveMemory, PageRange } from '@nestedsgx/arch';
+import type { PageRange } from '@nestedsgx/arch';
 import fc from 'fast-check';
 import { defineLayout } from '../src/layout/layout.js';
 import { RUNNER_MEMORY } from '../src/layout/memory.js';
-import { buildOverlay } from '../src/monitor/overlay.js';
+import { MemfdEnclaveMemory } from '../src/monitor/enclave-memory.js';
+import { CodePatches } from '../src/monitor/patches.js';
 import { normalizeRanges, placesBeside } from '../src/monitor/plan-builder.js';
+import { Protections } from '../src/monitor/protections.js';
+import { SiteStub, TRAMPOLINES_BYTES } from '../src/monitor/site-stub.js';
 import { findEncluSites } from '../src/monitor/sites.js';
 import { shortJump, TRAMPOLINE_BYTES, trampoline } from '../src/monitor/trampoline.js';
 
 const PAGE = 4096;
 const runs = { seed: 20261122, numRuns: Number(process.env.NSGX_FUZZ_RUNS ?? 200) };
-
-/** Enclave memory in an array. */
-const inArray = (bytes: Uint8Array): EnclaveMemory => ({
-  size: bytes.length,
-  read: (offset, length) => bytes.slice(offset, offset + length),
-  write: () => assert.fail('the overlay never writes'),
-  reserve: () => assert.fail('the overlay never reserves'),
-  discard: () => assert.fail('the overlay never discards'),
-  close: () => {},
-});
 
 /** Code-like bytes: pieces of sites among random ones. */
 const code = fc
@@ -47,9 +40,9 @@ const code = fc
 test('every site is a whole mov directly before its ENCLU, on one page, of a known leaf', () => {
   fc.assert(
     fc.property(code, (bytes) => {
-      for (const { mov, movBytes, enclu, leaf } of findEncluSites(bytes, 1000)) {
+      for (const { mov, movBytes, enclu, leaf, whole } of findEncluSites(bytes, 1000)) {
         assert.equal(mov + movBytes, enclu);
-        assert.equal(Math.floor(mov / PAGE), Math.floor((enclu + 2) / PAGE));
+        assert.equal(whole, Math.floor(mov / PAGE) === Math.floor((enclu + 2) / PAGE));
         assert.deepEqual([...bytes.subarray(enclu, enclu + 3)], [0x0f, 0x01, 0xd7]);
         assert.ok(leaf <= 0x0c);
         if (movBytes === 5) assert.ok(bytes[mov] === 0xb8 && (bytes[mov - 1]! & 0xf0) !== 0x40);
@@ -60,59 +53,147 @@ test('every site is a whole mov directly before its ENCLU, on one page, of a kno
   );
 });
 
-test('an overlay differs from the code in the replaced movs only', () => {
+const facts = { selector: 99, patchedEnclu: 0x0100_1000 };
+const base = 0x2000_0000_0000;
+
+/** Enclave memory with this code, and its patches. */
+function patched(
+  bytes: Uint8Array,
+  near: number[],
+  run: (memory: MemfdEnclaveMemory, code: CodePatches) => void,
+) {
+  const memory = new MemfdEnclaveMemory(bytes.length);
+  const stub = new SiteStub(base, facts, near);
+  try {
+    memory.write(0, bytes);
+    memory.patches = new CodePatches(memory.fd, stub);
+    memory.patches.apply(0, bytes.length);
+    run(memory, memory.patches);
+  } finally {
+    stub.close();
+    memory.close();
+  }
+}
+
+test('patched code differs in the replaced bytes only, and nobody but the enclave sees that', () => {
   fc.assert(
     fc.property(code, (bytes) => {
-      const base = 0x2000_0000_0000;
-      const ranges: PageRange[] = [{ offset: 0, length: bytes.length, r: true, w: false, x: true }];
-      const facts = { selector: 99, patchedEnclu: 0x0100_1000 };
-      const overlay = buildOverlay(base, inArray(bytes), ranges, facts, (n) => [base - n]);
-      const sites = findEncluSites(bytes, 1000);
-      assert.equal(overlay?.sites.length ?? 0, sites.length);
-      for (const page of overlay?.pages ?? [])
-        for (let i = 0; i < PAGE; i++) {
-          const at = page.offset + i;
-          if (sites.some((s) => at >= s.mov && at < s.enclu)) continue;
-          assert.equal(overlay!.bytes[page.fileOffset + i], bytes[at]);
-        }
+      patched(bytes, [base - TRAMPOLINES_BYTES], (memory, patches) => {
+        const sites = findEncluSites(bytes);
+        assert.equal(patches.count, sites.length);
+        assert.deepEqual(memory.read(0, bytes.length), bytes);
+        const mapped = memory.readMapped(0, bytes.length);
+        for (let at = 0; at < bytes.length; at++)
+          if (!sites.some((s) => (s.whole ? at >= s.mov && at < s.enclu : at === s.enclu)))
+            assert.equal(mapped[at], bytes[at]);
+        for (const s of sites)
+          assert.equal(mapped[s.whole ? s.mov : s.enclu] === bytes[s.whole ? s.mov : s.enclu], false);
+        patches.restore(0, bytes.length);
+        assert.deepEqual(memory.readMapped(0, bytes.length), bytes);
+        assert.equal(patches.count, 0);
+      });
     }),
     runs,
   );
 });
 
-test('writable and unreadable ranges are never patched', () => {
-  const bytes = new Uint8Array(PAGE).fill(0x90);
-  bytes.set([0xb8, 4, 0, 0, 0, 0x0f, 0x01, 0xd7], 16);
-  const facts = { selector: 99, patchedEnclu: 0x0100_1000 };
-  for (const [r, w, x] of [
-    [true, true, true],
-    [false, false, true],
-    [true, false, false],
-  ])
-    assert.equal(
-      buildOverlay(
-        2 ** 40,
-        inArray(bytes),
-        [{ offset: 0, length: PAGE, r: r!, w: w!, x: x! }],
-        facts,
-        () => [],
-      ),
-      null,
-    );
+test('parts of patched code read as they were, and writing any of a page takes its patches back', () => {
+  fc.assert(
+    fc.property(code, fc.nat(), fc.integer({ min: 1, max: 5000 }), (bytes, seed, length) => {
+      patched(bytes, [base - TRAMPOLINES_BYTES], (memory, patches) => {
+        const at = seed % bytes.length;
+        const part = bytes.subarray(at, at + length);
+        assert.deepEqual(Buffer.from(memory.read(at, part.length)), Buffer.from(part));
+        memory.write(at, new Uint8Array(part.length).fill(0x5a));
+        const expected = bytes.slice().fill(0x5a, at, at + part.length);
+        assert.deepEqual(memory.read(0, bytes.length), expected);
+        const from = at - (at % PAGE);
+        assert.equal(patches.any(from, at + part.length - from), false);
+        patches.restore(0, bytes.length);
+        assert.deepEqual(memory.readMapped(0, bytes.length), expected);
+      });
+    }),
+    runs,
+  );
 });
 
-test('a short mov out of every trampoline’s reach is left alone', () => {
+test('a site that is loaded again gets the trampoline it had; another leaf gets another', () => {
   const bytes = new Uint8Array(PAGE).fill(0x90);
   bytes.set([0xb8, 4, 0, 0, 0, 0x0f, 0x01, 0xd7], 16);
-  const range = [{ offset: 0, length: PAGE, r: true, w: false, x: true }];
-  const facts = { selector: 99, patchedEnclu: 0x0100_1000 };
-  assert.equal(
-    buildOverlay(2 ** 40, inArray(bytes), range, facts, () => [2 ** 41]),
-    null,
-  );
+  const stub = new SiteStub(base, facts, [base - TRAMPOLINES_BYTES]);
+  const memory = new MemfdEnclaveMemory(PAGE);
+  const patches = new CodePatches(memory.fd, stub);
+  memory.patches = patches;
+  for (let i = 0; i < 10; i++) {
+    memory.write(0, bytes);
+    patches.apply(0, PAGE);
+    memory.discard(0, PAGE);
+    assert.deepEqual([patches.count, stub.count], [0, 1]);
+  }
+  bytes[17] = 1;
+  memory.write(0, bytes);
+  patches.apply(0, PAGE);
+  assert.equal(stub.count, 2);
+  stub.close();
+  memory.close();
+});
+
+test('a short mov out of every trampoline’s reach keeps its mov: the ENCLU becomes a breakpoint', () => {
+  const bytes = new Uint8Array(PAGE).fill(0x90);
+  const site = [0xb8, 4, 0, 0, 0, 0x0f, 0x01, 0xd7];
+  bytes.set(site, 16);
+  patched(bytes, [2 ** 41], (memory) => {
+    assert.deepEqual([...memory.readMapped(16, 8)], [...site.slice(0, 5), 0xcc, 0x01, 0xd7]);
+    assert.deepEqual([...memory.read(16, 8)], site);
+  });
   assert.equal(shortJump(0, 2 ** 31 + 5), null);
   assert.equal(shortJump(2 ** 33, 0), null);
   assert.ok(shortJump(100, 90));
+});
+
+test('protections know the mappings that the kernel would make', () => {
+  const pages = 40;
+  const change = fc.record({
+    first: fc.nat(pages - 1),
+    count: fc.integer({ min: 1, max: 12 }),
+    prot: fc.constantFrom(1, 3, 5, 7),
+  });
+  fc.assert(
+    fc.property(fc.array(change, { maxLength: 40 }), (changes) => {
+      const protections = new Protections(pages * PAGE, 3);
+      const model = new Array<number>(pages).fill(3);
+      for (const { first, count, prot } of changes) {
+        const end = Math.min(pages, first + count);
+        protections.set(first * PAGE, (end - first) * PAGE, prot);
+        model.fill(prot, first, end);
+      }
+      const got = [...protections.parts(0, pages * PAGE)];
+      assert.deepEqual(
+        got.flatMap(({ length, prot }) => new Array(length / PAGE).fill(prot)),
+        model,
+      );
+      assert.equal(protections.count, model.filter((prot, i) => prot !== model[i - 1]).length);
+      assert.equal(got.length, protections.count);
+      const wanted = protections.changes(5 * PAGE, 20 * PAGE, (prot) => prot | 4);
+      assert.deepEqual(
+        wanted.flatMap(({ offset, length, prot }) =>
+          Array.from({ length: length / PAGE }, (_, i) => [offset / PAGE + i, prot]),
+        ),
+        model.flatMap((prot, i) => (i >= 5 && i < 25 && !(prot & 4) ? [[i, prot | 4]] : [])),
+      );
+    }),
+    runs,
+  );
+});
+
+test('more mappings than the limit are refused, and nothing has changed', () => {
+  const protections = new Protections(100 * PAGE, 3, 5);
+  protections.set(2 * PAGE, PAGE, 5);
+  protections.set(4 * PAGE, PAGE, 5);
+  assert.throws(() => protections.set(6 * PAGE, PAGE, 5), { code: 'PROCESSOR_LIMIT' });
+  assert.equal(protections.count, 5);
+  protections.set(3 * PAGE, PAGE, 5);
+  assert.equal(protections.count, 3);
 });
 
 test('trampolines have one size and stay inside it', () => {
@@ -152,8 +233,12 @@ test('ranges come out sorted, disjoint and merged, or are refused', () => {
 
 test('trampolines are never placed over guest RAM or the runner', () => {
   const memory = { ramBase: 2 ** 44, ramBytes: 2 ** 30, doorbell: 0 };
-  assert.deepEqual(placesBeside(2 ** 44 + 2 ** 30, 2 ** 20, memory, PAGE), [2 ** 44 + 2 ** 30 + 2 ** 20]);
-  assert.deepEqual(placesBeside(RUNNER_MEMORY.END, PAGE, memory, PAGE), [RUNNER_MEMORY.END + PAGE]);
+  assert.deepEqual(placesBeside(2 ** 44 + 2 ** 30, 2 ** 20, memory, PAGE), [
+    2 ** 44 + 2 ** 30 + 2 ** 20 + PAGE,
+  ]);
+  assert.deepEqual(placesBeside(RUNNER_MEMORY.END, PAGE, memory, PAGE), [RUNNER_MEMORY.END + 2 * PAGE]);
+  const large = 2 ** 32;
+  assert.deepEqual(placesBeside(large, large, memory, PAGE), [large - PAGE, 2 * large + PAGE]);
 });
 
 test('a layout that overlaps or is misaligned is refused when it is defined', () => {

@@ -42,6 +42,25 @@ static s32 illegal_instruction(u64 rip) {
 
 static s32 is_enclu(u64 rip) { return byte_at(rip) == 0x0f && byte_at(rip + 1) == 0x01 && byte_at(rip + 2) == 0xd7; }
 
+/*
+ * An INT3 that stands for an ENCLU: in the ENCLU's first byte for good, or in a patched mov's for the moment in which the
+ * patch is taken back (which may be over by now). Returns BACK_ENCLU with the site, or 0.
+ */
+static u32 breakpoint_site(struct thread *t, u64 at) {
+  static const u8 back_to_mov[] = { 0, 5, 7, 0 };
+  u32 rows = READ(control()->sites);
+  if (rows > enclave.sites) rows = enclave.sites;
+  for (u32 i = 0; i < rows; i++) {
+    const struct plan_site *site = &enclave.site[i];
+    u32 kind = READ(site->kind), mov = back_to_mov[kind & 3];
+    if (site->enclu - mov != at || ((kind & SITE_KIND_RETIRED) && byte_at(at) == INT3)) continue;
+    t->rip = site->enclu;
+    if (mov) t->site = i << 1 | (t->rflags >> 6 & 1);
+    return BACK_ENCLU;
+  }
+  return 0;
+}
+
 /* RIP of the system call that the filter refused, or 0 when the call was not made by an instruction of the enclave. */
 static u64 refused_call(u64 rip) {
   u32 first = byte_at(rip - 2), second = byte_at(rip - 1);
@@ -94,6 +113,7 @@ u32 exception_take(struct thread *t, s32 signal, const struct signal_facts *fact
   u32 vector = row->vector;
   u64 at = t->rip - row->rewind;
   if (signal == SIGSYS) at = refused_call(t->rip);
+  if (vector == 3 && in_elrange(at) && breakpoint_site(t, at)) return BACK_ENCLU;
   if (vector == 3 && (byte_at(at) != INT3 || !opted_in(t))) {
     /* INT3 without opt-in, or the two bytes of INT 3. */
     if (byte_at(at) != INT3) at--;

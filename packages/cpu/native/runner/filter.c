@@ -6,11 +6,13 @@
 
 struct filter_step { u16 code; u8 yes, no; u32 value; };
 struct filter_program { u16 count; u16 pad[3]; const struct filter_step *steps; };
-struct argument { u32 index; u32 values; u32 value[2]; };
-struct allowed { u32 number; const char *ip; struct argument argument[2]; };
+/* Argument `index` must equal `value` in the bits of `mask`; a mask of 0 tests nothing. */
+struct argument { u32 index; u64 mask, value; };
+struct allowed { u32 number; const char *ip; struct argument argument[3]; };
 
 #define LOAD 0x20
 #define JUMP_EQUAL 0x15
+#define AND 0x54
 #define RETURN 0x06
 #define ALLOW 0x7fff0000u
 #define TRAP 0x00030000u
@@ -19,39 +21,38 @@ struct allowed { u32 number; const char *ip; struct argument argument[2]; };
 #define DATA_IP 8
 #define DATA_ARGUMENT(n) (16 + 8 * (n))
 #define ARCH_X86_64 0xc000003eu
-#define NO_ARGUMENT { 0, 0, { 0, 0 } }
+#define EXACTLY(index, value) { index, ~0ul, value }
 
-static struct filter_step steps[160];
+static struct filter_step steps[224];
 static u32 count;
 
 static void step(u16 code, u8 yes, u8 no, u32 value) {
   if (count < COUNT(steps)) steps[count++] = (struct filter_step){ code, yes, no, value };
 }
 
+static void half(u32 at, u32 mask, u32 value, u32 trap) {
+  if (mask == 0) return;
+  step(LOAD, 0, 0, at);
+  if (mask != 0xffffffff) step(AND, 0, 0, mask);
+  step(JUMP_EQUAL, 0, (u8)(trap - count - 1), value);
+}
+
+static u32 half_steps(u32 mask) { return mask == 0 ? 0 : mask == 0xffffffff ? 2 : 3; }
+
 /* A block ends in ALLOW; every test that fails falls through to the TRAP behind it. */
 static void allow(const struct allowed *call) {
-  u32 tests = 2;
-  for (u32 i = 0; i < COUNT(call->argument); i++) tests += call->argument[i].values ? 2 : 0;
-  u32 length = tests * 2 + 2;
+  u32 length = 4 + 2; /* the two halves of the address, ALLOW, TRAP */
   for (u32 i = 0; i < COUNT(call->argument); i++)
-    if (call->argument[i].values == 2) length++;
+    length += half_steps((u32)call->argument[i].mask) + half_steps((u32)(call->argument[i].mask >> 32));
   step(LOAD, 0, 0, DATA_NUMBER);
   step(JUMP_EQUAL, 0, (u8)length, call->number);
   u32 trap = count + length - 1;
-#define UNLESS(at, expected) \
-  do { \
-    step(LOAD, 0, 0, at); \
-    step(JUMP_EQUAL, 0, (u8)(trap - count - 1), expected); \
-  } while (0)
-  UNLESS(DATA_IP, (u32)(u64)call->ip);
-  UNLESS(DATA_IP + 4, 0);
+  half(DATA_IP, 0xffffffff, (u32)(u64)call->ip, trap);
+  half(DATA_IP + 4, 0xffffffff, 0, trap);
   for (u32 i = 0; i < COUNT(call->argument); i++) {
     const struct argument *a = &call->argument[i];
-    if (!a->values) continue;
-    UNLESS(DATA_ARGUMENT(a->index) + 4, 0);
-    step(LOAD, 0, 0, DATA_ARGUMENT(a->index));
-    if (a->values == 2) step(JUMP_EQUAL, 1, 0, a->value[0]);
-    step(JUMP_EQUAL, 0, (u8)(trap - count - 1), a->value[a->values - 1]);
+    half(DATA_ARGUMENT(a->index) + 4, (u32)(a->mask >> 32), (u32)(a->value >> 32), trap);
+    half(DATA_ARGUMENT(a->index), (u32)a->mask, (u32)a->value, trap);
   }
   step(RETURN, 0, 0, ALLOW);
   step(RETURN, 0, 0, TRAP);
@@ -59,15 +60,26 @@ static void allow(const struct allowed *call) {
 
 /* Installs the filter on every thread. Returns 0 or a negative errno. */
 s64 filter_install(void) {
+  /* Only where pages can be kept out of reach by mprotect alone may it take R as well. */
+  u64 any = enclave.flags & PLAN_FLAG_USERFAULT ? 6 : 7, least = enclave.flags & PLAN_FLAG_USERFAULT ? 1 : 0;
   const struct allowed calls[] = {
-    { 202, call_futex_ip, { { 1, 2, { 0, 1 } }, NO_ARGUMENT } },
+    /* WAIT or WAKE. */
+    { 202, call_futex_ip, { { 1, ~1ul, 0 } } },
     /* restart_syscall: what the kernel makes of a futex wait that was stopped, or woken by a signal another thread took. */
-    { 219, call_futex_ip, { NO_ARGUMENT, NO_ARGUMENT } },
-    { 203, call_setaffinity_ip, { { 0, 1, { 0, 0 } }, { 1, 1, { sizeof cpu_mask, 0 } } } },
-    { 24, call_yield_ip, { NO_ARGUMENT, NO_ARGUMENT } },
-    { 0, call_read_ip, { { 0, 1, { SOCKET, 0 } }, NO_ARGUMENT } },
-    { 234, call_tgkill_ip, { { 0, 1, { process_id, 0 } }, { 2, 1, { KICK_SIGNAL, 0 } } } },
-    { 231, call_exit_group_ip, { NO_ARGUMENT, NO_ARGUMENT } },
+    { 219, call_futex_ip, { { 0 } } },
+    { 203, call_setaffinity_ip, { EXACTLY(0, 0), EXACTLY(1, sizeof cpu_mask) } },
+    { 24, call_yield_ip, { { 0 } } },
+    { 0, call_read_ip, { EXACTLY(0, SOCKET) } },
+    { 234, call_tgkill_ip, { EXACTLY(0, process_id), EXACTLY(2, KICK_SIGNAL) } },
+    { 231, call_exit_group_ip, { { 0 } } },
+    /*
+     * mprotect of the ELRANGE, whose size is a power of two and divides its base: an address in it, a length below its
+     * size, R with any of W and X. The page above the ELRANGE is unmapped, and mprotect ends at a gap, so nothing else of
+     * this process changes. In the enclave's own hands: it can take pages from itself; W that the monitor took stays
+     * taken (write protection of the userfaultfd), absent pages stay absent; X on its own pages is all it can win, as
+     * with its own code. The files behind them are its own, nobody else maps them executable.
+     */
+    { 10, call_mprotect_ip, { { 0, ~(enclave.size - 1), enclave.base }, { 1, ~(enclave.size - 1), 0 }, { 2, ~any, least } } },
   };
   step(LOAD, 0, 0, DATA_ARCH);
   step(JUMP_EQUAL, 1, 0, ARCH_X86_64);

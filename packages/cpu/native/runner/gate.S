@@ -276,4 +276,5 @@ load_xstate:
   SYSTEM_CALL call_read, 0
   SYSTEM_CALL call_tgkill, 234
   SYSTEM_CALL call_exit_group, 231
+  SYSTEM_CALL call_mprotect, 10
   .section .note.GNU-stack,"",@progbits

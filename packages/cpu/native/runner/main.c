@@ -116,6 +116,17 @@ static s64 start_threads(void) {
   }
 }
 
+/* mprotect rounds its length up to pages; one byte less keeps the whole ELRANGE inside the filter's mask. */
+static void protect(const struct agent *order) {
+  s64 result = -22;
+  u64 from = order->address - enclave.base;
+  if (from < enclave.size && order->length > 0 && order->length <= enclave.size - from)
+    result = call_mprotect(order->address, order->length - 1, order->prot);
+  WRITE(control()->agent_result, (u32)-result);
+  EXCHANGE(control()->agent_seq, order->seq);
+  call_futex(&control()->agent_seq, 1 /* FUTEX_WAKE */, 1, 0, 0, 0);
+}
+
 NORETURN static void agent(void) {
   for (;;) {
     struct agent order = { .magic = 0 };
@@ -124,6 +135,7 @@ NORETURN static void agent(void) {
     if (got <= 0) lost(LOST_PEER_GONE, 0, 0);
     if (got != sizeof order || order.magic != MAGIC_AGENT) continue;
     if (order.op == AGENT_OP_STOP) lost(LOST_STOPPED, 0, 0);
+    if (order.op == AGENT_OP_PROTECT) protect(&order);
     if (order.op == AGENT_OP_KICK && order.thread < enclave.threads)
       call_tgkill(process_id, tids[order.thread], KICK_SIGNAL);
   }

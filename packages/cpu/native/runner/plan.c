@@ -10,6 +10,7 @@
 #define UFFD_FLAGS (02000000u | 04000u | 1u) /* O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY */
 #define UFFDIO_API 0xc018aa3ful
 #define UFFDIO_REGISTER 0xc020aa00ul
+#define UFFDIO_WRITEPROTECT 0xc018aa06ul
 #define UFFD_FEATURES ((1u << 5) | (1u << 7) | (1u << 10) | (1u << 12)) /* MISSING_SHMEM SIGBUS MINOR_SHMEM WP_SHMEM */
 #define UFFD_MODES 7u
 
@@ -52,6 +53,11 @@ static s64 userfault_register(s64 file, u64 address, u64 length) {
   return start_call(16, (u64)file, UFFDIO_REGISTER, (u64)&range, 0, 0, 0);
 }
 
+static s64 userfault_write_protect(s64 file, u64 address, u64 length) {
+  struct { u64 start, length, mode; } range = { address, length, 1 };
+  return start_call(16, (u64)file, UFFDIO_WRITEPROTECT, (u64)&range, 0, 0, 0);
+}
+
 /* Everything that is not part of the enclave's world goes: the vDSO, the clock pages, the kernel's first stack. */
 static void unmap_the_rest(const struct plan *plan, struct started *out) {
   u64 keep[3][2] = {
@@ -72,37 +78,35 @@ static void unmap_the_rest(const struct plan *plan, struct started *out) {
     if (end > at && start_call(11 /* munmap */, at, end - at, 0, 0, 0, 0) < 0) out->flags |= STARTED_FLAG_VDSO_SEALED;
     if (i < 3 && keep[i][1] > at) at = keep[i][1];
   }
+  /* The page above the ELRANGE stays unmapped: mprotect, which ends at a gap, cannot run over. */
+  if (start_call(11, enclave.base + enclave.size, 4096, 0, 0, 0, 0) < 0) out->flags |= STARTED_FLAG_VDSO_SEALED;
 }
 
 static s32 table_fits(u64 bytes, u64 at, u64 count, u64 size) {
   return at <= bytes && at % 8 == 0 && count * size <= bytes - at;
 }
 
-static s64 map_thread(const struct plan_thread *p, u32 index) {
-  s64 error = map(MEMORY_THREADS + (index << 12), 4096, 3, MAP_PRIVATE_ANONYMOUS, -1, 0);
-  if (!error)
-    error = map(MEMORY_SIGNAL_STACKS + (u64)index * MEMORY_SIGNAL_STACK_STRIDE + 4096,
-                MEMORY_SIGNAL_STACK_STRIDE - 4096, 3, MAP_PRIVATE_ANONYMOUS, -1, 0);
-  if (!error)
-    error = map(MEMORY_STACKS + (u64)index * MEMORY_STACK_STRIDE + 4096, MEMORY_STACK_STRIDE - 4096, 3,
+/* Guard pages stay unmapped below both stacks of a thread. */
+static s64 map_threads(const struct plan *plan) {
+  u64 n = plan->threads;
+  if (n == 0) return 0;
+  s64 error = map(MEMORY_THREADS, n << 12, 3, MAP_PRIVATE_ANONYMOUS, -1, 0);
+  if (!error) error = map(MEMORY_XSAVE, n * MEMORY_XSAVE_STRIDE, 3, MAP_PRIVATE_ANONYMOUS, -1, 0);
+  for (u32 i = 0; i < n && !error; i++) {
+    error = map(MEMORY_SIGNAL_STACKS + (u64)i * MEMORY_SIGNAL_STACK_STRIDE + 4096, MEMORY_SIGNAL_STACK_STRIDE - 4096, 3,
                 MAP_PRIVATE_ANONYMOUS, -1, 0);
-  if (!error)
-    error = map(MEMORY_XSAVE + (u64)index * MEMORY_XSAVE_STRIDE, MEMORY_XSAVE_STRIDE, 3, MAP_PRIVATE_ANONYMOUS, -1, 0);
-  if (error) return error;
-  struct thread *t = thread_at(index);
-  t->index = index;
-  t->gate = p->gate;
-  t->control = MEMORY_CONTROL + CONTROL_BYTES + (u64)index * CONTROL_TCS_BYTES;
-  t->tcs = p->tcs;
-  t->ssa = p->ssa;
-  t->entry = p->entry;
-  t->tcs_fs_base = p->fs_base;
-  t->tcs_gs_base = p->gs_base;
-  t->nssa = p->nssa;
-  t->tcs_flags = p->flags;
-  t->hot_needed = 16;
-  t->cpu = NO_CPU;
-  return 0;
+    if (!error)
+      error = map(MEMORY_STACKS + (u64)i * MEMORY_STACK_STRIDE + 4096, MEMORY_STACK_STRIDE - 4096, 3,
+                  MAP_PRIVATE_ANONYMOUS, -1, 0);
+    if (error) break;
+    struct thread *t = thread_at(i);
+    t->index = i;
+    t->gate = plan->gates + (u64)i * GATE_BYTES;
+    t->control = MEMORY_CONTROL + CONTROL_BYTES + (u64)i * CONTROL_TCS_BYTES;
+    t->hot_needed = 16;
+    t->cpu = NO_CPU;
+  }
+  return error;
 }
 
 s64 plan_apply(int *files, u64 plan_bytes, struct started *out, int *userfault) {
@@ -111,10 +115,8 @@ s64 plan_apply(int *files, u64 plan_bytes, struct started *out, int *userfault) 
   s64 error = map(MEMORY_PLAN, plan_bytes, 1, MAP_SHARED, files[PLAN_FILE_PLAN], 0);
   if (error) return fail(out, 1, error, MEMORY_PLAN, "mapping the plan");
   if (plan->magic != PLAN_SIGNATURE || plan->threads > MAX_THREADS || plan->maps > MAX_MAPS || plan->sites > MAX_SITES ||
-      !table_fits(plan_bytes, plan->threads_at, plan->threads, sizeof(struct plan_thread)) ||
       !table_fits(plan_bytes, plan->maps_at, plan->maps, sizeof(struct plan_map)) ||
-      !table_fits(plan_bytes, plan->ranges_at, plan->ranges, sizeof(struct plan_range)) ||
-      !table_fits(plan_bytes, plan->sites_at, plan->sites, sizeof(struct plan_site)))
+      !table_fits(plan_bytes, plan->ranges_at, plan->ranges, sizeof(struct plan_range)))
     return fail(out, 2, -22, 0, "plan tables");
   if (xstate_bytes(plan->xfrm) > MEMORY_XSAVE_STRIDE || (plan->xfrm & ~xstate_xcr0) || (plan->xfrm & 3) != 3)
     return fail(out, 2, -22, plan->xfrm, "XFRM");
@@ -134,11 +136,12 @@ s64 plan_apply(int *files, u64 plan_bytes, struct started *out, int *userfault) 
   enclave.ranges = plan->ranges;
   enclave.range = (const struct plan_range *)(tables + plan->ranges_at);
   enclave.sites = plan->sites;
-  enclave.site = (const struct plan_site *)(tables + plan->sites_at);
+  enclave.site = (const struct plan_site *)(u64)MEMORY_SITES;
   enclave.doorbell = (u32 *)plan->doorbell;
 
   const struct plan_map *m = (const struct plan_map *)(tables + plan->maps_at);
   s64 fault_file = plan->flags & PLAN_FLAG_USERFAULT ? userfault_open() : -38;
+  if (fault_file < 0) enclave.flags &= ~(u32)PLAN_FLAG_USERFAULT;
   for (u32 i = 0; i < plan->maps; i++) {
     if (m[i].file >= PLAN_FILE_COUNT) return fail(out, 3, -22, m[i].address, "plan file");
     u32 prot = PROT(m[i].flags);
@@ -152,14 +155,14 @@ s64 plan_apply(int *files, u64 plan_bytes, struct started *out, int *userfault) 
     }
     if ((m[i].flags & MAP_FLAG_USERFAULT) && fault_file >= 0) {
       error = userfault_register(fault_file, m[i].address, m[i].length);
+      /* So that a page without W has none, whatever the runner's own mprotect is used for later. */
+      if (error >= 0 && (m[i].flags & MAP_FLAG_POPULATE) && !(m[i].flags & MAP_FLAG_W))
+        error = userfault_write_protect(fault_file, m[i].address, m[i].length);
       if (error < 0) return fail(out, 5, error, m[i].address, "userfaultfd");
     }
   }
-  const struct plan_thread *threads = (const struct plan_thread *)(tables + plan->threads_at);
-  for (u32 i = 0; i < plan->threads; i++) {
-    error = map_thread(&threads[i], i);
-    if (error) return fail(out, 6, error, i, "thread memory");
-  }
+  error = map_threads(plan);
+  if (error) return fail(out, 6, error, 0, "thread memory");
   unmap_the_rest(plan, out);
   *userfault = (int)fault_file;
   if (fault_file >= 0) out->flags |= STARTED_FLAG_USERFAULT;

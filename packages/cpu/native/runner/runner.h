@@ -86,11 +86,12 @@ s32 guarded_touch(u8 *at);
 s32 try_int80(u32 number, u32 argument, s64 *result);
 extern char enter_window_start[], enter_window_end[], resume_window_start[], resume_window_end[], resume_xrstor[];
 extern char guard_start[], guard_end[], guard_fail[], int80_at[], int80_fail[], image_start[], image_end[];
-extern char call_futex_ip[], call_setaffinity_ip[], call_read_ip[], call_yield_ip[], call_tgkill_ip[], call_exit_group_ip[];
+extern char call_futex_ip[], call_setaffinity_ip[], call_read_ip[], call_yield_ip[], call_tgkill_ip[], call_exit_group_ip[], call_mprotect_ip[];
 s64 call_futex(u32 *word, u64 op, u64 value, const void *timeout, u64 second, u64 third);
 s64 call_setaffinity(u64 pid, u64 bytes, const u8 *mask);
 s64 call_yield(void);
 s64 call_read(u64 fd, void *to, u64 bytes);
+s64 call_mprotect(u64 address, u64 length, u64 prot);
 s64 call_tgkill(u64 process, u64 thread, u64 signal);
 NORETURN void call_exit_group(u64 status);
 

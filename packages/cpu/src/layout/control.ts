@@ -5,6 +5,8 @@ export const CONTROL = defineLayout('control', 4096, {
   // Written by the monitor.
   freeze: ['u32', 0],
   epoch: ['u32', 4],
+  /** Rows of the site table (PLAN_SITE) that count; it grows while the enclave runs. */
+  sites: ['u32', 8],
   // Written by the runner: incremented with every leaf that waits for the monitor.
   ring: ['u32', 64],
   // Written by the runner once: 1 when its filter is in place and its threads serve.
@@ -12,6 +14,9 @@ export const CONTROL = defineLayout('control', 4096, {
   lostReason: ['u32', 192],
   lostDetail: ['u32', 196],
   lostAddress: ['u64', 200],
+  // Written by the runner's agent: the last PROTECT carried out, and its errno or 0.
+  agentSeq: ['u32', 256],
+  agentResult: ['u32', 260],
 });
 
 /** One TCS in the control memory, at CONTROL.size + index * CONTROL_TCS.size. */

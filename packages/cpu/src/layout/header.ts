@@ -39,7 +39,7 @@ import {
   PLAN_RANGE,
   PLAN_SIGNATURE,
   PLAN_SITE,
-  PLAN_THREAD,
+  SITE_KIND,
 } from './plan.js';
 import { BACK, THREAD } from './thread.js';
 
@@ -48,7 +48,6 @@ const LAYOUTS: readonly Layout<Record<string, Field>>[] = [
   CONTROL,
   CONTROL_TCS,
   PLAN,
-  PLAN_THREAD,
   PLAN_MAP,
   PLAN_RANGE,
   PLAN_SITE,
@@ -71,6 +70,7 @@ const TABLES: Readonly<Record<string, Readonly<Record<string, number>>>> = {
   PLAN_FLAG,
   MAP_FLAG,
   PLAN_FILE,
+  SITE_KIND,
   MAGIC,
   HELLO_FLAG,
   STARTED_FLAG,

@@ -12,7 +12,7 @@ export const RUNNER_MEMORY = Object.freeze({
   STACK_STRIDE: 0x1_0000,
   /** Control memory shared with the monitor's process. */
   CONTROL: 0x0600_0000,
-  /** The plan: what to map, which threads to start, where the patched sites are. Read only. */
+  /** The plan: what to map, and how many threads to start. Read only. */
   PLAN: 0x0700_0000,
   PLAN_MAX: 0x0100_0000,
   /** u64 addresses that patched 7-byte sites jump through. Read only. */
@@ -20,6 +20,8 @@ export const RUNNER_MEMORY = Object.freeze({
   /** Trampolines of 7-byte sites. */
   TRAMPOLINES: 0x0810_0000,
   TRAMPOLINES_MAX: 0x0040_0000,
+  /** The site table, one PLAN_SITE for each patched site. Read only. */
+  SITES: 0x0880_0000,
   /** XSAVE areas used by ERESUME. */
   XSAVE: 0x0900_0000,
   XSAVE_STRIDE: 0x4000,
@@ -36,10 +38,10 @@ export const RUNNER_MEMORY = Object.freeze({
 /** Threads (TCS) that one runner can serve; index 255 is the agent's own. */
 export const MAX_THREADS = 255;
 
-/** Patched sites per enclave; sites beyond this trap. */
-export const MAX_SITES = 8192;
+/** Patched sites per enclave over its whole life; sites beyond this trap. */
+export const MAX_SITES = 8191;
 
-/** Mappings per enclave, well below the kernel's default vm.max_map_count of 65,530. */
+/** Mappings of one ELRANGE, well below the kernel's default vm.max_map_count of 65,530. */
 export const MAX_MAPS = 30_000;
 
 /** RCX at EENTER: the asynchronous exit pointer. Nothing is ever executed there. */

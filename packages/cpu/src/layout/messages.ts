@@ -33,10 +33,17 @@ export const STARTED = defineLayout('started', 64, {
 });
 
 /** cvm to a running runner's agent. */
-export const AGENT = defineLayout('agent', 16, {
+export const AGENT = defineLayout('agent', 40, {
   magic: ['u32', 0],
   op: ['u32', 4],
+  /** KICK: which thread. */
   thread: ['u32', 8],
+  /** PROTECT: acknowledged as CONTROL.agentSeq. */
+  seq: ['u32', 12],
+  address: ['u64', 16],
+  length: ['u64', 24],
+  /** PROT_* flags. */
+  prot: ['u32', 32],
 });
 
 export const MAGIC = Object.freeze({
@@ -57,4 +64,4 @@ export const HELLO_FLAG = Object.freeze({
 /** Bits of STARTED.flags. */
 export const STARTED_FLAG = Object.freeze({ FAILED: 1, USERFAULT: 2, VDSO_SEALED: 4 });
 
-export const AGENT_OP = Object.freeze({ KICK: 1, STOP: 2 });
+export const AGENT_OP = Object.freeze({ KICK: 1, STOP: 2, PROTECT: 3 });

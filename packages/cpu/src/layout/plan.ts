@@ -12,29 +12,19 @@ export const PLAN = defineLayout('plan', 256, {
   xfrm: ['u64', 48],
   ssaFrameBytes: ['u32', 56],
   miscselect: ['u32', 60],
+  /** Threads to start: one for each gate. */
   threads: ['u32', 64],
-  threadsAt: ['u32', 68],
   maps: ['u32', 72],
   mapsAt: ['u32', 76],
   ranges: ['u32', 80],
   rangesAt: ['u32', 84],
+  /** Rows that the site table at RUNNER_MEMORY.SITES can hold; 0: it is not mapped. */
   sites: ['u32', 88],
-  sitesAt: ['u32', 92],
   /** Span around the ELRANGE that stays mapped (ELRANGE and the trampolines beside it). */
   spanStart: ['u64', 96],
   spanEnd: ['u64', 104],
-});
-
-/** One thread: addresses are linear. */
-export const PLAN_THREAD = defineLayout('plan_thread', 64, {
-  tcs: ['u64', 0],
-  ssa: ['u64', 8],
-  entry: ['u64', 16],
-  fsBase: ['u64', 24],
-  gsBase: ['u64', 32],
-  gate: ['u64', 40],
-  nssa: ['u32', 48],
-  flags: ['u32', 52],
+  /** Address of thread 0's gate page; the others follow. */
+  gates: ['u64', 112],
 });
 
 /** One mapping: which of the files sent with START goes where. */
@@ -54,12 +44,19 @@ export const PLAN_RANGE = defineLayout('plan_range', 24, {
   reserved: ['u32', 20],
 });
 
-/** One patched site. */
+/** One site, in the site table. The monitor adds rows while the enclave runs; of the others only RETIRED changes. */
 export const PLAN_SITE = defineLayout('plan_site', 16, {
+  /** Address of the ENCLU. */
   enclu: ['u64', 0],
   leaf: ['u32', 8],
-  reserved: ['u32', 12],
+  kind: ['u32', 12],
 });
+
+/**
+ * What was overwritten. SHORT, LONG: the 5 or 7 bytes of the mov before the ENCLU; its first byte is INT3 for a moment
+ * while the patch is taken back. BREAKPOINT: the first byte of the ENCLU, by INT3. RETIRED is a flag: not patched now.
+ */
+export const SITE_KIND = Object.freeze({ SHORT: 1, LONG: 2, BREAKPOINT: 3, RETIRED: 0x80 });
 
 export const PLAN_SIGNATURE = 0x4e41_4c50;
 
@@ -70,4 +67,4 @@ export const PLAN_FLAG = Object.freeze({ USERFAULT: 1, DEBUG: 2, AEXNOTIFY: 4 })
 export const MAP_FLAG = Object.freeze({ R: 1, W: 2, X: 4, POPULATE: 8, USERFAULT: 16 });
 
 /** Files sent with START, in this order. */
-export const PLAN_FILE = Object.freeze({ PLAN: 0, RAM: 1, EPC: 2, CONTROL: 3, OVERLAY: 4, COUNT: 5 });
+export const PLAN_FILE = Object.freeze({ PLAN: 0, RAM: 1, EPC: 2, CONTROL: 3, STUB: 4, COUNT: 5 });

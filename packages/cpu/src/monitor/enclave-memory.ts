@@ -1,6 +1,7 @@
 import type { EnclaveMemory } from '@nestedsgx/arch';
 import { close, fallocate, memfdCreate, pread, punchHole, pwrite } from '@nestedsgx/os';
 import { CpuError } from '../errors.js';
+import type { CodePatches } from './patches.js';
 
 const PAGE = 4096;
 
@@ -11,6 +12,8 @@ const PAGE = 4096;
 export class MemfdEnclaveMemory implements EnclaveMemory {
   /** Bytes of the ELRANGE. */
   readonly size: number;
+  /** Patches in code pages while the enclave runs; nobody but the enclave sees them. */
+  patches: CodePatches | null = null;
   #fd: number;
 
   /** @throws CpuError PROCESSOR_ARGUMENT when `size` is not a positive multiple of 4096; OsError */
@@ -28,6 +31,13 @@ export class MemfdEnclaveMemory implements EnclaveMemory {
   }
 
   read(offset: number, length: number): Uint8Array {
+    const bytes = this.readMapped(offset, length);
+    this.patches?.undo(offset, bytes);
+    return bytes;
+  }
+
+  /** As {@link read}, with patches: what the enclave's threads see. */
+  readMapped(offset: number, length: number): Uint8Array {
     this.#check(offset, length);
     const bytes = new Uint8Array(length);
     for (let done = 0; done < length; ) {
@@ -40,7 +50,23 @@ export class MemfdEnclaveMemory implements EnclaveMemory {
 
   write(offset: number, bytes: Uint8Array): void {
     this.#check(offset, bytes.byteLength);
-    if (bytes.byteLength > 0) pwrite(this.fd, bytes, offset);
+    if (bytes.byteLength === 0) return;
+    const { patches } = this;
+    if (patches?.any(offset, bytes.byteLength)) {
+      const end = offset + bytes.byteLength;
+      const wholeFrom = Math.ceil(offset / PAGE) * PAGE;
+      const wholeTo = Math.floor(end / PAGE) * PAGE;
+      if (wholeFrom < wholeTo) patches.forget(wholeFrom, wholeTo - wholeFrom);
+      patches.interrupt(offset, end - offset);
+      patches.restore(offset, end - offset);
+    }
+    pwrite(this.fd, bytes, offset);
+  }
+
+  /** Puts back what {@link readMapped} read. */
+  writeMapped(offset: number, bytes: Uint8Array): void {
+    this.#check(offset, bytes.byteLength);
+    pwrite(this.fd, bytes, offset);
   }
 
   reserve(offset: number, length: number): void {
@@ -50,7 +76,15 @@ export class MemfdEnclaveMemory implements EnclaveMemory {
 
   discard(offset: number, length: number): void {
     this.#check(offset, length);
-    if (length > 0) punchHole(this.fd, offset, length);
+    if (length <= 0) return;
+    punchHole(this.fd, offset, length);
+    this.patches?.forget(offset, length);
+  }
+
+  /** Takes the pages out of every address space without forgetting their patches. */
+  punch(offset: number, length: number): void {
+    this.#check(offset, length);
+    punchHole(this.fd, offset, length);
   }
 
   close(): void {

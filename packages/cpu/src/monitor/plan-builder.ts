@@ -1,8 +1,7 @@
 import type { PageRange, ProcessorStart } from '@nestedsgx/arch';
 import { CpuError } from '../errors.js';
-import { TCS_FLAG } from '../layout/control.js';
 import { GATE } from '../layout/gate.js';
-import { MAX_MAPS, MAX_THREADS, RUNNER_MEMORY } from '../layout/memory.js';
+import { MAX_MAPS, MAX_SITES, MAX_THREADS, RUNNER_MEMORY } from '../layout/memory.js';
 import {
   MAP_FLAG,
   PLAN,
@@ -11,11 +10,10 @@ import {
   PLAN_MAP,
   PLAN_RANGE,
   PLAN_SIGNATURE,
-  PLAN_SITE,
-  PLAN_THREAD,
 } from '../layout/plan.js';
 import { writeFields } from '../layout/writer.js';
-import type { Overlay } from './overlay.js';
+import { Protections } from './protections.js';
+import type { StubPiece } from './site-stub.js';
 
 const PAGE = 4096;
 /** Highest user address of x86-64 with four-level paging, less a guard. */
@@ -66,30 +64,40 @@ export function normalizeRanges(ranges: readonly PageRange[], size: number): Pag
   return out;
 }
 
-/** Start addresses for trampolines beside the ELRANGE that collide with nothing. */
+/** What a short jump reaches, less a little. */
+const REACH = 0x7fff_0000;
+
+/**
+ * Start addresses for trampolines beside the ELRANGE that collide with nothing: one from which all of the ELRANGE is in a
+ * short jump's reach, or both where it is too large for that. The page above the ELRANGE stays unmapped.
+ */
 export function placesBeside(base: number, size: number, memory: MachineMemory, bytes: number): number[] {
   const free = (at: number) =>
     at >= RUNNER_MEMORY.END &&
     at + bytes <= USER_END &&
     (at + bytes <= memory.ramBase || at >= memory.ramBase + memory.ramBytes);
-  return [base - bytes, base + size].filter(free);
+  const places = [base - bytes, base + size + PAGE].filter(free);
+  return size + bytes + PAGE < REACH ? places.slice(0, 1) : places;
 }
 
-function checkStart(start: ProcessorStart, memory: MachineMemory): void {
+/** @throws CpuError PROCESSOR_ARGUMENT, PROCESSOR_LIMIT when an enclave cannot be started as asked */
+export function checkStart(start: ProcessorStart, memory: MachineMemory): void {
   const bad = (what: string): never => {
     throw new CpuError('PROCESSOR_ARGUMENT', `The enclave cannot be started: ${what}.`);
   };
   const { base, size } = start;
   if (!aligned(base) || !aligned(size) || size === 0) bad(`BASEADDR ${base} or SIZE ${size} is misaligned`);
   if (base < RUNNER_MEMORY.END || base + size > USER_END) bad(`its ELRANGE at ${base} leaves user memory`);
-  if (base < memory.ramBase + memory.ramBytes && memory.ramBase < base + size)
-    bad('its ELRANGE overlaps guest RAM');
-  if (start.threads.length > MAX_THREADS || start.threads.length > start.gates.count)
+  if (!Number.isInteger(Math.log2(size)) || base % size !== 0)
+    bad(`its SIZE ${size} is not a power of two, or does not divide BASEADDR ${base}`);
+  if (base < memory.ramBase + memory.ramBytes && memory.ramBase < base + size + PAGE)
+    bad('its ELRANGE overlaps guest RAM or ends where that begins');
+  if (start.gates.count > MAX_THREADS || start.threads.length > start.gates.count)
     throw new CpuError(
       'PROCESSOR_LIMIT',
-      `An enclave with ${start.threads.length} threads cannot be started.`,
+      `An enclave with ${start.threads.length} threads and ${start.gates.count} gates cannot be started.`,
       {
-        advice: `At most ${MAX_THREADS} TCS are supported, and every TCS needs a bound gate page.`,
+        advice: `At most ${MAX_THREADS} gates are supported, and every TCS needs a bound gate page.`,
       },
     );
   if (!aligned(start.ssaFrameBytes) || start.ssaFrameBytes === 0 || start.ssaFrameBytes >= 2 ** 32)
@@ -98,11 +106,10 @@ function checkStart(start: ProcessorStart, memory: MachineMemory): void {
     bad('its gate pages are not in guest RAM');
 }
 
-function elrangeMaps(
-  start: ProcessorStart,
-  ranges: readonly PageRange[],
-  overlay: Overlay | null,
-): PlanMap[] {
+const rightsOf = ({ r, w, x }: PageRange) =>
+  (r || w || x ? MAP_FLAG.R : 0) | (w ? MAP_FLAG.W : 0) | (x ? MAP_FLAG.X : 0);
+
+function elrangeMaps(start: ProcessorStart, ranges: readonly PageRange[]): PlanMap[] {
   const maps: PlanMap[] = [];
   const epc = (offset: number, length: number, flags: number) => {
     if (length > 0)
@@ -114,36 +121,31 @@ function elrangeMaps(
         flags: flags | MAP_FLAG.USERFAULT,
       });
   };
-  const patched = overlay?.pages ?? [];
-  let nextPatch = 0;
   let end = 0;
   for (const range of ranges) {
+    const rights = rightsOf(range);
+    if (rights === 0) continue;
     // Where no page is yet: mapped for the future, kept out of reach by userfaultfd (or by PROT_NONE without it).
     epc(end, range.offset - end, MAP_FLAG.R | MAP_FLAG.W);
-    const readable = range.r || range.x;
-    const flags =
-      (readable ? MAP_FLAG.R | MAP_FLAG.POPULATE : 0) |
-      (range.w ? MAP_FLAG.W : 0) |
-      (range.x ? MAP_FLAG.X : 0);
-    const rangeEnd = range.offset + range.length;
-    let at = range.offset;
-    for (; nextPatch < patched.length && patched[nextPatch]!.offset < rangeEnd; nextPatch++) {
-      const { offset, fileOffset } = patched[nextPatch]!;
-      epc(at, offset - at, flags);
-      maps.push({
-        address: start.base + offset,
-        length: PAGE,
-        offset: fileOffset,
-        file: PLAN_FILE.OVERLAY,
-        flags: flags | MAP_FLAG.USERFAULT,
-      });
-      at = offset + PAGE;
-    }
-    epc(at, rangeEnd - at, flags);
-    end = rangeEnd;
+    epc(range.offset, range.length, rights | MAP_FLAG.POPULATE);
+    end = range.offset + range.length;
   }
   epc(end, start.size - end, MAP_FLAG.R | MAP_FLAG.W);
   return mergeMaps(maps);
+}
+
+/** The protections of a runner's ELRANGE right after its start. */
+export function initialProtections(
+  size: number,
+  ranges: readonly PageRange[],
+  userfault: boolean,
+): Protections {
+  const protections = new Protections(size, userfault ? MAP_FLAG.R | MAP_FLAG.W : 0);
+  for (const range of ranges) {
+    const rights = rightsOf(range);
+    if (rights !== 0) protections.set(range.offset, range.length, rights);
+  }
+  return protections;
 }
 
 function mergeMaps(maps: readonly PlanMap[]): PlanMap[] {
@@ -166,19 +168,19 @@ function mergeMaps(maps: readonly PlanMap[]): PlanMap[] {
 /**
  * Writes the plan that a runner carries out.
  *
+ * @param stub where the file of slots, trampolines and the site table is mapped; empty without patches
  * @param controlLength bytes of control memory
  * @param userfault whether the runner shall make a userfaultfd
- * @throws CpuError PROCESSOR_ARGUMENT, PROCESSOR_LIMIT
+ * @throws CpuError PROCESSOR_LIMIT (mappings)
  */
 export function buildPlan(
   start: ProcessorStart,
   ranges: readonly PageRange[],
-  overlay: Overlay | null,
+  stub: readonly StubPiece[],
   memory: MachineMemory,
   controlLength: number,
   userfault: boolean,
 ): Uint8Array {
-  checkStart(start, memory);
   const { base, size } = start;
   const maps: PlanMap[] = [
     {
@@ -195,16 +197,16 @@ export function buildPlan(
       file: PLAN_FILE.CONTROL,
       flags: MAP_FLAG.R | MAP_FLAG.W,
     },
-    ...elrangeMaps(start, ranges, overlay),
+    ...elrangeMaps(start, ranges),
   ];
   let spanStart = base;
   let spanEnd = base + size;
-  for (const { address, offset, length, executable } of overlay?.stub ?? []) {
+  for (const { address, offset, length, executable } of stub) {
     maps.push({
       address,
       length,
       offset,
-      file: PLAN_FILE.OVERLAY,
+      file: PLAN_FILE.STUB,
       flags: MAP_FLAG.R | (executable ? MAP_FLAG.X : 0),
     });
     if (address >= RUNNER_MEMORY.END) {
@@ -220,12 +222,9 @@ export function buildPlan(
         advice: 'Give neighbouring pages equal permissions.',
       },
     );
-  const sites = overlay?.sites ?? [];
-  const threadsAt = PLAN.size;
-  const mapsAt = threadsAt + start.threads.length * PLAN_THREAD.size;
+  const mapsAt = PLAN.size;
   const rangesAt = mapsAt + maps.length * PLAN_MAP.size;
-  const sitesAt = rangesAt + ranges.length * PLAN_RANGE.size;
-  const bytes = new Uint8Array(sitesAt + sites.length * PLAN_SITE.size);
+  const bytes = new Uint8Array(rangesAt + ranges.length * PLAN_RANGE.size);
   writeFields(
     PLAN,
     {
@@ -242,37 +241,18 @@ export function buildPlan(
       xfrm: start.xfrm,
       ssaFrameBytes: start.ssaFrameBytes,
       miscselect: start.miscselect,
-      threads: start.threads.length,
-      threadsAt,
+      threads: start.gates.count,
       maps: maps.length,
       mapsAt,
       ranges: ranges.length,
       rangesAt,
-      sites: sites.length,
-      sitesAt,
+      sites: stub.length > 0 ? MAX_SITES : 0,
       spanStart,
       spanEnd,
+      gates: memory.ramBase + start.gates.gpa,
     },
     bytes,
   );
-  start.threads.forEach((thread, i) => {
-    const linear = (offset: number) => BigInt(base) + BigInt(offset);
-    writeFields(
-      PLAN_THREAD,
-      {
-        tcs: linear(thread.tcsOffset),
-        ssa: linear(thread.ossa),
-        entry: linear(thread.oentry),
-        fsBase: linear(thread.ofsbase),
-        gsBase: linear(thread.ogsbase),
-        gate: memory.ramBase + start.gates.gpa + i * GATE.size,
-        nssa: thread.nssa,
-        flags: (thread.debugOptIn ? TCS_FLAG.DBGOPTIN : 0) | (thread.aexNotify ? TCS_FLAG.AEXNOTIFY : 0),
-      },
-      bytes,
-      threadsAt + i * PLAN_THREAD.size,
-    );
-  });
   maps.forEach((map, i) => {
     writeFields(PLAN_MAP, { ...map }, bytes, mapsAt + i * PLAN_MAP.size);
   });
@@ -284,9 +264,6 @@ export function buildPlan(
       bytes,
       rangesAt + i * PLAN_RANGE.size,
     );
-  });
-  sites.forEach((site, i) => {
-    writeFields(PLAN_SITE, { enclu: site.enclu, leaf: site.leaf }, bytes, sitesAt + i * PLAN_SITE.size);
   });
   return bytes;
 }

@@ -1,27 +1,18 @@
-import type { EnclaveMemory, EnclaveProcessor, ProcessorStart } from '@nestedsgx/arch';
-import {
-  close,
-  type Mapping,
-  memfdCreate,
-  mmap,
-  OsError,
-  punchHole,
-  pwrite,
-  sealMemfd,
-  viewOf,
-} from '@nestedsgx/os';
+import type { EnclaveMemory, EnclaveProcessor, PageRange, ProcessorStart } from '@nestedsgx/arch';
+import { close, memfdCreate, OsError, pwrite, sealMemfd, viewOf } from '@nestedsgx/os';
 import { CpuError } from '../errors.js';
-import { CONTROL, controlBytes } from '../layout/control.js';
+import { CONTROL } from '../layout/control.js';
 import { GATE, NO_CPU } from '../layout/gate.js';
 import { RUNNER_MEMORY, SPIN_MAX_CYCLES } from '../layout/memory.js';
 import { writeFields } from '../layout/writer.js';
+import { ControlMemory } from './control-memory.js';
 import { MemfdEnclaveMemory } from './enclave-memory.js';
-import { buildOverlay, type Overlay } from './overlay.js';
-import { buildPlan, normalizeRanges, placesBeside } from './plan-builder.js';
+import { CodePatches } from './patches.js';
+import { buildPlan, checkStart, initialProtections, normalizeRanges, placesBeside } from './plan-builder.js';
 import { type RunnerFacts, type RunnerOptions, RunnerProcess } from './runner-process.js';
 import { NativeEnclave } from './running-enclave.js';
+import { SiteStub, TRAMPOLINES_BYTES } from './site-stub.js';
 
-const PAGE = 4096;
 const ALL_SEALS = 0xf;
 
 /** Options of {@link NativeProcessor}. */
@@ -89,7 +80,7 @@ export class NativeProcessor implements EnclaveProcessor {
   }
 
   /**
-   * Starts an enclave: overlay, plan, a runner, mappings. Returns when its gates serve.
+   * Starts an enclave: patches, plan, a runner, mappings. Returns when its gates serve.
    *
    * @throws CpuError PROCESSOR_ARGUMENT, PROCESSOR_LIMIT, RUNNER_*; OsError
    */
@@ -98,77 +89,64 @@ export class NativeProcessor implements EnclaveProcessor {
     if (!(memory instanceof MemfdEnclaveMemory))
       throw new CpuError('PROCESSOR_ARGUMENT', 'The enclave memory was not made by this processor.');
     if (this.#closed) throw new CpuError('ENCLAVE_STOPPED', 'The processor was closed.');
+    checkStart(start, this.#options);
     const runner = this.#takeRunner();
-    const files: number[] = [];
-    let control: Mapping | undefined;
+    let control: ControlMemory | undefined;
+    let planFd = -1;
+    let stub: SiteStub | null = null;
     let enclave: NativeEnclave | undefined;
     try {
       const facts = runner.facts();
       const ranges = normalizeRanges(start.ranges, start.size);
-      const overlay = this.#overlay(start, ranges, facts);
-      const controlLength = controlBytes(start.threads.length);
-      const plan = buildPlan(
-        start,
-        ranges,
-        overlay,
-        this.#options,
-        controlLength,
-        facts.userfault && this.#options.userfault !== false,
-      );
+      control = new ControlMemory(start.gates.count);
+      start.threads.forEach((thread, i) => {
+        control!.setThread(i, start.base, thread, 0);
+      });
+      stub = this.#patch(start, memory, ranges, facts, control);
+      const userfault = facts.userfault && this.#options.userfault !== false;
+      const plan = buildPlan(start, ranges, stub?.pieces ?? [], this.#options, control.bytes, userfault);
       if (plan.byteLength > RUNNER_MEMORY.PLAN_MAX)
         throw new CpuError('PROCESSOR_LIMIT', 'The enclave has too many separate page ranges.');
-      const planFd = sealedFile('nsgx-plan', plan);
-      files.push(planFd);
-      const controlFd = memfdCreate('nsgx-control', { size: controlLength, seal: true });
-      files.push(controlFd);
-      // Overlay pages are punched when their enclave page goes: no seal against writing.
-      const overlayFd = memfdCreate('nsgx-overlay', {
-        size: Math.max(overlay?.bytes.byteLength ?? 0, PAGE),
-        seal: true,
-      });
-      files.push(overlayFd);
-      if (overlay) pwrite(overlayFd, overlay.bytes, 0);
-      control = mmap({ fd: controlFd, length: controlLength, prot: 'rw', shared: true });
+      planFd = sealedFile('nsgx-plan', plan);
       const gates = this.#options.ramBase + start.gates.gpa;
       resetGates(gates, start.gates.count);
       const { uffd } = runner.start(
-        [planFd, this.#options.ramFd, memory.fd, controlFd, overlayFd],
+        [planFd, this.#options.ramFd, memory.fd, control.fd, stub?.fd ?? planFd],
         plan.byteLength,
         control.address + CONTROL.at.ready,
       );
+      close(planFd);
+      planFd = -1;
+      control.closeFile();
       const mapped = control;
+      const patches = stub;
       enclave = new NativeEnclave({
         runner,
         control,
         memory,
         uffd,
-        place: {
-          base: start.base,
-          gates,
-          threads: start.threads.length,
-          overlayPages: new Map((overlay?.pages ?? []).map((page) => [page.offset, page.fileOffset])),
-        },
-        patchedSites: overlay?.sites.length ?? 0,
-        punchOverlay: (offset) => punchHole(overlayFd, offset, PAGE),
+        place: { base: start.base, gates, threads: start.threads.length },
+        protections: initialProtections(start.size, ranges, uffd !== null),
         watched: this.#options.onStarted !== undefined,
         onEnd: (ended) => {
           this.#enclaves.delete(ended);
-          close(overlayFd);
-          mapped.unmap();
+          patches?.close();
+          mapped.detach();
           this.#options.onEnded?.(ended);
         },
       });
-      close(planFd);
-      close(controlFd);
       this.#enclaves.add(enclave);
       this.#options.onStarted?.(enclave);
       return enclave;
     } catch (error) {
+      if (planFd >= 0) close(planFd);
       if (enclave) enclave.stop();
       else {
         runner.kill();
-        for (const fd of files) close(fd);
-        control?.unmap();
+        memory.patches?.restore(0, memory.size);
+        memory.patches = null;
+        stub?.close();
+        control?.detach();
       }
       throw error;
     } finally {
@@ -184,11 +162,20 @@ export class NativeProcessor implements EnclaveProcessor {
     return new RunnerProcess(this.#options.runnerFd, this.#options);
   }
 
-  #overlay(start: ProcessorStart, ranges: ProcessorStart['ranges'], facts: RunnerFacts): Overlay | null {
+  /** Patches the enclave's code pages, unless ENCLU shall trap. */
+  #patch(
+    start: ProcessorStart,
+    memory: MemfdEnclaveMemory,
+    ranges: readonly PageRange[],
+    facts: RunnerFacts,
+    control: ControlMemory,
+  ): SiteStub | null {
     if (this.#options.patch === false || !facts.threadLookup) return null;
-    return buildOverlay(start.base, start.memory, ranges, facts, (bytes) =>
-      placesBeside(start.base, start.size, this.#options, bytes),
-    );
+    const near = placesBeside(start.base, start.size, this.#options, TRAMPOLINES_BYTES);
+    const stub = new SiteStub(start.base, facts, near, (sites) => control.store(CONTROL.at.sites, sites));
+    memory.patches = new CodePatches(memory.fd, stub);
+    for (const range of ranges) if (range.x && !range.w) memory.patches.apply(range.offset, range.length);
+    return stub;
   }
 
   /** Marks the enclave of a runner that has ended as lost. Returns it, or null when the process was none of ours. */

@@ -13,9 +13,11 @@ import {
   sendFds,
   socketpair,
   spawn,
+  spinThenWait,
   waitPidfd,
 } from '@nestedsgx/os';
 import { CpuError } from '../errors.js';
+import { CONTROL } from '../layout/control.js';
 import { layoutId } from '../layout/header.js';
 import {
   AGENT,
@@ -29,6 +31,7 @@ import {
 } from '../layout/messages.js';
 import { PLAN_FILE } from '../layout/plan.js';
 import { encode, readText, readU32, readU64 } from '../layout/writer.js';
+import type { ControlMemory } from './control-memory.js';
 
 const POLLIN = 1;
 const SIGKILL = 9;
@@ -39,6 +42,11 @@ const START_TIMEOUT_MS = 4000;
 /** The monitor waits for one runner at a time, so it looks this often whether that was stopped meanwhile. */
 const LOOK_MS = 50;
 const EXIT_TIMEOUT_MS = 2000;
+/** How long a runner's agent may take for an order. */
+const AGENT_TIMEOUT_MS = 100;
+const AGENT_LOOK_MS = 10;
+/** An idle CPU wakes up within this time. */
+const AGENT_SPIN_CYCLES = 60_000;
 
 /** What a runner says about itself and the machine before it gets anything. */
 export interface RunnerFacts {
@@ -192,15 +200,35 @@ export class RunnerProcess {
 
   /** Asks the agent to make a thread leave its enclave. */
   kick(thread: number): void {
-    this.#order(AGENT_OP.KICK, thread);
+    // A runner that does not read its orders is dealt with by whoever waits for their effect.
+    this.#order({ op: AGENT_OP.KICK, thread });
   }
 
-  #order(op: number, thread: number): void {
-    if (this.#exited) return;
+  /**
+   * Has the agent change the protection of pages of the ELRANGE, and waits for that. Returns its errno (0: done), or null
+   * when it did not answer in time.
+   */
+  protect(control: ControlMemory, address: number, length: number, prot: number): number | null {
+    const seq = (control.load(CONTROL.at.agentSeq) + 1) >>> 0;
+    if (!this.#order({ op: AGENT_OP.PROTECT, seq, address, length, prot })) return null;
+    const word = control.address + CONTROL.at.agentSeq;
+    const end = performance.now() + AGENT_TIMEOUT_MS;
+    for (let left = AGENT_TIMEOUT_MS; left > 0 && !this.exited(); left = end - performance.now()) {
+      const slice = Math.ceil(Math.min(AGENT_LOOK_MS, left) * 1000);
+      if (spinThenWait(word, seq - 1, AGENT_SPIN_CYCLES, slice, 0) === seq)
+        return control.load(CONTROL.at.agentResult);
+    }
+    return null;
+  }
+
+  /** Sends an order; false when the runner does not take it. */
+  #order(fields: Parameters<typeof encode<typeof AGENT.fields>>[1]): boolean {
+    if (this.#exited) return false;
     try {
-      sendFds(this.#socket, encode(AGENT, { magic: MAGIC.AGENT, op, thread }));
+      sendFds(this.#socket, encode(AGENT, { magic: MAGIC.AGENT, ...fields }));
+      return true;
     } catch {
-      // A runner that does not read its orders is dealt with by whoever waits for their effect.
+      return false;
     }
   }
 

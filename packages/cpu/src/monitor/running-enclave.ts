@@ -6,18 +6,18 @@ import type {
   RunningEnclave,
   ThreadStart,
 } from '@nestedsgx/arch';
-import { close, futexWake, type Mapping, uffdContinue, uffdWriteProtect, viewOf } from '@nestedsgx/os';
+import { futexWake, viewOf } from '@nestedsgx/os';
 import { CpuError } from '../errors.js';
-import { ANSWER, CONTROL, CONTROL_TCS, LOST_REASON, TCS_FLAG, TCS_STATE } from '../layout/control.js';
+import { ANSWER, CONTROL, CONTROL_TCS, LOST_REASON, TCS_STATE } from '../layout/control.js';
 import { EXIT_KIND, GATE, PROGRESS } from '../layout/gate.js';
-import { writeFields } from '../layout/writer.js';
+import type { ControlMemory } from './control-memory.js';
 import type { MemfdEnclaveMemory } from './enclave-memory.js';
+import type { Protections } from './protections.js';
+import { RunnerMappings } from './runner-mappings.js';
 import type { RunnerProcess } from './runner-process.js';
 
 const ALL = 0x7fff_ffff;
 const NO_LEAVES: readonly LeafRequest[] = Object.freeze([]);
-const PAGE = 4096;
-const EMPTY_PAGE = new Uint8Array(PAGE);
 const word = (offset: number) => offset >> 2;
 
 const LOST_TEXT: Readonly<Record<number, string>> = Object.freeze({
@@ -32,9 +32,8 @@ export interface EnclavePlace {
   base: number;
   /** Virtual address of the first gate page. */
   gates: number;
+  /** Threads with a TCS at start; the others are spare. */
   threads: number;
-  /** Offset → offset in the overlay file, for pages whose mapping is a patched copy. */
-  overlayPages: ReadonlyMap<number, number>;
 }
 
 /** An enclave in a runner, as the monitor steers it. What it reads of the runner holds for this enclave only. */
@@ -44,30 +43,27 @@ export class NativeEnclave implements RunningEnclave {
   readonly pidfd: number;
   /** False when the kernel refused a userfaultfd: mappings then hold for honest enclaves only. */
   readonly userfault: boolean;
-  readonly patchedSites: number;
   #lost: string | null = null;
   #stopped = false;
   readonly #runner: RunnerProcess;
-  readonly #control: Mapping;
-  #words: Int32Array;
-  #quads: BigUint64Array;
+  readonly #control: ControlMemory;
   readonly #memory: MemfdEnclaveMemory;
   readonly #place: EnclavePlace;
-  readonly #uffd: number | null;
+  readonly #mappings: RunnerMappings;
   readonly #answered: Int32Array;
+  /** Threads beyond have never had a TCS: none of them can be inside or ask for anything. */
+  #used: number;
   #seenRing = 0;
-  readonly #punchOverlay: (offset: number) => void;
   readonly #onEnd: (enclave: NativeEnclave) => void;
   readonly #watched: boolean;
 
   constructor(parts: {
     runner: RunnerProcess;
-    control: Mapping;
+    control: ControlMemory;
     memory: MemfdEnclaveMemory;
     place: EnclavePlace;
     uffd: number | null;
-    patchedSites: number;
-    punchOverlay: (offset: number) => void;
+    protections: Protections;
     onEnd: (enclave: NativeEnclave) => void;
     /** Whether the pidfd is watched, so that nobody needs to look at the process. */
     watched: boolean;
@@ -76,31 +72,43 @@ export class NativeEnclave implements RunningEnclave {
     this.pid = parts.runner.pid;
     this.pidfd = parts.runner.pidfd;
     this.#control = parts.control;
-    const { buffer, byteOffset, byteLength } = parts.control.bytes;
-    this.#words = new Int32Array(buffer, byteOffset, byteLength / 4);
-    this.#quads = new BigUint64Array(buffer, byteOffset, byteLength / 8);
     this.#memory = parts.memory;
     this.#place = parts.place;
-    this.#uffd = parts.uffd;
     this.userfault = parts.uffd !== null;
-    this.patchedSites = parts.patchedSites;
-    this.#answered = new Int32Array(parts.place.threads);
-    this.#punchOverlay = parts.punchOverlay;
+    this.#answered = new Int32Array(parts.control.threads);
+    this.#used = parts.place.threads;
     this.#onEnd = parts.onEnd;
     this.#watched = parts.watched;
+    this.#mappings = new RunnerMappings({
+      base: parts.place.base,
+      memory: parts.memory,
+      uffd: parts.uffd,
+      protections: parts.protections,
+      order: (address, length, prot) => this.#protect(address, length, prot),
+    });
+  }
+
+  /** ENCLU sites that are patched now. */
+  get patchedSites(): number {
+    return this.#memory.patches?.count ?? 0;
+  }
+
+  /** Mappings that the ELRANGE consists of. */
+  get mappings(): number {
+    return this.#mappings.count;
   }
 
   #tcs(thread: number): number {
-    if (!Number.isInteger(thread) || thread < 0 || thread >= this.#place.threads)
+    if (!Number.isInteger(thread) || thread < 0 || thread >= this.#control.threads)
       throw new CpuError(
         'PROCESSOR_ARGUMENT',
-        `There is no thread ${thread}; there are ${this.#place.threads}.`,
+        `There is no thread ${thread}; there are ${this.#control.threads}.`,
       );
-    return CONTROL.size + thread * CONTROL_TCS.size;
+    return this.#control.tcs(thread);
   }
 
   #load(offset: number): number {
-    return Atomics.load(this.#words, word(offset)) >>> 0;
+    return this.#control.load(offset);
   }
 
   threadState(thread: number) {
@@ -114,34 +122,21 @@ export class NativeEnclave implements RunningEnclave {
   }
 
   setAdmitted(thread: number, on: boolean): void {
-    Atomics.store(this.#words, word(this.#tcs(thread) + CONTROL_TCS.at.admitted), on ? 1 : 0);
+    this.#control.store(this.#tcs(thread) + CONTROL_TCS.at.admitted, on ? 1 : 0);
+    if (on) this.#used = Math.max(this.#used, thread + 1);
   }
 
   setThread(thread: number, start: ThreadStart | null, cssa: number): void {
-    const at = this.#tcs(thread);
-    const linear = (offset: number) => BigInt(this.#place.base) + BigInt(offset);
-    const values =
-      start === null
-        ? { tcs: 0n, ssa: 0n, entry: 0n, fsBase: 0n, gsBase: 0n, nssa: 0, startCssa: 0, tcsFlags: 0 }
-        : {
-            tcs: linear(start.tcsOffset),
-            ssa: linear(start.ossa),
-            entry: linear(start.oentry),
-            fsBase: linear(start.ofsbase),
-            gsBase: linear(start.ogsbase),
-            nssa: start.nssa,
-            startCssa: cssa,
-            tcsFlags: (start.debugOptIn ? TCS_FLAG.DBGOPTIN : 0) | (start.aexNotify ? TCS_FLAG.AEXNOTIFY : 0),
-          };
-    writeFields(CONTROL_TCS, values, new Uint8Array(this.#words.buffer, this.#words.byteOffset), at);
-    Atomics.add(this.#words, word(at + CONTROL_TCS.at.generation), 1);
+    this.#tcs(thread);
+    this.#used = Math.max(this.#used, thread + 1);
+    this.#control.setThread(thread, this.#place.base, start, cssa);
   }
 
   counters(): ProcessorCounters {
     const sum = { eenter: 0, eresume: 0, eexit: 0, aex: new Array<number>(33).fill(0) };
-    for (let i = 0; i < this.#place.threads; i++) {
-      const at = this.#tcs(i);
-      const count = (offset: number) => Number(this.#quads[(at + offset) >> 3]);
+    for (let i = 0; i < this.#used; i++) {
+      const at = this.#control.tcs(i);
+      const count = (offset: number) => Number(this.#control.loadQuad(at + offset));
       sum.eenter += count(CONTROL_TCS.at.eenter);
       sum.eresume += count(CONTROL_TCS.at.eresume);
       sum.eexit += count(CONTROL_TCS.at.eexit);
@@ -151,86 +146,80 @@ export class NativeEnclave implements RunningEnclave {
   }
 
   freeze(): void {
-    Atomics.store(this.#words, word(CONTROL.at.freeze), 1);
+    this.#control.store(CONTROL.at.freeze, 1);
   }
 
   unfreeze(): void {
-    Atomics.store(this.#words, word(CONTROL.at.freeze), 0);
+    this.#control.store(CONTROL.at.freeze, 0);
     if (!this.#stopped) futexWake(this.#control.address + CONTROL.at.freeze, ALL);
   }
 
   bumpEpoch(): number {
-    return (Atomics.add(this.#words, word(CONTROL.at.epoch), 1) + 1) >>> 0;
+    return this.#control.add(CONTROL.at.epoch, 1);
   }
 
   anyInside(beforeEpoch?: number): boolean {
     if (this.#lost !== null || this.#stopped) return false;
-    for (let i = 0; i < this.#place.threads; i++) {
-      const { state, entryEpoch } = this.threadState(i);
-      if (state !== TCS_STATE.IDLE && (beforeEpoch === undefined || (entryEpoch - beforeEpoch) >> 31))
-        return true;
+    for (let i = 0; i < this.#used; i++) {
+      const at = this.#control.tcs(i);
+      if (this.#load(at + CONTROL_TCS.at.state) === TCS_STATE.IDLE) continue;
+      if (beforeEpoch === undefined) return true;
+      if ((this.#load(at + CONTROL_TCS.at.entryEpoch) - beforeEpoch) >> 31) return true;
     }
     return false;
   }
 
   /**
-   * Maps pages that the enclave's memory holds, readable and, if `w`, writable.
+   * Maps pages that the enclave's memory holds (a hole is a page of zeros). Executable pages that cannot be written are
+   * searched for ENCLU sites and patched first.
    *
-   * @throws CpuError MAPPING_UNSUPPORTED for X, which is fixed at start, and where there is no userfaultfd
+   * @throws CpuError PROCESSOR_LIMIT (mappings), ENCLAVE_STOPPED (also when the enclave was lost over it); OsError
    */
   map(range: PageRange): void {
-    const uffd = this.#faults('mapped');
-    if (range.x)
-      throw new CpuError('MAPPING_UNSUPPORTED', 'Execute permission cannot be given to a running enclave.', {
-        advice: 'Add executable pages before EINIT.',
-      });
-    uffdContinue(uffd, this.#place.base + range.offset, range.length, { writeProtect: !range.w });
+    this.#alive();
+    this.#mappings.map(range);
   }
 
   /**
-   * Takes pages out of the runner's reach; their contents stay in the enclave's memory. `discarded`: there are none,
-   * since discarding memory removes it from every address space; only patched copies are left to take away.
+   * Takes pages out of the threads' reach. Their contents stay in the enclave's memory, no write is lost. `discarded`:
+   * there are none any more; discarding memory has removed it from every address space already.
+   *
+   * @throws CpuError ENCLAVE_STOPPED; OsError
    */
   unmap(offset: number, length: number, discarded = false): void {
-    this.#faults('unmapped');
-    if (discarded && this.#place.overlayPages.size === 0) return;
-    for (let at = offset; at < offset + length; at += PAGE) {
-      const patched = this.#place.overlayPages.get(at);
-      if (patched !== undefined) this.#punchOverlay(patched);
-      if (discarded) continue;
-      // Punching the page is what removes it from every address space; writing it back does not map it again.
-      const contents = this.#memory.read(at, PAGE);
-      this.#memory.discard(at, PAGE);
-      if (Buffer.compare(contents, EMPTY_PAGE) !== 0) this.#memory.write(at, contents);
-    }
+    this.#alive();
+    this.#mappings.unmap(offset, length, discarded);
   }
 
   /**
-   * Changes the permissions of mapped pages that keep their X.
+   * Changes the permissions of mapped pages. When it returns no thread has more.
    *
-   * @throws CpuError MAPPING_UNSUPPORTED for X, and where there is no userfaultfd
+   * @throws CpuError PROCESSOR_LIMIT (mappings), ENCLAVE_STOPPED (also when the enclave was lost over it); OsError
    */
   protect(range: PageRange): void {
-    if (!range.r) this.unmap(range.offset, range.length);
-    else this.map(range);
+    this.#alive();
+    this.#mappings.protect(range);
   }
 
-  /** Takes W away from mapped pages, or gives it back. */
+  /** Takes W away from mapped pages, or gives it back to pages that had it. @throws CpuError ENCLAVE_STOPPED; OsError */
   writeProtect(offset: number, length: number, on: boolean): void {
-    uffdWriteProtect(this.#faults('write-protected'), this.#place.base + offset, length, on);
+    this.#alive();
+    this.#mappings.writeProtect(offset, length, on);
   }
 
-  #faults(what: string): number {
-    if (this.#uffd === null)
-      throw new CpuError(
-        'MAPPING_UNSUPPORTED',
-        `Without userfaultfd a running enclave’s pages cannot be ${what}.`,
-        {
-          advice: 'Allow userfaultfd in the container’s seccomp profile.',
-        },
-      );
+  #alive(): void {
     if (this.#stopped) throw new CpuError('ENCLAVE_STOPPED', 'The enclave was stopped.');
-    return this.#uffd;
+  }
+
+  /** Has the runner's agent change a protection. Returns its errno, or 0. */
+  #protect(address: number, length: number, prot: number): number {
+    const errno = this.#runner.protect(this.#control, address, length, prot);
+    if (errno !== null) return errno;
+    this.markLost('the runner did not change its mappings in time');
+    throw new CpuError(
+      'ENCLAVE_STOPPED',
+      'The enclave was lost: the runner did not change its mappings in time.',
+    );
   }
 
   kick(thread: number): void {
@@ -250,16 +239,16 @@ export class NativeEnclave implements RunningEnclave {
     if (ring === this.#seenRing) return NO_LEAVES;
     this.#seenRing = ring;
     const pending: LeafRequest[] = [];
-    for (let thread = 0; thread < this.#place.threads; thread++) {
-      const at = CONTROL.size + thread * CONTROL_TCS.size;
-      const seq = Atomics.load(this.#words, word(at + CONTROL_TCS.at.leafSeq));
+    for (let thread = 0; thread < this.#used; thread++) {
+      const at = this.#control.tcs(thread);
+      const seq = this.#load(at + CONTROL_TCS.at.leafSeq) | 0;
       if (seq === this.#answered[thread]) continue;
       pending.push({
         thread,
         leaf: this.#load(at + CONTROL_TCS.at.leaf),
-        rbx: this.#quads[(at + CONTROL_TCS.at.leafRbx) >> 3]!,
-        rcx: this.#quads[(at + CONTROL_TCS.at.leafRcx) >> 3]!,
-        rdx: this.#quads[(at + CONTROL_TCS.at.leafRdx) >> 3]!,
+        rbx: this.#control.loadQuad(at + CONTROL_TCS.at.leafRbx),
+        rcx: this.#control.loadQuad(at + CONTROL_TCS.at.leafRcx),
+        rdx: this.#control.loadQuad(at + CONTROL_TCS.at.leafRdx),
       });
     }
     return pending;
@@ -267,17 +256,20 @@ export class NativeEnclave implements RunningEnclave {
 
   answerLeaf(thread: number, result: LeafResult): void {
     const at = this.#tcs(thread);
-    const seq = Atomics.load(this.#words, word(at + CONTROL_TCS.at.leafSeq));
+    const seq = this.#load(at + CONTROL_TCS.at.leafSeq) | 0;
     if (seq === this.#answered[thread] || this.#stopped) return;
     const { fault } = result;
-    this.#quads[(at + CONTROL_TCS.at.answerRax) >> 3] = BigInt.asUintN(64, result.rax);
-    this.#quads[(at + CONTROL_TCS.at.answerAddress) >> 3] = BigInt.asUintN(64, fault?.address ?? 0n);
-    this.#words[word(at + CONTROL_TCS.at.answerVector)] = fault?.vector ?? 0;
-    this.#words[word(at + CONTROL_TCS.at.answerErrorCode)] = fault?.errorCode ?? 0;
-    this.#words[word(at + CONTROL_TCS.at.answerFlags)] =
-      (result.zf ? ANSWER.ZF : 0) | (result.cf ? ANSWER.CF : 0) | (fault ? ANSWER.FAULT : 0);
+    const control = this.#control;
+    control.storeQuad(at + CONTROL_TCS.at.answerRax, result.rax);
+    control.storeQuad(at + CONTROL_TCS.at.answerAddress, fault?.address ?? 0n);
+    control.store(at + CONTROL_TCS.at.answerVector, fault?.vector ?? 0);
+    control.store(at + CONTROL_TCS.at.answerErrorCode, fault?.errorCode ?? 0);
+    control.store(
+      at + CONTROL_TCS.at.answerFlags,
+      (result.zf ? ANSWER.ZF : 0) | (result.cf ? ANSWER.CF : 0) | (fault ? ANSWER.FAULT : 0),
+    );
     this.#answered[thread] = seq;
-    Atomics.store(this.#words, word(at + CONTROL_TCS.at.answerSeq), seq);
+    control.store(at + CONTROL_TCS.at.answerSeq, seq);
     futexWake(this.#control.address + at + CONTROL_TCS.at.answerSeq, 1);
   }
 
@@ -306,7 +298,7 @@ export class NativeEnclave implements RunningEnclave {
   }
 
   #closeGates(): void {
-    for (let i = 0; i < this.#place.threads; i++) {
+    for (let i = 0; i < this.#control.threads; i++) {
       const address = this.#place.gates + i * GATE.size;
       const page = viewOf(address, GATE.size);
       const words = new Int32Array(page.buffer, page.byteOffset, GATE.size / 4);
@@ -325,11 +317,9 @@ export class NativeEnclave implements RunningEnclave {
       this.#lost = LOST_TEXT[LOST_REASON.STOPPED]!;
       this.#closeGates();
     }
-    if (this.#uffd !== null) close(this.#uffd);
+    this.#mappings.close();
     // The control memory goes; its last state stays readable.
-    const last = this.#control.bytes.slice();
-    this.#words = new Int32Array(last.buffer);
-    this.#quads = new BigUint64Array(last.buffer);
+    this.#control.detach();
     this.#onEnd(this);
   }
 }

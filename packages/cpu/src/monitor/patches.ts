@@ -1,0 +1,124 @@
+import { pread, pwrite } from '@nestedsgx/os';
+import type { Patch, SiteStub } from './site-stub.js';
+import { findEncluSites } from './sites.js';
+
+const PAGE = 4096;
+const SEARCH_RUN = 1 << 20;
+/** Executable bytes searched in an enclave's life; code beyond this traps. */
+const SEARCH_MAX = 256 << 20;
+const INT3 = Uint8Array.of(0xcc);
+
+/**
+ * The patches in an enclave's code pages. They lie in its memory file, where its threads execute them; whoever reads the
+ * enclave's memory through this gets the architectural bytes. Only pages that are executable and cannot be written have
+ * any.
+ */
+export class CodePatches {
+  readonly #fd: number;
+  readonly #stub: SiteStub;
+  readonly #pages = new Map<number, Patch[]>();
+  #searched = 0;
+
+  /** `fd`: the enclave's memory file. */
+  constructor(fd: number, stub: SiteStub) {
+    this.#fd = fd;
+    this.#stub = stub;
+  }
+
+  /** Patched sites now. */
+  get count(): number {
+    let sum = 0;
+    for (const patches of this.#pages.values()) sum += patches.length;
+    return sum;
+  }
+
+  /** Patches the sites of pages that no thread can execute now. */
+  apply(offset: number, length: number): void {
+    for (let done = 0; done < length && this.#searched < SEARCH_MAX; done += SEARCH_RUN) {
+      const run = offset + done;
+      const code = new Uint8Array(Math.min(SEARCH_RUN, length - done));
+      pread(this.#fd, code, run);
+      this.#searched += code.length;
+      const sites = findEncluSites(code).filter(
+        (site) => !this.#pages.has(pageOf(run + site.mov)) && !this.#pages.has(pageOf(run + site.enclu)),
+      );
+      this.#write(code, run, this.#stub.patches(code, run, sites));
+    }
+  }
+
+  #write(code: Uint8Array, run: number, patches: readonly Patch[]): void {
+    for (let i = 0; i < patches.length; ) {
+      const page = pageOf(patches[i]!.at);
+      const mine: Patch[] = [];
+      for (; i < patches.length && pageOf(patches[i]!.at) === page; i++) {
+        mine.push(patches[i]!);
+        code.set(patches[i]!.bytes, patches[i]!.at - run);
+      }
+      const last = mine[mine.length - 1]!;
+      const from = mine[0]!.at;
+      pwrite(this.#fd, code.subarray(from - run, last.at + last.bytes.length - run), from);
+      this.#pages.set(page, mine);
+    }
+  }
+
+  /** True when a page of the range is patched. */
+  any(offset: number, length: number): boolean {
+    return this.#in(offset, length).length > 0;
+  }
+
+  /** The patched pages of a range. */
+  #in(offset: number, length: number): number[] {
+    if (this.#pages.size === 0) return [];
+    const first = pageOf(offset);
+    const end = offset + length;
+    if (end - first > this.#pages.size * PAGE)
+      return [...this.#pages.keys()].filter((page) => page >= first && page < end);
+    const out: number[] = [];
+    for (let page = first; page < end; page += PAGE) if (this.#pages.has(page)) out.push(page);
+    return out;
+  }
+
+  /**
+   * First half of taking patches back while threads may execute them: INT3 in the first byte of each. A thread that comes
+   * there does the site's ENCLU all the same, and none sees half an instruction later.
+   */
+  interrupt(offset: number, length: number): void {
+    for (const page of this.#in(offset, length))
+      for (const { at } of this.#pages.get(page)!) pwrite(this.#fd, INT3, at);
+  }
+
+  /** Writes the architectural bytes, the first byte of each site last. */
+  restore(offset: number, length: number): void {
+    for (const page of this.#in(offset, length)) {
+      for (const { at, original } of this.#pages.get(page)!) {
+        if (original.length > 1) pwrite(this.#fd, original.subarray(1), at + 1);
+        pwrite(this.#fd, original.subarray(0, 1), at);
+      }
+      this.#drop(page);
+    }
+  }
+
+  /** Forgets patches whose pages are gone or were overwritten as a whole. */
+  forget(offset: number, length: number): void {
+    for (const page of this.#in(offset, length)) this.#drop(page);
+  }
+
+  #drop(page: number): void {
+    for (const { site } of this.#pages.get(page)!) this.#stub.retire(site);
+    this.#pages.delete(page);
+  }
+
+  /** Puts the architectural bytes into `bytes`, a copy of what lies at `offset`. */
+  undo(offset: number, bytes: Uint8Array): void {
+    for (const page of this.#in(offset, bytes.byteLength))
+      for (const { at, original } of this.#pages.get(page)!) {
+        const from = Math.max(at, offset);
+        const to = Math.min(at + original.length, offset + bytes.byteLength);
+        if (from < to) bytes.set(original.subarray(from - at, to - at), from - offset);
+      }
+  }
+}
+
+function pageOf(offset: number): number {
+  return offset - (offset % PAGE);
+}
