@@ -1,7 +1,10 @@
 /** VMPL0 logic: EPC, EPCM, one file per leaf function, keys, quoting, SVSM dispatch. No native code. */
 export { ADD_RANGE_CHECKS, addRange, type BulkOutcome } from './bulk/add-range.js';
 export { AUG_RANGE_CHECKS, augRange } from './bulk/aug-range.js';
+export { EVICT_CHECKS, evict } from './bulk/evict.js';
+export { LOAD_CHECKS, load } from './bulk/load.js';
 export { REMOVE_RANGE_CHECKS, REMOVE_RANGE_MAX, removeRange } from './bulk/remove-range.js';
+export { SET_PTE_CHECKS, setPte } from './bulk/set-pte.js';
 export { checkDecrement, EDECCSSA_CHECKS } from './enclu/edeccssa.js';
 export { checkEnter, EENTER_CHECKS, enterableFrames } from './enclu/eenter.js';
 export type { TcsPage } from './enclu/entry.js';
@@ -16,6 +19,9 @@ export * from './leaf/checks.js';
 export type { LeafCount } from './leaf/counters.js';
 export * from './leaves.js';
 export { type Isolation, Monitor, type MonitorOptions, type MonitorStats } from './monitor.js';
+export type { EvictedEnclave } from './paging/evicted-enclaves.js';
+export { PageCipher } from './paging/page-cipher.js';
+export { VA_SLOTS, VersionArrays } from './paging/version-arrays.js';
 export type * from './ports.js';
 export { KEY_BINDING_LABEL, QuotingEnclave } from './quote/quoting-enclave.js';
 export { isResourceError } from './state/available.js';

@@ -7,6 +7,7 @@ import { wipe } from './keys/cmac.js';
 import { KeyHierarchy } from './keys/hierarchy.js';
 import type { LeafOutcome } from './leaf/checks.js';
 import { type LeafCount, LeafCounters } from './leaf/counters.js';
+import { allEnclaves, destroyEvicted, removeVersionArray } from './paging/evicted-enclaves.js';
 import type { EnclaveProcessor, HashingPort, MachinePort, ReportPort, VcpuPort } from './ports.js';
 import { QuotingEnclave } from './quote/quoting-enclave.js';
 import { executeRunnerLeaf } from './runner-leaves.js';
@@ -131,14 +132,16 @@ export class Monitor {
     const { state } = this;
     for (const enclave of [...state.enclaves.values()])
       if (enclave.owner === owner) removeWhole(state, enclave);
+    for (const evicted of [...state.evictedEnclaves.values()])
+      if (evicted.enclave.owner === owner) destroyEvicted(state, evicted);
     for (const frame of state.frames.depositsOf(owner)) {
-      state.epcm.clear(frame);
+      removeVersionArray(state, frame);
       const gpa = state.frames.withdraw(frame);
       // A page that the hypervisor took meanwhile cannot be given back; nobody has it then.
       available(() => state.machine.withdraw(gpa, 4096));
     }
     for (let frame = record.first; frame < record.first + record.count; frame++) {
-      if (state.epcm.valid(frame)) state.epcm.clear(frame);
+      if (state.epcm.valid(frame)) removeVersionArray(state, frame);
     }
     for (const [vcpu, its] of this.#vcpuOwner) if (its === record) this.#vcpuOwner.delete(vcpu);
     this.#owners.delete(owner);
@@ -200,7 +203,7 @@ export class Monitor {
 
   /** The runner of an enclave ended: the enclave is lost, its pages stay until they are removed. */
   runnerLost(enclaveId: number, why: string): void {
-    for (const enclave of this.state.enclaves.values()) {
+    for (const enclave of allEnclaves(this.state)) {
       if (enclave.id === enclaveId) loseEnclave(enclave, why, LOST_REASON.RUNNER);
     }
   }
@@ -212,14 +215,14 @@ export class Monitor {
 
   /** Figures of now. */
   stats(): MonitorStats {
-    const { frames, epcm, enclaves } = this.state;
+    const { frames, epcm } = this.state;
     return {
       isolation: this.isolation,
       epc: { frames: frames.regular, used: epcm.validCount, deposited: frames.depositedCount },
       calls: this.#counters.calls,
       failures: { count: this.state.failures.count, recent: this.state.failures.recent() },
       leaves: this.#counters.snapshot(),
-      enclaves: [...enclaves.values()].map(enclaveStats),
+      enclaves: allEnclaves(this.state).map(enclaveStats),
     };
   }
 

@@ -18,7 +18,8 @@ export interface TransitionCounts {
 export interface EnclaveStats {
   id: number;
   owner: number;
-  state: 'uninitialized' | 'running' | 'lost';
+  /** `evicted`: its SECS is not in EPC. */
+  state: 'uninitialized' | 'running' | 'evicted' | 'lost';
   lost: string | null;
   pid: number | null;
   base: number;
@@ -31,6 +32,8 @@ export interface EnclaveStats {
   mrenclave: string;
   mrsigner: string;
   transitions: TransitionCounts;
+  /** Pages evicted and loaded so far, and how often EWB or ELD was refused for the state or contents of a page. */
+  paging: { evicted: number; loaded: number; refused: number };
   /** Leaves on its pages and by its threads, by name. */
   leaves: Record<string, LeafCount>;
 }
@@ -55,11 +58,11 @@ export function transitionCounts({ eenter, eresume, eexit, aex }: ProcessorCount
 /** Figures of an enclave as they are now. */
 export function enclaveStats(enclave: EnclaveRecord): EnclaveStats {
   const lost = enclave.lost ?? enclave.running?.lost ?? null;
-  const { initialized } = enclave;
+  const { initialized, secsFrame } = enclave;
   return {
     id: enclave.id,
     owner: enclave.owner,
-    state: lost !== null ? 'lost' : initialized ? 'running' : 'uninitialized',
+    state: lost !== null ? 'lost' : secsFrame < 0 ? 'evicted' : initialized ? 'running' : 'uninitialized',
     lost,
     pid: enclave.running?.pid ?? null,
     base: enclave.base,
@@ -70,6 +73,7 @@ export function enclaveStats(enclave: EnclaveRecord): EnclaveStats {
     mrenclave: initialized ? toHex(enclave.secs.subarray(64, 96)) : '',
     mrsigner: initialized ? toHex(enclave.secs.subarray(128, 160)) : '',
     transitions: transitionCounts(enclave.running?.counters() ?? NO_TRANSITIONS),
+    paging: { ...enclave.paging },
     leaves: enclave.leaves.snapshot(),
   };
 }

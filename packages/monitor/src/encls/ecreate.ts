@@ -74,7 +74,7 @@ export function ecreate(s: MonitorState, owner: FrameOwner, rbx: number, rcx: nu
   if (secs === null) return trip(C, 'source-readable', srcpge, PF_ACCESS);
   const refused = checkSecs(s, secs);
   if (refused !== null) return refused;
-  if (s.enclaves.size >= s.platform.maxEnclaves) return trip(C, 'enclave-limit');
+  if (s.enclaves.size + s.evictedEnclaves.size >= s.platform.maxEnclaves) return trip(C, 'enclave-limit');
 
   clearToUninitialized(secs);
   const measurement = s.hashing.measurement();

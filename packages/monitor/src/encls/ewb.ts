@@ -63,7 +63,11 @@ export function ewb(s: MonitorState, owner: FrameOwner, rbx: number, rcx: number
   batch.contents[0] = u64ToNumber(pageinfo, 8);
   batch.pcmd[0] = u64ToNumber(pageinfo, 16);
   const before = ewbCheckRow(s, batch, 0, rcx, rdx);
-  if (before !== null) return before;
+  if (before !== null) {
+    const enclave = s.enclaves.get(s.epcm.secs(frame)) ?? s.enclaves.get(frame);
+    if (enclave !== undefined && before.kind === 'error') enclave.paging.refused++;
+    return before;
+  }
   if (!guestWritable(s, rbx, 8)) return trip(C, 'pageinfo-writable', rbx, PF_ACCESS);
   const linaddr = s.epcm.address(frame);
   const occupied = writeOut(s, frame);
@@ -141,10 +145,8 @@ export function ewbCheckRow(
     const stamp = s.epcm.stamp(frame);
     // Pages of one list were mostly blocked together; threads are looked at once for each stamp.
     const known = listed && trackedEnclave === enclave.id && trackedStamp === stamp;
-    if (!blocked || !(known || stampTracked(enclave, stamp))) {
-      enclave.paging.refused++;
-      return trip(C, blocked ? 'page-tracked' : 'page-blocked');
-    }
+    if (!blocked) return trip(C, 'page-blocked');
+    if (!known && !stampTracked(enclave, stamp)) return trip(C, 'page-tracked');
     trackedEnclave = enclave.id;
     trackedStamp = stamp;
   } else if (type === PT_SECS && s.enclaves.get(frame)!.children !== 0) {

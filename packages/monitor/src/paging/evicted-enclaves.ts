@@ -64,6 +64,11 @@ export function versionLost(s: MonitorState, version: number): void {
     if (evicted.chain.at(-1) === version) destroyEvicted(s, evicted);
 }
 
+/** All enclaves, those without a SECS in EPC last. */
+export function allEnclaves(s: MonitorState): EnclaveRecord[] {
+  return [...s.enclaves.values(), ...[...s.evictedEnclaves.values()].map((evicted) => evicted.enclave)];
+}
+
 /** EREMOVE of a version array: all versions in its slots are lost. */
 export function removeVersionArray(s: MonitorState, frame: number): void {
   for (const evicted of [...s.evictedEnclaves.values()])

@@ -1,12 +1,16 @@
 /** Protocol 0x4E53: the SGX leaf functions and what belongs to them. Calls below 0x100 are ENCLS leaf numbers. */
 import { PT_SECS, REPORT, SGX_CALL, SVSM } from '@nestedsgx/arch';
-import { addRange } from '../bulk/add-range.js';
+import { addRange, type BulkOutcome } from '../bulk/add-range.js';
 import { augRange } from '../bulk/aug-range.js';
+import { evict } from '../bulk/evict.js';
+import { load } from '../bulk/load.js';
+import type { ListOperands } from '../bulk/page-list.js';
 import { removeRange } from '../bulk/remove-range.js';
+import { setPte } from '../bulk/set-pte.js';
 import { enclsLeaf } from '../leaves.js';
 import type { CallAnswer } from '../ports.js';
 import type { EnclaveRecord } from '../state/enclave.js';
-import { readGuest, writeGuest } from '../state/state.js';
+import { type FrameOwner, type MonitorState, readGuest, writeGuest } from '../state/state.js';
 import { claimSlot, refreshAdmission } from '../state/threads.js';
 import { type CallContext, type CallHandler, failure, isPage, leafAnswer, success } from './context.js';
 import { guestRam } from './core.js';
@@ -48,6 +52,17 @@ const removeRangeCall: CallHandler = ({ s, owner, call }, note) => {
   note(outcome);
   return leafAnswer(outcome, done);
 };
+
+/** Calls on lists of pages: RCX = SECS, RDX = list, R8 = entries; RCX = SGX code, RDX = entries done. */
+function listCall(
+  serve: (s: MonitorState, owner: FrameOwner, operands: ListOperands) => BulkOutcome,
+): CallHandler {
+  return ({ s, owner, call }, note) => {
+    const { outcome, done } = serve(s, owner, { secs: call.rcx, list: call.rdx, count: call.r8 });
+    note(outcome);
+    return leafAnswer(outcome, done);
+  };
+}
 
 /** BIND_GATES: RCX = SECS, RDX = gPA of the gate area, R8 = pages. Before EINIT. */
 function bindGates(c: CallContext): CallAnswer {
@@ -123,6 +138,9 @@ const CALLS: ReadonlyMap<number, { name: string; handle: CallHandler }> = new Ma
   [SGX_CALL.ENCLAVE_STATUS, { name: 'ENCLAVE_STATUS', handle: enclaveStatus }],
   [SGX_CALL.AUTHORIZE_PROVISION, { name: 'AUTHORIZE_PROVISION', handle: authorizeProvision }],
   [SGX_CALL.REMOVE_RANGE, { name: 'REMOVE_RANGE', handle: removeRangeCall }],
+  [SGX_CALL.SET_PTE, { name: 'SET_PTE', handle: listCall(setPte) }],
+  [SGX_CALL.EVICT, { name: 'EVICT', handle: listCall(evict) }],
+  [SGX_CALL.LOAD, { name: 'LOAD', handle: listCall(load) }],
   [SGX_CALL.AUG_RANGE, { name: 'AUG_RANGE', handle: augRangeCall }],
 ]);
 

@@ -1,0 +1,55 @@
+/** SET_PTE: what the guest's page table allows on pages of an enclave. Contents stay; threads never get more than EPCM and RMP allow. */
+import { checkList, DONE, trip } from '../leaf/checks.js';
+import type { EnclaveRecord } from '../state/enclave.js';
+import { EPCM_RWX } from '../state/epcm.js';
+import { installRun } from '../state/mapping.js';
+import { type FrameOwner, type MonitorState, u64ToNumber } from '../state/state.js';
+import type { BulkOutcome } from './add-range.js';
+import { isRefusal, LIST_ROWS, type ListOperands, openList } from './page-list.js';
+
+/** Checks of the call. */
+export const SET_PTE_CHECKS = checkList('SET_PTE', [
+  ...LIST_ROWS,
+  ['entry-bits', 'REFUSED', 'bits 11:3 of an entry are 0'],
+  ['page-present', 'REFUSED', 'the address lies in the ELRANGE and has a page in EPC'],
+  ['mapping-available', 'REFUSED', 'the processor can change the mapping'],
+] as const);
+
+const PAGE = 4096;
+const ENTRY = 8;
+
+/** Entries are linaddr | R | W | X, 0 rights = not present. `done` counts entries. */
+export function setPte(s: MonitorState, owner: FrameOwner, operands: ListOperands): BulkOutcome {
+  const C = SET_PTE_CHECKS;
+  const opened = openList(C, s, owner, operands, ENTRY);
+  if (isRefusal(opened)) return { outcome: opened, done: 0 };
+  const { enclave, bytes } = opened;
+  const { count } = operands;
+  // Entries of adjacent pages are collected and applied together.
+  let start = 0;
+  let first = -1;
+  for (let i = 0; i <= count; i++) {
+    const entry = i < count ? u64ToNumber(bytes, i * ENTRY) : 0;
+    const low = entry % PAGE;
+    const offset = entry - low - enclave.base;
+    if (i > start && (i === count || offset !== first + (i - start) * PAGE)) {
+      if (!installRun(s, enclave, first, (i - start) * PAGE))
+        return { outcome: trip(C, 'mapping-available'), done: start };
+      start = i;
+    }
+    if (i === count) break;
+    const refused = low > EPCM_RWX ? 'entry-bits' : pageAt(enclave, offset) < 0 ? 'page-present' : null;
+    if (refused !== null) {
+      if (i > start) installRun(s, enclave, first, (i - start) * PAGE);
+      return { outcome: trip(C, refused), done: i };
+    }
+    if (i === start) first = offset;
+    s.epcm.setPte(pageAt(enclave, offset), low);
+  }
+  return { outcome: DONE, done: count };
+}
+
+/** Frame of the page at an offset from BASEADDR, or −1. */
+function pageAt(enclave: EnclaveRecord, offset: number): number {
+  return offset >= 0 && offset < enclave.size ? enclave.pages.get(offset / PAGE) : -1;
+}
