@@ -100,9 +100,13 @@ static int yield_for_answer(struct host_gate *g, struct gate *p, u64 start, u32 
   return 0;
 }
 
-/* 0 when the enclave is lost. */
-static int sleep_for_answer(struct host_gate *g, struct gate *p) {
-  const struct timespec timeout = { 0, HOST_WAIT_NS };
+#define LOST 0
+#define ANSWERED 1
+#define LATE 2
+
+/* LATE after `limit_ns` (0: none) without an answer. */
+static int sleep_for_answer(struct host_gate *g, struct gate *p, long limit_ns) {
+  const struct timespec timeout = { 0, limit_ns ? limit_ns : HOST_WAIT_NS };
   g->sleeps++;
   atomic_exchange((_Atomic u32 *)&p->host_asleep, 1);
   for (;;) {
@@ -110,16 +114,16 @@ static int sleep_for_answer(struct host_gate *g, struct gate *p) {
     if (seen == g->seq) break;
     if (READ(p->progress_state) == PROGRESS_LOST) {
       WRITE(p->host_asleep, 0);
-      return 0;
+      return LOST;
     }
     long result = futex(&p->response_seq, FUTEX_WAIT, seen, &timeout);
-    if (result < 0 && errno == ETIMEDOUT && peer_gone(g)) {
+    if (result < 0 && errno == ETIMEDOUT && (limit_ns || peer_gone(g))) {
       WRITE(p->host_asleep, 0);
-      return 0;
+      return limit_ns && !peer_gone(g) ? LATE : LOST;
     }
   }
   WRITE(p->host_asleep, 0);
-  return 1;
+  return ANSWERED;
 }
 
 /* The runner says how long it took: twice that is worth spinning for the next time, within the limit. */
@@ -139,7 +143,7 @@ static int sleep_here(struct host_gate *g, struct gate *p, u32 cpu) {
   if (cpu < CPU_SETSIZE) CPU_SET(cpu, &one);
   int pinned = sched_getaffinity(0, sizeof before, &before) == 0 && CPU_COUNT(&before) > 1 &&
                sched_setaffinity(0, sizeof one, &one) == 0;
-  int answered = sleep_for_answer(g, p);
+  int answered = sleep_for_answer(g, p, 0);
   if (pinned) sched_setaffinity(0, sizeof before, &before);
   return answered;
 }
@@ -173,9 +177,31 @@ u32 nsgx_gate_enter(struct host_gate *g, u32 function, u64 rdi, u64 rsi) {
   answered = wait_awake(g, p, cpu, publish_request(g, cpu, g->spin_max), start);
   if (!answered) {
     int here = g->usable_cpus > 1 && READ(p->runner_cpu) == cpu;
-    if (!(here ? sleep_here(g, p, cpu) : sleep_for_answer(g, p))) return EXIT_KIND_LOST;
+    if ((here ? sleep_here(g, p, cpu) : sleep_for_answer(g, p, 0)) == LOST) return EXIT_KIND_LOST;
   }
   return answer(g, p);
+}
+
+/* Waits for the answer of an entry for at most `limit_us`: EXIT_KIND_NONE when there is none yet. */
+u32 nsgx_gate_wait(struct host_gate *g, u32 limit_us) {
+  struct gate *p = g->page;
+  int result = READ(p->response_seq) == g->seq ? ANSWERED : sleep_for_answer(g, p, limit_us * 1000L);
+  if (result != ANSWERED) return result == LATE ? EXIT_KIND_NONE : EXIT_KIND_LOST;
+  u32 kind = answer(g, p);
+  return kind == EXIT_KIND_NONE ? EXIT_KIND_LOST : kind;
+}
+
+/* As nsgx_gate_enter, but returns after `limit_us` at the latest; nsgx_gate_wait goes on waiting. */
+u32 nsgx_gate_enter_for(struct host_gate *g, u32 function, u64 rdi, u64 rsi, u32 limit_us) {
+  struct gate *p = g->page;
+  u32 cpu;
+  if (READ(p->progress_state) == PROGRESS_LOST) return EXIT_KIND_LOST;
+  WRITE(p->request_function, function);
+  WRITE(p->request_rdi, rdi);
+  WRITE(p->request_rsi, rsi);
+  u64 start = now(&cpu);
+  if (wait_awake(g, p, cpu, publish_request(g, cpu, g->spin_max), start)) return answer(g, p);
+  return nsgx_gate_wait(g, limit_us);
 }
 
 /* One round trip of the floor measurement. */

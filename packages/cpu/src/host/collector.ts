@@ -7,9 +7,18 @@ const BATCH = 256;
 const YIELDS = 3;
 
 interface Pending {
+  gate: number;
+  registers: BigUint64Array;
+  again: Again | undefined;
   resolve: (kind: number) => void;
   reject: (error: Error) => void;
 }
+
+/**
+ * Looks at an exit before anybody else: the number of a leaf (EENTER, ERESUME) enters again with the same registers, 0
+ * lets the exit through. What it throws rejects the entry.
+ */
+export type Again = (kind: number) => number;
 
 /** Gives native memory back once nothing can use it: a waiting pool thread keeps its collector reachable. */
 const finished = new FinalizationRegistry<number>((handle) => loadGateLibrary().collectorClose(handle));
@@ -36,11 +45,19 @@ export class EntryCollector {
     finished.register(this, this.#handle);
   }
 
-  /** Publishes an entry; resolves with its EXIT_KIND. `registers`: RDI RSI RDX R8 R9 RSP RBP. */
-  enter(gate: number, fn: number, registers: BigUint64Array): Promise<number> {
+  /** Entries under way. */
+  get outstanding(): number {
+    return this.#outstanding;
+  }
+
+  /**
+   * Publishes an entry; resolves with its EXIT_KIND. `registers`: RDI RSI RDX R8 R9 RSP RBP, unchanged until then when
+   * `again` may enter with them once more.
+   */
+  enter(gate: number, fn: number, registers: BigUint64Array, again?: Again): Promise<number> {
     return new Promise((resolve, reject) => {
       const token = this.#free.pop() ?? this.#pending.length;
-      this.#pending[token] = { resolve, reject };
+      this.#pending[token] = { gate, registers, again, resolve, reject };
       const added = this.#library.collectorAdd(this.#handle, gate, token, fn, registers);
       if (added < 0) {
         this.#take(token);
@@ -51,6 +68,11 @@ export class EntryCollector {
       if (added > 0) this.#soon();
       else this.#wait();
     });
+  }
+
+  /** Serves the exits there are, for a caller that blocks the event loop: promises settle later, `again` is asked now. */
+  poll(): void {
+    if (this.#outstanding > 0) this.#collect(0);
   }
 
   /** Short entries on this CPU are often over once this thread has given it up: no other thread is woken for them. */
@@ -86,10 +108,27 @@ export class EntryCollector {
       const count = this.#library.collectorTake(this.#handle, this.#finished, BATCH, yieldFirst);
       taken += count;
       for (let i = 0; i < count; i++) {
-        this.#outstanding--;
-        this.#take(this.#finished[i * 2]!)?.resolve(this.#finished[i * 2 + 1]!);
+        this.#finish(this.#finished[i * 2]!, this.#finished[i * 2 + 1]!);
       }
       if (count < BATCH) return taken;
+    }
+  }
+
+  #finish(token: number, kind: number): void {
+    const pending = this.#pending[token];
+    try {
+      const fn = pending?.again?.(kind) ?? 0;
+      if (
+        pending !== undefined &&
+        fn !== 0 &&
+        this.#library.collectorAdd(this.#handle, pending.gate, token, fn, pending.registers) >= 0
+      )
+        return;
+      this.#outstanding--;
+      this.#take(token)?.resolve(kind);
+    } catch (error) {
+      this.#outstanding--;
+      this.#take(token)?.reject(error as Error);
     }
   }
 

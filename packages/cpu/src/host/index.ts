@@ -1,7 +1,7 @@
 /** The gate as a host uses it: entering enclaves, and what comes back. */
 export { CPU_ERRORS, CpuError, type CpuErrorCode } from '../errors.js';
 export { EXIT_KIND, GATE, GATE_FUNCTION, INTERRUPT_VECTOR, PROGRESS } from '../layout/gate.js';
-export { collectorOf, EntryCollector } from './collector.js';
+export { type Again, collectorOf, EntryCollector } from './collector.js';
 export { TransitionFloor } from './floor.js';
 export { type EntryRegisters, type ExitInfo, Gate, type GateOptions, openGates } from './gate.js';
 export { type GateLibrary, loadGateLibrary } from './library.js';

@@ -7,6 +7,10 @@ export interface GateLibrary {
   open(page: number, peerPidfd: number, spinCycles: number): number;
   close(handle: number): void;
   enter(handle: number, fn: number, rdi: number | bigint, rsi: number | bigint): number;
+  /** As `enter`; EXIT_KIND.NONE when there is no answer within `limitUs`. */
+  enterFor(handle: number, fn: number, rdi: number | bigint, rsi: number | bigint, limitUs: number): number;
+  /** Goes on waiting for the answer of `enterFor`. */
+  wait(handle: number, limitUs: number): number;
   counters(handle: number, out: BigUint64Array): void;
   floorEnter(page: number): void;
   collectorOpen(): number;
@@ -39,6 +43,10 @@ export function loadGateLibrary(path?: string): GateLibrary {
     open: bind('uint64_t nsgx_gate_open(uint64_t page, int32_t peer, uint32_t spin)'),
     close: bind('void nsgx_gate_close(uint64_t gate)'),
     enter: bind('uint32_t nsgx_gate_enter(uint64_t gate, uint32_t function, int64_t rdi, int64_t rsi)'),
+    enterFor: bind(
+      'uint32_t nsgx_gate_enter_for(uint64_t gate, uint32_t function, int64_t rdi, int64_t rsi, uint32_t limit)',
+    ),
+    wait: bind('uint32_t nsgx_gate_wait(uint64_t gate, uint32_t limit)'),
     counters: bind('void nsgx_gate_counters(uint64_t gate, void *out)'),
     floorEnter: bind('void nsgx_floor_enter(uint64_t page)'),
     collectorOpen: bind('uint64_t nsgx_collector_open()'),
