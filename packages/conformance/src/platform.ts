@@ -44,6 +44,14 @@ export interface PlatformEnclave {
   add(pages: AddedPages): void;
   /** SGX_IOC_ENCLAVE_INIT. `threads` is how many TCS may ever be entered. */
   init(sigstruct: Uint8Array, threads: number): void;
+  /** SGX_IOC_ENCLAVE_RESTRICT_PERMISSIONS; returns the EMODPR result of the last page. */
+  restrictPermissions(offset: number, length: number, permissions: number): void;
+  /** SGX_IOC_ENCLAVE_MODIFY_TYPES. */
+  modifyTypes(offset: number, length: number, type: number): void;
+  /** SGX_IOC_ENCLAVE_REMOVE_PAGES. */
+  removePages(offset: number, length: number): void;
+  /** mprotect of the mapping (PROT_READ 1, PROT_WRITE 2, PROT_EXEC 4). */
+  protect(offset: number, length: number, protection: number): void;
   /** `__vdso_sgx_enter_enclave` with EENTER (2) or ERESUME (3) on the TCS at `tcs` (offset), RDI given. */
   enter(tcs: number, leaf: number, rdi: number): Exit;
   close(): void;

@@ -14,6 +14,9 @@ const IOC = Object.freeze({
   CREATE: 0x4008_a400,
   ADD_PAGES: 0xc030_a401,
   INIT: 0x4008_a402,
+  RESTRICT_PERMISSIONS: 0xc028_a405,
+  MODIFY_TYPES: 0xc028_a406,
+  REMOVE_PAGES: 0xc018_a407,
 });
 const PAGE = 4096;
 const ARENA = 16 * 2 ** 20;
@@ -169,6 +172,28 @@ class LinuxEnclave implements PlatformEnclave {
 
   init(sigstruct: Uint8Array): void {
     this.#ioctl(IOC.INIT, 'SGX_IOC_ENCLAVE_INIT', [sigstruct]);
+  }
+
+  restrictPermissions(offset: number, length: number, permissions: number): void {
+    this.#ioctl(IOC.RESTRICT_PERMISSIONS, 'SGX_IOC_ENCLAVE_RESTRICT_PERMISSIONS', [
+      offset,
+      length,
+      permissions,
+      0,
+      0,
+    ]);
+  }
+
+  modifyTypes(offset: number, length: number, type: number): void {
+    this.#ioctl(IOC.MODIFY_TYPES, 'SGX_IOC_ENCLAVE_MODIFY_TYPES', [offset, length, type, 0, 0]);
+  }
+
+  removePages(offset: number, length: number): void {
+    this.#ioctl(IOC.REMOVE_PAGES, 'SGX_IOC_ENCLAVE_REMOVE_PAGES', [offset, length, 0]);
+  }
+
+  protect(offset: number, length: number, protection: number): void {
+    checked(this.native.map(this.fd, this.base + offset, length, protection), 'mapping the pages');
   }
 
   enter(tcs: number, leaf: number, rdi: number): Exit {

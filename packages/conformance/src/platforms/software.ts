@@ -105,6 +105,21 @@ class SoftwareEnclave implements PlatformEnclave {
     this.#file.init(sigstruct);
   }
 
+  restrictPermissions(offset: number, length: number, permissions: number): void {
+    this.#file.restrictPermissions({ offset, length, permissions });
+  }
+
+  modifyTypes(offset: number, length: number, type: number): void {
+    this.#file.modifyTypes({ offset, length, pageType: type });
+  }
+
+  removePages(offset: number, length: number): void {
+    this.#file.removePages({ offset, length });
+  }
+
+  /** The driver's mappings follow the EPCM, so there is nothing to change. */
+  protect(): void {}
+
   enter(tcs: number, leaf: number, rdi: number): Exit {
     const run = enclaveRun();
     const result = sgxEnterEnclave(this.#gate(this.#slot(tcs)), rdi, 0, 0, leaf, 0, 0, run);
@@ -118,10 +133,12 @@ class SoftwareEnclave implements PlatformEnclave {
     };
   }
 
-  /** Gate number of a TCS: the order of EADD. */
+  /** Gate number of a TCS: the order of EADD, then what the machine says of TCS that came later. */
   #slot(tcs: number): number {
     const known = this.#tcs.indexOf(tcs);
     if (known >= 0) return known;
+    const slot = this.#file.threadSlot(tcs);
+    if (slot !== null) return slot;
     throw new Error(`there is no TCS at offset ${tcs}`);
   }
 
@@ -131,7 +148,7 @@ class SoftwareEnclave implements PlatformEnclave {
     this.#gates[slot] ??= new CpuEntryGate(
       pages.address + slot * PAGE,
       stacks.address + (slot + 1) * STACK - 64,
-      { peerPidfd: this.#device.connection.cvmPidfd },
+      { peerPidfd: this.#device.connection.cvmPidfd, faults: this.#file.faults, index: slot },
     );
     return this.#gates[slot];
   }
