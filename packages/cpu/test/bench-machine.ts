@@ -28,6 +28,10 @@ export interface EnclaveOptions {
   ranges?: PageRange[];
   base?: number;
   dataPages?: number;
+  /** Bytes of the ELRANGE; default AT.SIZE. */
+  size?: number;
+  /** Gates with spare threads, beyond those of `threads`. */
+  spareGates?: number;
   ofsbase?: number;
   /** Pages of one SSA frame. */
   framePages?: number;
@@ -68,11 +72,13 @@ export class BenchMachine {
   start(options: EnclaveOptions): TestEnclave {
     const threads = options.threads ?? 1;
     const gpa = this.#nextGate;
-    this.#nextGate += threads * PAGE;
+    const gateCount = threads + (options.spareGates ?? 0);
+    this.#nextGate += gateCount * PAGE;
     if (this.#nextGate > RAM_BYTES / 2) this.#nextGate = GATES_GPA;
     const nssa = options.nssa ?? 2;
     const base = options.base ?? this.base + 0x80_0000_0000;
-    const memory = this.processor.createMemory(AT.SIZE) as MemfdEnclaveMemory;
+    const size = options.size ?? AT.SIZE;
+    const memory = this.processor.createMemory(size) as MemfdEnclaveMemory;
     const codeBytes = Math.ceil(options.code.byteLength / PAGE) * PAGE;
     const dataBytes = (options.dataPages ?? 4) * PAGE;
     const frameBytes = (options.framePages ?? 1) * PAGE;
@@ -85,7 +91,7 @@ export class BenchMachine {
     const running = this.processor.start({
       enclaveId: 1,
       base,
-      size: AT.SIZE,
+      size,
       memory,
       ranges: options.ranges ?? [
         { offset: AT.CODE, length: codeBytes, r: true, w: false, x: true },
@@ -107,11 +113,11 @@ export class BenchMachine {
       miscselect: options.miscselect ?? 0,
       debug: options.debug ?? false,
       aexNotify: options.aexNotify ?? false,
-      gates: { gpa, count: threads },
+      gates: { gpa, count: gateCount },
     });
     for (let i = 0; i < threads; i++) running.setAdmitted(i, true);
     const gates = Array.from(
-      { length: threads },
+      { length: gateCount },
       (_, i) => new Gate(this.base + gpa + i * PAGE, { spinCycles: options.spinCycles }),
     );
     return new TestEnclave(base, memory, running, gates);

@@ -60,8 +60,15 @@ export class RunnerMappings {
     else this.#memory.patches?.restore(offset, length);
     this.#settle(range);
     if (this.#uffd === null) return;
-    if (this.#present(this.#uffd, offset, length, !w) < length / PAGE)
-      uffdWriteProtect(this.#uffd, this.#base + offset, length, !w);
+    // The kernel takes ranges of one mapping only.
+    for (const part of this.#protections.parts(offset, length))
+      if (this.#present(this.#uffd, part.offset, part.length, !w) < part.length / PAGE)
+        uffdWriteProtect(this.#uffd, this.#base + part.offset, part.length, !w);
+  }
+
+  #writeProtect(uffd: number, offset: number, length: number, on: boolean): void {
+    for (const part of this.#protections.parts(offset, length))
+      uffdWriteProtect(uffd, this.#base + part.offset, part.length, on);
   }
 
   /** Makes absent pages present; returns how many were absent. */
@@ -86,7 +93,7 @@ export class RunnerMappings {
       return;
     }
     const { patches } = this.#memory;
-    if (this.#uffd !== null && !w) uffdWriteProtect(this.#uffd, this.#base + offset, length, true);
+    if (this.#uffd !== null && !w) this.#writeProtect(this.#uffd, offset, length, true);
     if (x && !w) {
       // Pages that gain X are patched before any thread can execute them; others stay as they are.
       if (patches)
@@ -106,13 +113,13 @@ export class RunnerMappings {
       patches?.restore(offset, length);
     }
     if (this.#uffd === null) this.#settle(range);
-    else if (w) uffdWriteProtect(this.#uffd, this.#base + offset, length, false);
+    else if (w) this.#writeProtect(this.#uffd, offset, length, false);
   }
 
   writeProtect(offset: number, length: number, on: boolean): void {
     this.#check(offset, length);
     if (length === 0) return;
-    if (this.#uffd !== null) uffdWriteProtect(this.#uffd, this.#base + offset, length, on);
+    if (this.#uffd !== null) this.#writeProtect(this.#uffd, offset, length, on);
     else
       for (const part of this.#protections.changes(offset, length, (prot) =>
         on || !(prot & R) ? prot & ~W : prot | W,
@@ -134,7 +141,7 @@ export class RunnerMappings {
     for (let at = offset; at < offset + length; at += RUN) {
       const run = Math.min(RUN, offset + length - at);
       // No write comes after this, so none is lost. Punching is what removes pages from an address space.
-      uffdWriteProtect(this.#uffd, this.#base + at, run, true);
+      this.#writeProtect(this.#uffd, at, run, true);
       const contents = this.#memory.readMapped(at, run);
       this.#memory.punch(at, run);
       this.#memory.writeMapped(at, contents);
