@@ -1,0 +1,154 @@
+/** The steps of a sequence: leaf functions, events of threads, and what a guest does to memory. Numbers only. */
+
+/** What a step does. */
+export type Op =
+  | 'ECREATE'
+  | 'EADD'
+  | 'EEXTEND'
+  | 'EINIT'
+  | 'EREMOVE'
+  | 'EPA'
+  | 'EBLOCK'
+  | 'ETRACK'
+  | 'ETRACKC'
+  | 'EWB'
+  | 'ELDB'
+  | 'ELDU'
+  | 'ELDBC'
+  | 'ELDUC'
+  | 'EAUG'
+  | 'EMODPR'
+  | 'EMODT'
+  | 'ERDINFO'
+  | 'EDBGRD'
+  | 'EDBGWR'
+  | 'EREPORT'
+  | 'EGETKEY'
+  | 'EACCEPT'
+  | 'EMODPE'
+  | 'EACCEPTCOPY'
+  | 'EENTER'
+  | 'ERESUME'
+  | 'EEXIT'
+  | 'AEX'
+  | 'EDECCSSA'
+  | 'STORE'
+  | 'TAMPER'
+  | 'GATES'
+  | 'AUTHORIZE'
+  | 'REFUSE';
+
+/** The arguments of a step. What each means depends on the operation, see {@link FIELDS}. */
+export interface Arguments {
+  /** EPC frame that RCX names. */
+  frame: number;
+  /** Frame of the SECS: the operand, or the enclave whose thread acts. */
+  secs: number;
+  /** Page of the ELRANGE. */
+  page: number;
+  /** SECINFO.FLAGS, or a kind. */
+  flags: number;
+  /** Source page, swap page, page of the SECINFO, or a variant. */
+  source: number;
+  /** Frame of a version array, or page of the third operand. */
+  va: number;
+  /** Slot, chunk, quadword or count. */
+  slot: number;
+  /** What is wrong with the operands: a row of TWISTS, 0 for nothing. */
+  twist: number;
+}
+
+/** One step. */
+export interface Step extends Arguments {
+  op: Op;
+}
+
+const PAGING = ['frame', 'secs', 'va', 'slot', 'source', 'page'] as const;
+
+/** The arguments that each operation uses. */
+export const FIELDS: Readonly<Record<Op, readonly (keyof Arguments)[]>> = Object.freeze({
+  ECREATE: ['frame', 'source', 'page'],
+  EADD: ['frame', 'secs', 'page', 'flags', 'source'],
+  EEXTEND: ['frame', 'secs', 'slot'],
+  EINIT: ['secs', 'source', 'slot'],
+  EREMOVE: ['frame'],
+  EPA: ['frame'],
+  EBLOCK: ['frame'],
+  ETRACK: ['frame'],
+  ETRACKC: ['frame'],
+  EWB: ['frame', 'va', 'slot', 'source'],
+  ELDB: PAGING,
+  ELDU: PAGING,
+  ELDBC: PAGING,
+  ELDUC: PAGING,
+  EAUG: ['frame', 'secs', 'page'],
+  EMODPR: ['frame', 'flags'],
+  EMODT: ['frame', 'flags'],
+  ERDINFO: ['frame'],
+  EDBGRD: ['frame', 'slot'],
+  EDBGWR: ['frame', 'slot', 'source'],
+  EREPORT: ['secs', 'source', 'page', 'va', 'flags'],
+  EGETKEY: ['secs', 'source', 'page', 'flags'],
+  EACCEPT: ['secs', 'source', 'page', 'flags'],
+  EMODPE: ['secs', 'source', 'page', 'flags'],
+  EACCEPTCOPY: ['secs', 'source', 'page', 'va', 'flags'],
+  EENTER: ['secs', 'page'],
+  ERESUME: ['secs', 'page'],
+  EEXIT: ['secs', 'page'],
+  AEX: ['secs', 'page'],
+  EDECCSSA: ['secs', 'page'],
+  STORE: ['secs', 'page', 'slot', 'source'],
+  TAMPER: ['source', 'flags', 'slot'],
+  GATES: ['secs', 'slot'],
+  AUTHORIZE: ['secs'],
+  REFUSE: ['source'],
+});
+
+/** Ways in which operands are wrong. */
+export const TWISTS = [
+  '',
+  'rbx+8',
+  'rcx+8',
+  'rdx+1',
+  'rbx-denied',
+  'rbx-read-only',
+  'rcx-far',
+  'rcx-huge',
+  'rdx-far',
+  'rdx-denied',
+  'linaddr+8',
+  'linaddr-outside',
+  'linaddr-zero',
+  'source+8',
+  'source-denied',
+  'source-read-only',
+  'secinfo+8',
+  'secinfo-denied',
+  'secinfo-read-only',
+  'secinfo-zero',
+  'secinfo-here',
+  'secinfo-reserved',
+  'secs+8',
+  'secs-far',
+  'secs-foreign',
+  'secs-zero',
+  'rbx-far',
+  'rdx-foreign',
+] as const;
+
+/** Name of a row of {@link TWISTS}. */
+export type Twist = (typeof TWISTS)[number];
+
+/** A step with all arguments 0. */
+export function step(op: Op, given: Partial<Arguments> = {}): Step {
+  return { op, frame: 0, secs: 0, page: 0, flags: 0, source: 0, va: 0, slot: 0, twist: 0, ...given };
+}
+
+/** A step as a line for people. */
+export function stepText(s: Step): string {
+  const fields = FIELDS[s.op].map((name) => {
+    const n = s[name];
+    return `${name}=${name === 'flags' ? `0x${n.toString(16)}` : n}`;
+  });
+  return [s.op, ...fields, ...(s.twist === 0 ? [] : [`[${TWISTS[s.twist]}]`])].join(' ');
+}
