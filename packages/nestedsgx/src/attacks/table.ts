@@ -34,6 +34,10 @@ import { forgedSsa } from './entry/forged-ssa.js';
 import { gateRegisters } from './entry/gate-registers.js';
 import { resumeRegisters } from './entry/resume-registers.js';
 import { resumeWithoutExit } from './entry/resume-without-exit.js';
+import { pageSmash } from './memory/page-smash.js';
+import { remapValidated } from './memory/remap-validated.js';
+import { doubleMapping } from './memory/double-mapping.js';
+import { epcWrite } from './memory/epc-write.js';
 
 /** All attacks. */
 export const attackTable: readonly Attack[] = Object.freeze([
@@ -72,6 +76,10 @@ export const attackTable: readonly Attack[] = Object.freeze([
   gateRegisters,
   resumeRegisters,
   resumeWithoutExit,
+  pageSmash,
+  remapValidated,
+  doubleMapping,
+  epcWrite,
 ]);
 
 /** The attacks that the tour shows: a selection that takes a few seconds. */

@@ -10,6 +10,7 @@ import {
   mmap,
   pread,
   punchHole,
+  pwrite,
   sealMemfd,
 } from '@nestedsgx/os';
 import { RawGuest } from './raw-guest.js';
@@ -145,6 +146,51 @@ export const memoryActs = {
         return { what, why: null };
       } catch (error) {
         return { what, why: nameOf(error) };
+      }
+    });
+  },
+
+  /** Punches one hole into the file. */
+  hole(world: World, { gpa, length }: { gpa: number; length: number }): void {
+    punchHole(ramOf(world).fd, gpa, length);
+  },
+
+  /** Writes `bytes` at `gpa` in every way that guest RAM's mapping and descriptor offer; `why` is null for what was done. */
+  write(world: World, { gpa, bytes }: { gpa: number; bytes: string }): { way: string; why: string | null }[] {
+    const ram = ramOf(world);
+    const from = bytes64(bytes);
+    const tries: [string, () => void][] = [
+      [
+        'address base + gPA',
+        () => {
+          if (!guardedCopy(ram.base + gpa, from, from.length)) throw new Error('the access faulted');
+        },
+      ],
+      [
+        'mmap of the RAM file at that offset',
+        () => {
+          const page = Math.floor(gpa / 4096) * 4096;
+          const mapping = mmap({ fd: ram.fd, length: 8192, offset: page, prot: 'rw', shared: true });
+          try {
+            const at = mapping.address + (gpa - page);
+            if (!guardedCopy(at, from, from.length)) throw new Error('the access faulted');
+          } finally {
+            mapping.unmap();
+          }
+        },
+      ],
+      [
+        'pwrite of the RAM file at that offset',
+        () => pwrite(ram.fd, from, gpa),
+      ],
+      ['a hole in the RAM file at that offset', () => punchHole(ram.fd, Math.floor(gpa / 4096) * 4096, 4096)],
+    ];
+    return tries.map(([way, action]) => {
+      try {
+        action();
+        return { way, why: null };
+      } catch (error) {
+        return { way, why: nameOf(error) };
       }
     });
   },

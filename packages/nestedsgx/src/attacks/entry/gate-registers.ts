@@ -1,4 +1,5 @@
 import { Gate, GATE } from '@nestedsgx/cpu/host';
+import { futexWake } from '@nestedsgx/os';
 import { type Attack, finding, Tally } from '../attack.js';
 import { exitName } from '../stage/micro.js';
 import type { Stage } from '../stage/stage.js';
@@ -21,25 +22,26 @@ export const gateRegisters: Attack = Object.freeze({
   control: 'an honest call through the same enclave reads the secret afterwards',
   run: async (stage: Stage) => {
     const { connection } = await stage.host();
-    const vault = await stage.anotherVault();
-    const { file, gates } = vault.built;
-    const gate = new Gate(gates.address, { peerPidfd: connection.cvmPidfd });
+    let vault = await stage.anotherVault();
+    // The second thread is attacked; the first one tells whether the secret is there.
+    const open = () => new Gate(vault.built.gates.address + PAGE, { peerPidfd: connection.cvmPidfd });
+    let gate = open();
+    const { file } = vault.built;
     const stack = connection.memory.alloc(2 * PAGE, { alignment: PAGE, zero: true });
-    const view = new DataView(gates.bytes.buffer, gates.bytes.byteOffset);
+    const view = new DataView(vault.built.gates.bytes.buffer, vault.built.gates.bytes.byteOffset + PAGE);
     const top = stack.address + PAGE;
     const tally = new Tally();
     const broken: (string | false)[] = [];
-    const kinds: number[] = [];
     try {
       for (const wanted of FUNCTIONS) {
         // The library asks for EENTER or ERESUME only: another number is written by hand.
         const seq = (view.getUint32(GATE.at.requestSeq, true) + 1) >>> 0;
         view.setUint32(GATE.at.requestFunction, wanted, true);
         view.setUint32(GATE.at.requestSeq, seq, true);
+        futexWake(vault.built.gates.address + PAGE, 1);
         for (let i = 0; i < 300 && view.getUint32(GATE.at.responseSeq, true) !== seq; i++)
           await new Promise<void>((resolve) => setTimeout(resolve, 1));
         const kind = view.getUint32(GATE.at.responseKind, true);
-        kinds.push(kind);
         const { kind: how } = gate.exit(kind);
         tally.add(`function: ${how}`);
         broken.push(how !== 'ENTRY_FAILED' && `function ${wanted} gave ${how}`);
@@ -61,19 +63,25 @@ export const gateRegisters: Attack = Object.freeze({
           (rsp): [string, number, number, number] => ['stack', 1000, stack.address, rsp],
         ),
       ];
-      const reader = new Gate(gates.address, { peerPidfd: connection.cvmPidfd });
+      gate.close();
+      gate = open();
       for (const [what, rdi, rsi, rsp] of entries) {
-        reader.setRegisters({ rdx: vault.address, r8: vault.address, r9: vault.address, rsp, rbp: rsp });
-        const exit = reader.exit(reader.enter(rdi, rsi));
+        gate.setRegisters({ rdx: vault.address, r8: vault.address, r9: vault.address, rsp, rbp: rsp });
+        const exit = gate.exit(gate.enter(rdi, rsi));
         const answer =
           exit.kind === 'EEXIT' ? `status ${BigInt.asUintN(32, exit.rsi)}` : exitName(exit);
         tally.add(`${what}: ${answer}`);
         broken.push(exit.kind === 'EEXIT' && exit.rsi === 0n && `${what} ${rdi}, ${rsi}: accepted`);
         broken.push(exit.kind === 'LOST' && `${what} ${rdi}, ${rsi}: the enclave ended`);
-        // What was interrupted by a fault is dropped by offering the exception, as a host would.
-        if (exit.kind === 'AEX') break;
+        broken.push(!vault.intact() && `${what} ${rdi}, ${rsi}: the secret was changed`);
+        // A thread that was interrupted by a fault is of no use any more: the next entry gets a new enclave.
+        if (exit.kind === 'AEX') {
+          gate.close();
+          await vault.close();
+          vault = await stage.anotherVault();
+          gate = open();
+        }
       }
-      reader.close();
       broken.push(!vault.intact() && 'the secret was changed');
       return [finding('the host itself', `${tally.total} entries: ${tally}; the secret is unchanged`, broken)];
     } finally {

@@ -1,7 +1,7 @@
 import { GPRSGX } from '@nestedsgx/arch';
 import { generator } from '../adversary/world.js';
 import { type Attack, finding } from '../attack.js';
-import { exitName, OP } from '../stage/micro.js';
+import { exitName, interrupt, OP } from '../stage/micro.js';
 import type { Stage } from '../stage/stage.js';
 
 const PAGE = 4096;
@@ -34,8 +34,7 @@ export const resumeRegisters: Attack = Object.freeze({
       let first: string | null = null;
       for (let i = 0; i < INTERRUPTS; i++) {
         await new Promise<void>((resolve) => setImmediate(resolve));
-        micro.kick(0);
-        const exit = exitName(await inside);
+        const exit = exitName(await interrupt(micro, inside));
         if (exit !== 'interrupt') {
           broken.push(`an interrupt gave ${exit}`);
           break;

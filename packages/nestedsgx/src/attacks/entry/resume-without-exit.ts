@@ -1,5 +1,5 @@
 import { type Attack, finding, Tally } from '../attack.js';
-import { exitName, OP } from '../stage/micro.js';
+import { exitName, interrupt, OP } from '../stage/micro.js';
 import type { Stage } from '../stage/stage.js';
 
 export const resumeWithoutExit: Attack = Object.freeze({
@@ -28,8 +28,7 @@ export const resumeWithoutExit: Attack = Object.freeze({
       mustFail('after EEXIT', 0);
       const inside = micro.begin(OP.HAMMER, { rsi: micro.base + micro.layout.data, rdx: flag.address });
       await new Promise<void>((resolve) => setTimeout(resolve, 10));
-      micro.kick(0);
-      const interrupted = exitName(await inside);
+      const interrupted = exitName(await interrupt(micro, inside));
       broken.push(interrupted !== 'interrupt' && `the interrupt gave ${interrupted}, so this shows nothing`);
       mustFail('through the gate of another thread', 1);
       const resumed = micro.beginResume(0);

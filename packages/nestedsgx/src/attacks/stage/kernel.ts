@@ -1,5 +1,5 @@
 /** The guest's kernel turned hostile: leaves and calls with operands of its own making, past all checks of the driver. */
-import { ADD_RANGE, type AddRange, ENCLS, PAGEINFO, SVSM_PROTOCOL, secinfoBytes } from '@nestedsgx/arch';
+import { ADD_RANGE, type AddRange, ENCLS, PAGEINFO, SECS, SVSM_PROTOCOL, secinfoBytes } from '@nestedsgx/arch';
 import { type GuestConnection, SGX_PROTOCOL, type Vcpu } from '@nestedsgx/guest';
 import { leafCode } from '../answers.js';
 
@@ -99,6 +99,13 @@ export class HostileKernel {
   range(fields: Partial<Record<keyof AddRange, number>>): number {
     const entries = Object.entries(fields).map(([name, value]) => [name, BigInt(value ?? 0)]);
     return this.put(ADD_RANGE.encode(Object.fromEntries(entries) as Partial<AddRange>));
+  }
+
+  /** ECREATE of a SECS with these fields in `frame`. */
+  ecreate(fields: Parameters<typeof SECS.encode>[0], frame: number): Answer {
+    this.bytes(22).set(SECS.encode(fields));
+    const operand = this.pageinfo({ source: this.page(22), secinfo: this.secinfo(0) });
+    return this.sgx(ENCLS.ECREATE, operand, frame);
   }
 
   /** EADD of page `n` of the block. */

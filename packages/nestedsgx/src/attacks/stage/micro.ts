@@ -12,7 +12,7 @@ import {
   SIGSTRUCT,
   TCS,
 } from '@nestedsgx/arch';
-import { EXIT_KIND, type ExitInfo, Gate } from '@nestedsgx/cpu/host';
+import { type ExitInfo, Gate } from '@nestedsgx/cpu/host';
 import type { GuestConnection, SgxDevice } from '@nestedsgx/guest';
 import type { EnclaveImage, PageRun, SignOptions } from '@nestedsgx/image';
 import { type SigningKey, signImage } from '@nestedsgx/image/node';
@@ -319,4 +319,16 @@ export function exitName(exit: ExitInfo): string {
   return exit.kind === 'AEX' ? name : `entry ${name}`;
 }
 
-export { EXIT_KIND };
+/** Kicks a thread until it has left: a kick that comes before the entry is complete is nobody's. */
+export async function interrupt(micro: Micro, inside: Promise<ExitInfo>, thread = 0): Promise<ExitInfo> {
+  let exit: ExitInfo | null = null;
+  const noted = inside.then((value) => {
+    exit = value;
+  });
+  for (let i = 0; i < 500 && exit === null; i++) {
+    micro.kick(thread);
+    await Promise.race([noted, new Promise<void>((resolve) => setTimeout(resolve, 1 + (i >> 3)))]);
+  }
+  if (exit === null) throw new Error('a thread did not leave in spite of many interrupts');
+  return exit;
+}
