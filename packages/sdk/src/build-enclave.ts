@@ -3,13 +3,22 @@ import {
   ATTRIBUTES_DEBUG,
   ATTRIBUTES_MODE64BIT,
   ATTRIBUTES_PROVISIONKEY,
+  mrsigner,
   PT_TCS,
   SECS,
   SIGSTRUCT,
+  SGX_ERROR,
   secinfoBytes,
   XFRM_LEGACY,
 } from '@nestedsgx/arch';
-import { type GuestBlock, SGX_PAGE_MEASURE, type SgxDevice, type SgxEnclaveFile } from '@nestedsgx/guest';
+import { nodeHash } from '@nestedsgx/arch/node';
+import {
+  type GuestBlock,
+  SGX_PAGE_MEASURE,
+  type SgxDevice,
+  type SgxEnclaveFile,
+  SgxIoctlError,
+} from '@nestedsgx/guest';
 import type { LoadableImage } from './enclave-image.js';
 import { sdkError } from './errors.js';
 import { platformXfrm } from './platform.js';
@@ -23,13 +32,18 @@ export interface BuildOptions {
   debug: boolean;
   provision: boolean;
   maxThreads: number;
+  /** Gates to bind at least: those beyond the image's TCSs are for threads that come later. */
+  gates?: number;
 }
 
 /** An initialised enclave: its file, gate pages (one per TCS, in order) and MRENCLAVE as signed. */
 export interface BuiltEnclave {
   file: SgxEnclaveFile;
   gates: GuestBlock;
+  /** TCSs of the image. */
   threads: number;
+  /** Gates bound, at least one per TCS. */
+  gateCount: number;
   mrenclave: Uint8Array;
   debug: boolean;
 }
@@ -66,7 +80,7 @@ export function chooseAttributes(
 
 /**
  * Builds and initialises an enclave. On failure everything is given back.
- * @throws IMAGE_UNSUPPORTED, SgxIoctlError, the image's errors, ELRANGE_EXHAUSTED, GUEST_MEMORY_EXHAUSTED
+ * @throws IMAGE_UNSUPPORTED, LAUNCH_SIGNER_REFUSED, SgxIoctlError, the image's errors, ELRANGE_EXHAUSTED, GUEST_MEMORY_EXHAUSTED
  */
 export function buildEnclave(
   device: SgxDevice,
@@ -93,15 +107,33 @@ export function buildEnclave(
     );
     file.authorizeProvision();
     const threads = addPages(file, image, options.maxThreads);
-    gates = memory.alloc(threads * PAGE, { alignment: PAGE, zero: true });
-    file.bindGates(gates, threads);
-    file.init(sigstruct);
+    const gateCount = Math.min(options.maxThreads, Math.max(threads, options.gates ?? 0));
+    gates = memory.alloc(gateCount * PAGE, { alignment: PAGE, zero: true });
+    file.bindGates(gates, gateCount);
+    initialise(file, sigstruct);
     const debug = (attributes.FLAGS & ATTRIBUTES_DEBUG) !== 0n;
-    return { file, gates, threads, mrenclave: ENCLAVEHASH, debug };
+    return { file, gates, threads, gateCount, mrenclave: ENCLAVEHASH, debug };
   } catch (error) {
     file.close();
     if (gates !== null) memory.free(gates);
     throw error;
+  }
+}
+
+/** EINIT; a signer that the launch policy does not accept is named, with the cure. */
+function initialise(file: SgxEnclaveFile, sigstruct: Uint8Array): void {
+  try {
+    file.init(sigstruct);
+  } catch (error) {
+    // There is no EINITTOKEN, so this code has one reason.
+    if (!(error instanceof SgxIoctlError) || error.sgxCode !== SGX_ERROR.SGX_INVALID_EINITTOKEN) throw error;
+    const signer = Buffer.from(mrsigner(nodeHash, SIGSTRUCT.decode(sigstruct).MODULUS)).toString('hex');
+    throw sdkError(
+      'LAUNCH_SIGNER_REFUSED',
+      `the confidential VM does not accept enclaves of signer ${signer}`,
+      `start it with --launch-signer ${signer} (Cvm.launch: launchSigners), or sign the enclave with an accepted key`,
+      error,
+    );
   }
 }
 

@@ -1,7 +1,13 @@
 /** A confidential VM as its host sees it. */
 import { NsgxError } from '@nestedsgx/arch';
 import { type InterfaceDescription, parseInterface } from '@nestedsgx/edl';
-import { type AttachOptions, ControlSocket, GuestConnection, SgxDevice } from '@nestedsgx/guest';
+import {
+  type AttachOptions,
+  ControlSocket,
+  type DeviceOptions,
+  GuestConnection,
+  SgxDevice,
+} from '@nestedsgx/guest';
 import { close, connectUnix } from '@nestedsgx/os';
 import { buildEnclave } from './build-enclave.js';
 import { type CvmInfo, type CvmProcess, parseInfo, parseProcesses } from './cvm-info.js';
@@ -13,8 +19,11 @@ import type { LaunchOptions } from './launch/options.js';
 import { releaseRamSlot } from './launch/ram-slot.js';
 import { defaultSocketPath } from './launch/state-dir.js';
 
-/** Options of `Cvm.connect`: sizes of this host's share, in bytes; 0 leaves them to the cvm. */
-export type ConnectOptions = AttachOptions;
+/**
+ * This host's share of the machine: sizes in bytes (0 leaves them to the cvm; `epcBytes` limits the EPC of all its
+ * enclaves), and what its SGX driver does when the EPC is full (`reclaim`) and where an enclave has no page (`edmm`).
+ */
+export type ConnectOptions = AttachOptions & Pick<DeviceOptions, 'reclaim' | 'edmm'>;
 
 /** Calls by name with any arguments: the interface is known only at run time. */
 export type AnyInterface = {
@@ -37,7 +46,7 @@ export class Cvm implements AsyncDisposable {
   readonly pid: number | undefined;
   readonly #control: ControlSocket;
   readonly #child: Pick<LaunchedCvm, 'pid' | 'pidfd' | 'ramSlot'> | null;
-  readonly #attachOptions: AttachOptions;
+  readonly #attachOptions: ConnectOptions;
   readonly #enclaves = new Set<Enclave<never>>();
   #connection: Promise<GuestConnection> | null = null;
   #device: SgxDevice | null = null;
@@ -47,7 +56,7 @@ export class Cvm implements AsyncDisposable {
   private constructor(
     control: ControlSocket,
     child: Pick<LaunchedCvm, 'pid' | 'pidfd' | 'ramSlot'> | null,
-    attachOptions: AttachOptions,
+    attachOptions: ConnectOptions,
   ) {
     this.#control = control;
     this.#child = child;
@@ -59,7 +68,7 @@ export class Cvm implements AsyncDisposable {
    * Starts a private confidential VM.
    * @throws PLATFORM_UNSUPPORTED, INSTALLATION_INCOMPLETE, LAUNCH_OPTION_INVALID, CVM_LAUNCH_FAILED
    */
-  static async launch(options: LaunchOptions = {}, attach: AttachOptions = {}): Promise<Cvm> {
+  static async launch(options: LaunchOptions = {}, attach: ConnectOptions = {}): Promise<Cvm> {
     const { control, pid, pidfd, ramSlot } = await launchCvm({ ...options, lifetime: 'host' });
     return new Cvm(control, { pid, pidfd, ramSlot }, attach);
   }
@@ -109,6 +118,7 @@ export class Cvm implements AsyncDisposable {
       debug: options.debug ?? false,
       provision: options.provision ?? false,
       maxThreads: MAX_THREADS,
+      gates: options.threads ?? 0,
     });
     const enclave = new Enclave<AnyInterface>(device.connection, built, description, options, (gone) =>
       this.#enclaves.delete(gone),
@@ -179,7 +189,10 @@ export class Cvm implements AsyncDisposable {
     if (this.#closed !== null) throw closedError();
     this.#connection ??= GuestConnection.attach(this.#control, this.#attachOptions).then((connection) => {
       this.#attached = connection;
-      this.#device = new SgxDevice(connection);
+      this.#device = new SgxDevice(connection, {
+        reclaim: this.#attachOptions.reclaim,
+        edmm: this.#attachOptions.edmm,
+      });
       return connection;
     });
     try {

@@ -10,6 +10,7 @@ import type { GuestConnection } from '@nestedsgx/guest';
 import { quote, quotingTarget } from './attestation.js';
 import type { BuiltEnclave } from './build-enclave.js';
 import { EMPTY, type FrameSizes } from './call-frame.js';
+import { addThread, trimHeap } from './dynamic-memory.js';
 import { sdkError } from './errors.js';
 import { type GateSet, openGates } from './gates.js';
 import type { AsyncFunctions, OcallHandlers, SyncFunctions } from './interface.js';
@@ -25,6 +26,8 @@ export interface LoadOptions<I extends InterfaceDescription = InterfaceDescripti
   debug?: boolean;
   /** Grant PROVISIONKEY. Default false. */
   provision?: boolean;
+  /** Threads that the enclave may have in all: more than its image has TCSs leaves room for `addThread`. At most 255. */
+  threads?: number;
   /** Handlers of the interface's OCALLs by name. */
   ocalls?: OcallHandlers<I['ocalls']>;
   /** Answers OCALLs that have no handler by name, with bytes. */
@@ -48,7 +51,13 @@ export interface EnclaveStats {
   threads: number;
   freeThreads: number;
   waitingCalls: number;
+  /** Pages in all; of these in the EPC, and written back to guest RAM. */
   pages: number;
+  residentPages: number;
+  evictedPages: number;
+  /** Page faults that the driver answered, and pages that EAUG added. */
+  pageFaults: number;
+  augmentedPages: number;
 }
 
 /** Longest that `close` waits for calls under way before it interrupts them, in milliseconds. */
@@ -79,6 +88,7 @@ export class Enclave<I extends InterfaceDescription = InterfaceDescription> impl
   /** The thread inside a synchronous call: calls from its OCALL handlers go to the same thread, as on SGX. */
   #inside: EnclaveThread | null = null;
   #running = 0;
+  #timer: NodeJS.Timeout | undefined;
   #closed: Promise<void> | null = null;
 
   /** Not for direct use. @throws ENCLAVE_INIT_FAILED and what entering may throw */
@@ -113,7 +123,7 @@ export class Enclave<I extends InterfaceDescription = InterfaceDescription> impl
       closing: false,
       unusable: (error) => this.#fail(error),
     };
-    this.#gates = openGates(connection, built.gates, options.spinCycles);
+    this.#gates = openGates(connection, built.gates, built.file, options.spinCycles);
     for (let i = 0; i < built.threads; i++)
       this.#threads.push(new EnclaveThread(this.#owner, i, this.#gates.page(i), this.#gates.gate(i)));
     this.#pool = new ThreadPool(this.#threads, options.maxWaitingCalls ?? 65_536);
@@ -162,12 +172,17 @@ export class Enclave<I extends InterfaceDescription = InterfaceDescription> impl
 
   /** Figures of this enclave. */
   stats(): EnclaveStats {
+    const { pages, faults } = this.#built.file;
     return {
       ...this.#owner.counters,
       threads: this.#pool.size,
       freeThreads: this.#pool.free,
       waitingCalls: this.#pool.waiting,
-      pages: this.#built.file.pages.pages,
+      pages: pages.pages,
+      residentPages: pages.resident,
+      evictedPages: pages.evicted,
+      pageFaults: faults.faults,
+      augmentedPages: faults.augmented,
     };
   }
 
@@ -194,6 +209,64 @@ export class Enclave<I extends InterfaceDescription = InterfaceDescription> impl
   /** Asynchronous calls that are inside the enclave now. */
   get running(): number {
     return this.#running;
+  }
+
+  /**
+   * Adds a thread to the enclave: its runtime accepts new pages for stack, SSA and TCS, the driver turns the TCS page into
+   * one, and calls may use the thread at once. Needs `"maxThreads"` above `"threads"` in enclave.json, and `threads` of
+   * `load` to leave a gate free. Returns the number of threads.
+   * @throws TCS_EXHAUSTED when no gate or no place is left; EnclaveStatusError, SgxIoctlError, EPC_EXHAUSTED
+   */
+  addThread(): number {
+    if (this.#unusable !== null) throw this.#refusal();
+    if (this.#threads.length >= this.#built.gateCount)
+      throw sdkError(
+        'TCS_EXHAUSTED',
+        `all ${this.#built.gateCount} gates of the enclave have a thread`,
+        'load it with a larger threads option',
+      );
+    const { file } = this.#built;
+    const call = (command: number) => this.#callSync(command, EMPTY, 'adding a thread');
+    const gate = addThread(file, call);
+    const thread = new EnclaveThread(this.#owner, gate, this.#gates.page(gate), this.#gates.gate(gate));
+    this.#threads.push(thread);
+    this.#pool.add(thread);
+    return this.#threads.length;
+  }
+
+  /**
+   * Gives heap that the enclave grew by and no longer uses back to the EPC. Returns the bytes.
+   * @throws EnclaveStatusError, SgxIoctlError
+   */
+  trimHeap(): number {
+    if (this.#unusable !== null) throw this.#refusal();
+    return trimHeap(this.#built.file, (command) => this.#callSync(command, EMPTY, 'trimming the heap'));
+  }
+
+  /**
+   * Interrupts the enclave's threads every `ms` milliseconds, as a scheduler's tick does: an asynchronous exit, after
+   * which the thread goes on. 0 ends it.
+   */
+  interruptEvery(ms: number): void {
+    if (!(ms >= 0 && ms <= 60_000))
+      throw sdkError('LAUNCH_OPTION_INVALID', `${ms} is not a number of milliseconds up to 60000`);
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    this.#gates.interruptEvery(ms);
+    if (ms === 0) return;
+    this.#timer = setInterval(() => this.#tick(), ms);
+    this.#timer.unref();
+  }
+
+  #tick(): void {
+    const { file } = this.#built;
+    for (const thread of this.#threads)
+      if (file.threads.inside(thread.index))
+        try {
+          file.kick(thread.index);
+        } catch {
+          // It has left since, or the enclave is lost.
+        }
   }
 
   /** What the monitor says about this enclave. */
@@ -290,6 +363,7 @@ export class Enclave<I extends InterfaceDescription = InterfaceDescription> impl
         'an enclave cannot be closed from its own OCALL handler',
         'close it afterwards',
       );
+    clearInterval(this.#timer);
     this.#owner.closing = true;
     const closed = sdkError('ENCLAVE_CLOSED', 'the enclave has been closed', 'load it again');
     this.#unusable = closed;

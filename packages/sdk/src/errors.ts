@@ -14,6 +14,7 @@ export const SDK_ERRORS = Object.freeze({
   IMAGE_DESCRIPTION_INVALID: 'the description beside an enclave image is not JSON',
   REPORT_DATA_TOO_LONG: 'report data are longer than the 64 bytes that a report carries',
   IMAGE_UNSIGNED: 'the enclave image has no signature',
+  LAUNCH_SIGNER_REFUSED: 'the launch policy of the confidential VM does not accept the signer of the enclave',
   IMAGE_UNSUPPORTED: 'the enclave image needs something this platform does not offer',
   ECALL_UNKNOWN: 'the enclave has no ECALL of this name or number',
   OCALL_UNKNOWN: 'the enclave asked for an OCALL that its host does not offer',

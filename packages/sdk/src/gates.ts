@@ -1,25 +1,46 @@
-/** The gates of one enclave, and the native threads on which asynchronous calls wait. */
-import { collectorOf, type EntryCollector, loadGateLibrary } from '@nestedsgx/cpu/host';
-import { EXIT_KIND, type GuestBlock, type GuestConnection } from '@nestedsgx/guest';
+/** The gates of one enclave, the native threads on which asynchronous calls wait, and who answers their faults. */
+import {
+  type Again,
+  collectorOf,
+  type EntryCollector,
+  type GateLibrary,
+  loadGateLibrary,
+} from '@nestedsgx/cpu/host';
+import {
+  ERESUME,
+  EXIT_KIND,
+  type FaultServer,
+  type GuestBlock,
+  type GuestConnection,
+} from '@nestedsgx/guest';
 import { CallPool } from '@nestedsgx/os';
 import { sdkError } from './errors.js';
 import type { ThreadGate } from './thread.js';
 
 const PAGE = 4096;
-// 32-bit word indices in the gate page: URSP and URBP of the request line.
+// 32-bit word indices in the gate page: URSP and URBP of the request line, RDI and RSI of the response.
 const REQUEST_RSP = 48 / 4;
 const REQUEST_RBP = 56 / 4;
+const RESPONSE_RDI = 72 / 4;
+const RESPONSE_RSI = 80 / 4;
 // Places in the registers of an asynchronous entry.
 const RDI = 0;
 const RSI = 1;
 const RSP = 5;
 const RBP = 6;
+const TWO_32 = 2 ** 32;
+const PAGE_FAULT_VECTOR = 14;
+const INTERRUPT_VECTOR = 32;
+/** How often a blocking call looks after the enclave's asynchronous ones, in microseconds. */
+const SLICE_US = 1000;
 
-/** Gates by TCS number. */
+/** Gates by number. */
 export interface GateSet {
   /** The view of a gate page. */
   page(index: number): Uint8Array;
   gate(index: number): ThreadGate;
+  /** Interrupts blocking calls every so many milliseconds (0: never) by `kick`; asynchronous ones are the caller's. */
+  interruptEvery(ms: number): void;
   close(): void;
 }
 
@@ -29,59 +50,105 @@ export interface GateSet {
  */
 const DEFAULT_SPIN_CYCLES = 48_000;
 
-/** Opens gates over the consecutive pages of `block`. */
+/** What the gates of one enclave share. */
+interface Shared {
+  readonly library: GateLibrary;
+  readonly faults: FaultServer;
+  readonly kick: (index: number) => void;
+  /** Waits for all asynchronous entries, once there was one. */
+  collector: EntryCollector | null;
+  tickMs: number;
+}
+
+/** Opens gates over the consecutive pages of `block`; `faults` and `kick` are the driver's. */
 export function openGates(
   connection: GuestConnection,
   block: GuestBlock,
+  file: { readonly faults: FaultServer; kick(index: number): void },
   spinCycles = DEFAULT_SPIN_CYCLES,
 ): GateSet {
   let pool: CallPool | null = null;
-  // One thread waits for all asynchronous entries of the enclave.
+  const shared: Shared = {
+    library: loadGateLibrary(),
+    faults: file.faults,
+    kick: (index) => file.kick(index),
+    collector: null,
+    tickMs: 0,
+  };
   const collector = () => {
     pool ??= new CallPool(1);
-    return collectorOf(pool);
+    shared.collector ??= collectorOf(pool);
+    return shared.collector;
   };
   const page = (index: number) => block.bytes.subarray(index * PAGE, (index + 1) * PAGE);
   return {
     page,
-    gate: (index) =>
-      new NativeGate(block.address + index * PAGE, page(index), connection.cvmPidfd, spinCycles, collector),
+    gate: (index) => {
+      const handle = shared.library.open(block.address + index * PAGE, connection.cvmPidfd, spinCycles);
+      if (handle === 0) throw sdkError('ENCLAVE_BAD_ENTRY', 'no memory for a gate', 'free memory');
+      return new NativeGate(index, handle, page(index), shared, collector);
+    },
+    interruptEvery: (ms) => {
+      shared.tickMs = ms;
+    },
     close: () => {
       void pool?.close();
       pool = null;
+      shared.collector = null;
     },
   };
 }
 
 /**
  * A gate of package cpu in the form that threads use: one foreign call for a synchronous entry, and the enclave's
- * collector for asynchronous ones. A thread is in one call at a time, so neither needs a guard here.
+ * collector for asynchronous ones. Faults that the driver answers are not seen outside. A thread is in one call at a
+ * time, so nothing needs a guard here.
  */
 class NativeGate implements ThreadGate {
-  readonly #library = loadGateLibrary();
-  readonly #enter = this.#library.enter;
+  readonly #index: number;
+  readonly #enter: GateLibrary['enter'];
   readonly #words: Uint32Array;
+  readonly #shared: Shared;
   readonly #collector: () => EntryCollector;
+  readonly #again: Again;
   /** RDI RSI RDX R8 R9 RSP RBP of an asynchronous entry; in memory of this process, never in guest RAM. */
   readonly #registers = new BigUint64Array(7);
   readonly #registerWords = new Uint32Array(this.#registers.buffer);
   #handle: number;
+  /** Leaf of the entry under way, and how often it was refused. */
+  #leaf = 0;
+  #refusals = 0;
 
   constructor(
-    address: number,
+    index: number,
+    handle: number,
     page: Uint8Array,
-    peerPidfd: number,
-    spinCycles: number,
+    shared: Shared,
     collector: () => EntryCollector,
   ) {
+    this.#index = index;
+    this.#handle = handle;
     this.#words = new Uint32Array(page.buffer, page.byteOffset, PAGE / 4);
+    this.#shared = shared;
+    this.#enter = shared.library.enter;
     this.#collector = collector;
-    this.#handle = this.#library.open(address, peerPidfd, spinCycles);
-    if (this.#handle === 0) throw sdkError('ENCLAVE_BAD_ENTRY', 'no memory for a gate', 'free memory');
+    this.#again = (kind) => this.#serve(kind);
   }
 
   enter(leaf: number, rdi: number, rsi: number): number {
-    return this.#enter(this.#handle, leaf, rdi, rsi);
+    const { collector, tickMs } = this.#shared;
+    const alone = tickMs === 0 && (collector === null || collector.outstanding === 0);
+    let kind = alone
+      ? this.#enter(this.#handle, leaf, rdi, rsi)
+      : this.#enterInSlices(leaf, rdi, rsi, collector);
+    if (kind === EXIT_KIND.EEXIT) return kind;
+    this.#leaf = leaf;
+    this.#refusals = 0;
+    for (let next = this.#serve(kind); next !== 0; next = this.#serve(kind))
+      kind = alone
+        ? this.#enter(this.#handle, next, rdi, rsi)
+        : this.#enterInSlices(next, rdi, rsi, collector);
+    return kind;
   }
 
   enterAsync(leaf: number, rdi: number, rsi: number): Promise<number> {
@@ -93,11 +160,49 @@ class NativeGate implements ThreadGate {
       this.#registerWords[RSP * 2 + i] = this.#words[REQUEST_RSP + i];
       this.#registerWords[RBP * 2 + i] = this.#words[REQUEST_RBP + i];
     }
-    return this.#collector().enter(this.#handle, leaf, registers);
+    this.#leaf = leaf;
+    this.#refusals = 0;
+    return this.#collector().enter(this.#handle, leaf, registers, this.#again);
   }
 
   close(): void {
-    if (this.#handle !== 0) this.#library.close(this.#handle);
+    if (this.#handle !== 0) this.#shared.library.close(this.#handle);
     this.#handle = 0;
+  }
+
+  /** Waits a while at a time: what this call waits for may need another thread, whose fault only we can answer. */
+  #enterInSlices(leaf: number, rdi: number, rsi: number, collector: EntryCollector | null): number {
+    const { library, tickMs } = this.#shared;
+    const limit = tickMs > 0 ? Math.max(50, Math.min(SLICE_US, tickMs * 1000)) : SLICE_US;
+    let due = performance.now() + tickMs;
+    let kind = library.enterFor(this.#handle, leaf, rdi, rsi, limit);
+    while (kind === EXIT_KIND.NONE) {
+      collector?.poll();
+      if (tickMs > 0 && performance.now() >= due) {
+        due = performance.now() + tickMs;
+        this.#shared.kick(this.#index);
+      }
+      kind = library.wait(this.#handle, limit);
+    }
+    return kind;
+  }
+
+  /** The leaf to enter with again, or 0 when the exit is the caller's. @throws EPC_PAGE_DAMAGED and the driver's errors */
+  #serve(kind: number): number {
+    const words = this.#words;
+    const { faults } = this.#shared;
+    const vector = words[RESPONSE_RDI] & 0xffff;
+    if (kind === EXIT_KIND.AEX) {
+      if (vector === PAGE_FAULT_VECTOR) {
+        const address = words[RESPONSE_RSI] + words[RESPONSE_RSI + 1] * TWO_32;
+        if (!faults.pageFault(this.#index, words[RESPONSE_RDI + 1] & 0xffff, address)) return 0;
+        this.#leaf = ERESUME;
+        this.#refusals = 0;
+        return ERESUME;
+      }
+      if (vector === INTERRUPT_VECTOR) faults.check();
+    } else if (kind === EXIT_KIND.ENTRY_FAILED && faults.entryFault(this.#index, vector, this.#refusals++))
+      return this.#leaf;
+    return 0;
   }
 }

@@ -9,16 +9,27 @@ interface Waiter {
 
 /** Deals out threads. Waiters are bounded; nobody overtakes. */
 export class ThreadPool {
-  readonly size: number;
   readonly #free: EnclaveThread[];
   readonly #maxWaiting: number;
   #waiting: Waiter[] = [];
   #head = 0;
+  #size: number;
 
   constructor(threads: readonly EnclaveThread[], maxWaiting: number) {
-    this.size = threads.length;
+    this.#size = threads.length;
     this.#free = [...threads].reverse();
     this.#maxWaiting = maxWaiting;
+  }
+
+  /** Threads in all. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** One thread more: for the one who waits longest, if somebody waits. */
+  add(thread: EnclaveThread): void {
+    this.#size++;
+    this.give(thread);
   }
 
   /** Threads that are outside. */

@@ -16,6 +16,10 @@ export const COMMAND = Object.freeze({
   UNINIT: -5,
   FETCH: -100,
   REPORT: -110,
+  ADD_THREAD: -120,
+  ACCEPT_THREAD: -121,
+  TRIM_HEAP: -122,
+  ACCEPT_TRIM: -123,
 } as const);
 
 /** Entering through a gate: returns an EXIT_KIND; registers are then in the response line of the gate page. */
@@ -86,11 +90,28 @@ export class EnclaveThread {
     this.#setStack(0);
   }
 
+  /** Enters; what the driver cannot answer (EPC_PAGE_DAMAGED, EPC_EXHAUSTED) ends the enclave. */
+  #enter(leaf: number, rdi: number, rsi: number): number {
+    try {
+      return this.#gate.enter(leaf, rdi, rsi);
+    } catch (error) {
+      throw this.#crash(error as Error);
+    }
+  }
+
+  async #enterAsync(leaf: number, rdi: number, rsi: number): Promise<number> {
+    try {
+      return await this.#gate.enterAsync(leaf, rdi, rsi);
+    } catch (error) {
+      throw this.#crash(error as Error);
+    }
+  }
+
   /** Calls synchronously; returns a copy of the response. `what` names the call in errors. */
   call(command: number, request: Uint8Array, what: string): Uint8Array {
     const frame = this.#begin(request);
     try {
-      if (!this.#returned(this.#gate.enter(EENTER, command, frame.address))) this.#settle(frame);
+      if (!this.#returned(this.#enter(EENTER, command, frame.address))) this.#settle(frame);
       const status = this.#words[RESPONSE_RSI];
       if (status === 0 && frame.ocallError === null) return frame.take();
       return this.#unusual(frame, status, what);
@@ -103,7 +124,7 @@ export class EnclaveThread {
   async callAsync(command: number, request: Uint8Array, what: string): Promise<Uint8Array> {
     const frame = this.#begin(request);
     try {
-      if (!this.#returned(await this.#gate.enterAsync(EENTER, command, frame.address)))
+      if (!this.#returned(await this.#enterAsync(EENTER, command, frame.address)))
         await this.#settleAsync(frame);
       const status = this.#words[RESPONSE_RSI];
       if (status === 0 && frame.ocallError === null) return frame.take();
@@ -117,7 +138,7 @@ export class EnclaveThread {
   command(command: number, address: number): number {
     const frame = this.#frames[0];
     frame.exception = null;
-    if (!this.#returned(this.#gate.enter(EENTER, command, address))) this.#settle(frame);
+    if (!this.#returned(this.#enter(EENTER, command, address))) this.#settle(frame);
     return this.#words[RESPONSE_RSI];
   }
 
@@ -177,15 +198,15 @@ export class EnclaveThread {
         case Next.Returned:
           return;
         case Next.Resume:
-          this.#kind = this.#gate.enter(ERESUME, 0, 0);
+          this.#kind = this.#enter(ERESUME, 0, 0);
           break;
         case Next.Exception:
-          this.#kind = this.#gate.enter(EENTER, COMMAND.EXCEPT, 0);
+          this.#kind = this.#enter(EENTER, COMMAND.EXCEPT, 0);
           break;
         case Next.Ocall: {
           const pointer = this.#ocallPointer;
           this.#serve(frame, this.#ocallIndex, pointer);
-          this.#kind = this.#gate.enter(EENTER, COMMAND.ORET, pointer);
+          this.#kind = this.#enter(EENTER, COMMAND.ORET, pointer);
         }
       }
     }
@@ -197,15 +218,15 @@ export class EnclaveThread {
         case Next.Returned:
           return;
         case Next.Resume:
-          this.#kind = await this.#gate.enterAsync(ERESUME, 0, 0);
+          this.#kind = await this.#enterAsync(ERESUME, 0, 0);
           break;
         case Next.Exception:
-          this.#kind = await this.#gate.enterAsync(EENTER, COMMAND.EXCEPT, 0);
+          this.#kind = await this.#enterAsync(EENTER, COMMAND.EXCEPT, 0);
           break;
         case Next.Ocall: {
           const pointer = this.#ocallPointer;
           await this.#serveAsync(frame, this.#ocallIndex, pointer);
-          this.#kind = await this.#gate.enterAsync(EENTER, COMMAND.ORET, pointer);
+          this.#kind = await this.#enterAsync(EENTER, COMMAND.ORET, pointer);
         }
       }
     }
@@ -279,7 +300,7 @@ export class EnclaveThread {
   /** Fetches a response that the enclave kept because the buffer was too small; it never makes OCALLs. */
   #fetch(frame: CallFrame, what: string): Uint8Array {
     frame.grow();
-    if (!this.#returned(this.#gate.enter(EENTER, COMMAND.FETCH, frame.address))) this.#settle(frame);
+    if (!this.#returned(this.#enter(EENTER, COMMAND.FETCH, frame.address))) this.#settle(frame);
     const status = this.#words[RESPONSE_RSI];
     if (status !== 0) throw new EnclaveStatusError(status, `fetching the response of ${what}`);
     return frame.take();

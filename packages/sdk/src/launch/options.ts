@@ -16,10 +16,9 @@ const schema = z.strictObject({
   stateDir: z.string().min(1).max(4096).nullable().optional(),
   isolation: z.enum(['same-user', 'separate-user']).optional(),
   patch: z.boolean().optional(),
-  launchControl: z
-    .string()
-    .regex(/^[0-9a-f]{64}$/)
-    .nullable()
+  launchSigners: z
+    .array(z.string().regex(/^[0-9a-fA-F]{64}$/, 'an MRSIGNER is 64 hexadecimal digits'))
+    .max(32)
     .optional(),
   user: z.strictObject({ uid: z.number().int().min(0), gid: z.number().int().min(0) }).optional(),
   stderr: z
@@ -38,7 +37,8 @@ const schema = z.strictObject({
  * - `ramBytes` guest RAM (default 1 GiB, sparse), `epcBytes` EPC (default half of this machine's RAM, committed lazily)
  * - `stateDir` keys of the software chip; null: a chip that is forgotten with the process
  * - `isolation` what keeps the machine apart from its hosts; `user` account to run it under (needs root)
- * - `patch` rewrite ENCLU sites to jump to the gate; `launchControl` only MRSIGNER that EINIT accepts (hex)
+ * - `patch` rewrite ENCLU sites to jump to the gate; `launchSigners` the only MRSIGNERs that EINIT
+ *   accepts (hex; measured; none: any signer)
  * - `lifetime` `host` (default): ends with this process; `service`: lives until stopped. `listen`: Unix socket to serve
  * - `stderr` of the machine's process: inherited (default), ignored, or appended to a file
  */
@@ -55,7 +55,7 @@ export interface CompleteLaunchOptions {
     epcBytes: number;
     stateDir: string | null;
     patch: boolean;
-    launchControl: string | null;
+    launchSigners: string[];
     tracer?: true;
   };
   user?: { uid: number; gid: number };
@@ -89,7 +89,7 @@ export function completeOptions(options: LaunchOptions = {}): CompleteLaunchOpti
       epcBytes: given.epcBytes ?? Math.min(half, 1024 * 1024 * MIB),
       stateDir: stateDir === null ? null : resolve(stateDir),
       patch: given.patch ?? true,
-      launchControl: given.launchControl ?? null,
+      launchSigners: canonicalSigners(given.launchSigners ?? []),
     },
     user: given.user,
     stderr: given.stderr ?? 'inherit',
@@ -97,4 +97,9 @@ export function completeOptions(options: LaunchOptions = {}): CompleteLaunchOpti
     installation: given.installation,
     timeoutMs: given.timeoutMs ?? 20_000,
   };
+}
+
+/** MRSIGNERs as they are measured: lower case, ascending, each once. */
+export function canonicalSigners(signers: readonly string[]): string[] {
+  return [...new Set(signers.map((signer) => signer.toLowerCase()))].sort();
 }
