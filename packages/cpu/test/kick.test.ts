@@ -188,3 +188,66 @@ test('signals that no fault caused, in bursts, never end a runner that waits', a
     enclave.close();
   }
 });
+
+test('a kick while a leaf waits is an interrupt right behind the leaf', async () => {
+  const code = assemble(`
+    nop
+    mov %rdi,%rbx
+    ${enclu(1)}
+    lea 1(%rax),%rdi
+    ${enclu(4)}`);
+  for (const patch of [true, false]) {
+    const other = patch ? machine : new BenchMachine({ patch: false }, 63);
+    const enclave = other.start({ code });
+    const { running } = enclave;
+    try {
+      const entry = enclave.gate.enterAsync(pool, 2, { rdi: 5 });
+      while (running.pendingLeaves().length === 0) await sleep(1);
+      for (let i = 0; i < 50; i++) running.kick(0);
+      await sleep(20);
+      assert.equal(running.threadState(0).state, 3, 'a kick does not take the leaf away');
+      running.answerLeaf(0, { rax: 41n, zf: false, cf: false });
+      assert.deepEqual(await entry, { kind: 'AEX', vector: INTERRUPT_VECTOR, errorCode: 0, address: 0n });
+      assert.equal(running.anyInside(), false);
+      const exit = await enclave.gate.enterAsync(pool, 3);
+      assert.equal(exit.kind === 'EEXIT' && exit.rdi, 42n, 'the leaf is not done twice');
+      const { eenter, eresume, eexit, aex } = running.counters();
+      assert.deepEqual(
+        { eenter, eresume, eexit, interrupts: aex[32] },
+        { eenter: 1, eresume: 1, eexit: 1, interrupts: 1 },
+      );
+    } finally {
+      enclave.close();
+      if (other !== machine) other.close();
+    }
+  }
+});
+
+test('kicks at every point of short calls: each call ends once, with its own result', () => {
+  const code = assemble(`lea 1(%rdi),%rdi\n${enclu(4)}`);
+  for (const patch of [true, false]) {
+    const other = patch ? machine : new BenchMachine({ patch: false }, 64);
+    const enclave = other.start({ code });
+    const { gate, running } = enclave;
+    try {
+      const calls = patch ? 20_000 : 2000;
+      for (let i = 0; i < calls; i++) {
+        if (i % 3 === 0) running.kick(0);
+        let exit = gate.exit(gate.enter(i, 0));
+        while (exit.kind === 'AEX') {
+          assert.equal(exit.vector, INTERRUPT_VECTOR);
+          if (i % 2) running.kick(0);
+          exit = gate.exit(gate.resume());
+        }
+        assert.equal(exit.kind === 'EEXIT' && exit.rdi, BigInt(i + 1));
+      }
+      const { eenter, eresume, eexit, aex } = running.counters();
+      assert.deepEqual({ eenter, eexit, back: eresume - aex[32]! }, { eenter: calls, eexit: calls, back: 0 });
+      assert.equal(running.threadState(0).cssa, 0);
+      assert.equal(running.lost, null);
+    } finally {
+      enclave.close();
+      if (other !== machine) other.close();
+    }
+  }
+});
