@@ -210,7 +210,9 @@ export class ConfidentialVm implements ControlBackend {
   }
 
   processes(): object[] {
-    return this.monitor.stats().enclaves.map(({ transitions: _, leaves: __, ...enclave }) => enclave);
+    return this.monitor
+      .stats()
+      .enclaves.map(({ transitions: _, paging: __, leaves: ___, ...enclave }) => enclave);
   }
 
   stats(): MonitorStats {

@@ -1,6 +1,7 @@
 /*
  * Code and data of the probe enclave, two pages: the transitions by themselves, without a runtime.
- * RDI = command, RSI = count. EEXIT with RDI = 0, or the error code of a leaf.
+ * RDI = command, RSI = count; for leaves on pages RDX = the first page, R8 = SECINFO.FLAGS. EEXIT with RDI = 0, or the
+ * error code of a leaf.
  */
         .text
         .globl entry
@@ -17,6 +18,12 @@ entry:
         je reports
         cmp $5, %edi
         je keys
+        cmp $6, %edi
+        je accepts
+        cmp $7, %edi
+        je extends
+        cmp $8, %edi
+        je copies
         xor %edi, %edi
 leave:
         mov %r12, %rbx
@@ -56,6 +63,51 @@ keys:
         jnz keys
         jmp leave
 
+/* Leaves on consecutive pages, as many as RSI says. */
+accepts:
+        mov %r8, secinfo(%rip)
+        mov %rdx, %r14
+1:      lea secinfo(%rip), %rbx
+        mov %r14, %rcx
+        mov $5, %eax
+        enclu
+        mov %eax, %edi
+        test %eax, %eax
+        jnz leave
+        add $0x1000, %r14
+        dec %r13
+        jnz 1b
+        jmp leave
+
+extends:
+        mov %r8, secinfo(%rip)
+        mov %rdx, %r14
+1:      lea secinfo(%rip), %rbx
+        mov %r14, %rcx
+        mov $6, %eax
+        enclu
+        add $0x1000, %r14
+        dec %r13
+        jnz 1b
+        xor %edi, %edi
+        jmp leave
+
+copies:
+        mov %r8, secinfo(%rip)
+        mov %rdx, %r14
+1:      lea secinfo(%rip), %rbx
+        mov %r14, %rcx
+        lea target(%rip), %rdx
+        mov $7, %eax
+        enclu
+        mov %eax, %edi
+        test %eax, %eax
+        jnz leave
+        add $0x1000, %r14
+        dec %r13
+        jnz 1b
+        jmp leave
+
         .org 0x1000
 target: .fill 512, 1, 0
 data:   .fill 512, 1, 0
@@ -65,4 +117,6 @@ request:                        /* KEYNAME = SEAL_KEY, KEYPOLICY = MRENCLAVE */
         .short 4, 1
         .fill 508, 1, 0
 key:    .fill 16, 1, 0
+        .org 0x1c00
+secinfo: .fill 64, 1, 0
         .org 0x2000

@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { ENCLS_LEAVES } from '@nestedsgx/monitor';
 import { usableCpus } from '@nestedsgx/os';
-import { report } from '../src/bench/report.js';
+import { report, verdict } from '../src/bench/report.js';
 import type { BenchResult, Row } from '../src/bench/row.js';
 import { runBenches } from '../src/bench/run.js';
 import { interleaved, median, quantile } from '../src/bench/statistics.js';
 import { barChart } from '../src/bench/svg.js';
 import { BENCHES } from '../src/bench/table.js';
-import { judge, TARGETS } from '../src/bench/targets.js';
+import { type Judgement, judge, TARGETS } from '../src/bench/targets.js';
 
 const row = (fields: Partial<Row>): Row => ({
   name: 'ecall',
@@ -45,6 +46,16 @@ for (const bench of BENCHES)
           assert.equal(found.unit, 'cycles');
           assert.equal(found.value === null, form !== 'one-cpu' && usableCpus().length < 2);
         }
+    if (bench.name === 'leaves') {
+      const forms = usableCpus().length < 2 ? ['one-cpu'] : ['spin', 'one-cpu', 'cold'];
+      for (const { name } of ENCLS_LEAVES)
+        for (const form of forms)
+          if (name !== 'EINIT' || form !== 'cold')
+            assert.ok(
+              result.rows.some((row) => row.name === name.toLowerCase() && row.form === form),
+              `${name} ${form}`,
+            );
+    }
     if (bench.name === 'load')
       for (const row of result.rows.filter((row) => row.name === 'churn left over' && row.form !== 'memory'))
         assert.equal(row.value, 0, `${row.form} left behind`);
@@ -83,6 +94,9 @@ test('targets are judged by value and by ratio to the floor', () => {
     [false, false],
   );
   assert.deepEqual(judge(row({ value: null })), []);
+  const rate = (value: number) => judge(row({ name: 'ewb-eldu', form: 'batched', value, floor: 100_000 }))[0];
+  assert.deepEqual([rate(41_000)?.met, rate(39_000)?.met], [true, false], 'of a rate more is better');
+  assert.match(verdict(rate(41_000) as Judgement, 'pages/s'), /^≥ 0\.4 × floor: met \(1\.02 of it\)$/);
   assert.equal(new Set(TARGETS.map((t) => `${t.name} ${t.form} ${t.of}`)).size, TARGETS.length);
 });
 

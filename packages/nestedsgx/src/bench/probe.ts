@@ -13,7 +13,17 @@ const REGULAR = PT_REG << 8;
 const RW = SECINFO_R | SECINFO_W;
 
 /** Commands of the probe's code (native/probe.S). */
-export const PROBE = Object.freeze({ RETURN: 0, INT3: 1, UD2: 2, PAGE_FAULT: 3, EREPORT: 4, EGETKEY: 5 });
+export const PROBE = Object.freeze({
+  RETURN: 0,
+  INT3: 1,
+  UD2: 2,
+  PAGE_FAULT: 3,
+  EREPORT: 4,
+  EGETKEY: 5,
+  EACCEPT: 6,
+  EMODPE: 7,
+  EACCEPTCOPY: 8,
+});
 
 let signingKey: Promise<string> | undefined;
 
@@ -42,7 +52,16 @@ export function tcsPage(ossa: number): Uint8Array {
   return TCS.encode({ OSSA: BigInt(ossa), NSSA: 2, OENTRY: 0n, FSLIMIT: 0xfff, GSLIMIT: 0xfff });
 }
 
-async function probeImage(): Promise<EnclaveImage> {
+/** Choices for a probe. */
+export interface ProbeOptions {
+  /** Bytes of the ELRANGE, a power of two; what lies behind the first 64 KiB is free. */
+  readonly elrange?: number;
+  /** ATTRIBUTES.DEBUG. */
+  readonly debug?: boolean;
+}
+
+/** The signed image of the probe. */
+export async function probeImage(elrange = ELRANGE): Promise<EnclaveImage> {
   const code = new Uint8Array(readFileSync(nativePart('probe.bin')));
   const runs: PageRun[] = [
     { offset: 0, secinfoFlags: REGULAR | SECINFO_R | SECINFO_X, data: code.slice(0, PAGE), measured: true },
@@ -50,30 +69,36 @@ async function probeImage(): Promise<EnclaveImage> {
     { offset: 2 * PAGE, secinfoFlags: PT_TCS << 8, data: tcsPage(3 * PAGE), measured: true },
     { offset: 3 * PAGE, secinfoFlags: REGULAR | RW, data: new Uint8Array(2 * PAGE), measured: true },
   ];
-  return imageOfRuns(ELRANGE, () => runs);
+  return imageOfRuns(elrange, () => runs);
 }
 
 /** A loaded probe. Its gate must be used from one thread. */
 export class Probe implements Disposable {
   readonly #gate: Gate;
   readonly #close: () => void;
+  /** BASEADDR. */
+  readonly base: number;
+  /** gPA of the SECS. */
+  readonly secs: number;
 
-  private constructor(gate: Gate, close: () => void) {
+  private constructor(gate: Gate, file: { base: number; secs: number }, close: () => void) {
     this.#gate = gate;
     this.#close = close;
+    this.base = file.base;
+    this.secs = file.secs;
   }
 
   /** Loads a probe into a confidential VM. @throws what loading an enclave throws */
-  static async load(cvm: Cvm): Promise<Probe> {
-    const image = await probeImage();
+  static async load(cvm: Cvm, options: ProbeOptions = {}): Promise<Probe> {
+    const image = await probeImage(options.elrange);
     const { connection, device } = await cvm.guest();
     const built = buildEnclave(
       device,
       { image, sigstruct: image.sigstruct as Uint8Array, description: undefined },
-      { debug: false, provision: false, maxThreads: 1 },
+      { debug: options.debug ?? false, provision: false, maxThreads: 1 },
     );
     const gate = new Gate(built.gates.address, { peerPidfd: connection.cvmPidfd, spinCycles: 48_000 });
-    return new Probe(gate, () => {
+    return new Probe(gate, built.file, () => {
       gate.close();
       built.file.close();
       connection.memory.free(built.gates);
@@ -85,6 +110,12 @@ export class Probe implements Disposable {
     const kind = this.#gate.enter(command, count);
     if (kind !== EXIT_KIND.EEXIT || this.#gate.exitRdi32 !== 0)
       throw new Error(`command ${command} of the probe ended with exit ${kind}, ${this.#gate.exitRdi32}`);
+  }
+
+  /** A leaf on `count` pages from linear address `page` on, with a SECINFO of these flags. */
+  onPages(command: number, page: number, count: number, flags: number): void {
+    this.#gate.setRegisters({ rdx: page, r8: flags });
+    this.call(command, count);
   }
 
   /** EENTER with a command that ends with an exception. */

@@ -27,7 +27,7 @@ export function figure(value: number | null): string {
 export function verdict({ target, found, met }: Judgement, unit: string): string {
   const limit = target.of === 'ratio' ? `${target.limit} × floor` : `${figure(target.limit)} ${unit}`;
   const share = target.limit === 0 ? figure(found) : `${(found / target.limit).toFixed(2)} of it`;
-  return `≤ ${limit}: ${met ? 'met' : 'MISSED'} (${share})`;
+  return `${target.atLeast ? '≥' : '≤'} ${limit}: ${met ? 'met' : 'MISSED'} (${share})`;
 }
 
 /** Cells of a row: name, form, value, p99, floor, ratio to the floor, peer, paper, targets. */

@@ -1,12 +1,14 @@
 /** What this project holds itself to. */
 import type { Row } from './row.js';
 
-/** One bar: a limit on the value, or on the ratio of value and floor. */
+/** One bar: the most that the value, or the ratio of value and floor, may be; the least for rates. */
 export interface Target {
   readonly name: string;
   readonly form: string;
   readonly of: 'value' | 'ratio';
   readonly limit: number;
+  /** The figure is a rate: more is better. */
+  readonly atLeast?: true;
 }
 
 /** Every target. A row may have several. */
@@ -21,6 +23,8 @@ export const TARGETS: readonly Target[] = Object.freeze([
   { name: 'aex-eresume #UD', form: 'spin', of: 'value', limit: 26000 },
   { name: 'ereport', form: 'one-cpu', of: 'value', limit: 45000 },
   { name: 'egetkey', form: 'one-cpu', of: 'value', limit: 45000 },
+  { name: 'eadd-eextend', form: 'batched', of: 'ratio', limit: 0.45, atLeast: true },
+  { name: 'ewb-eldu', form: 'batched', of: 'ratio', limit: 0.4, atLeast: true },
   { name: 'compute', form: '', of: 'value', limit: 1.02 },
   { name: 'memory', form: '', of: 'value', limit: 1.02 },
   { name: 'load', form: '256 MiB', of: 'ratio', limit: 1.4 },
@@ -47,7 +51,8 @@ export function judge(row: Row): Judgement[] {
     if (target.name !== row.name || target.form !== row.form || row.value === null) continue;
     if (target.of === 'ratio' && (row.floor === null || row.floor <= 0)) continue;
     const found = target.of === 'ratio' ? row.value / (row.floor as number) : row.value;
-    judgements.push({ target, found, met: found <= target.limit });
+    const met = target.atLeast ? found >= target.limit : found <= target.limit;
+    judgements.push({ target, found, met });
   }
   return judgements;
 }
