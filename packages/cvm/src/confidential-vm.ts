@@ -96,8 +96,10 @@ export class ConfidentialVm implements ControlBackend {
       platform: {
         depositBase: SLICES_GPA,
         xfrmMask: DEFAULT_PLATFORM.xfrmMask & this.processor.facts().xcr0,
-        launchKeyHash:
-          configuration.launchControl === null ? null : Buffer.from(configuration.launchControl, 'hex'),
+        launchSigners:
+          configuration.launchSigners.length === 0
+            ? null
+            : configuration.launchSigners.map((signer) => new Uint8Array(Buffer.from(signer, 'hex'))),
       },
     });
     this.server = new ControlServer(this.pump, this, configuration.lifetime);

@@ -3,6 +3,8 @@ import { MAX_EPC_BYTES, MAX_RAM_BYTES, RAM_SLOTS } from '@nestedsgx/machine';
 import { z } from 'zod';
 
 const MIB = 2 ** 20;
+/** MRSIGNERs of a launch policy at most. */
+const MAX_LAUNCH_SIGNERS = 32;
 
 const schema = z.strictObject({
   format: z.literal(1),
@@ -28,11 +30,14 @@ const schema = z.strictObject({
   stateDir: z.string().min(1).max(4096).nullable(),
   /** Whether ENCLU sites are rewritten to jump to the runner's gate. */
   patch: z.boolean(),
-  /** Launch control: SHA-256 of the only signer's modulus that EINIT accepts, or null for any signer. */
-  launchControl: z
-    .string()
-    .regex(/^[0-9a-f]{64}$/)
-    .nullable(),
+  /** Launch control: the MRSIGNERs that EINIT accepts, ascending and each once; none: flexible launch, any signer. */
+  launchSigners: z
+    .array(z.string().regex(/^[0-9a-f]{64}$/))
+    .max(MAX_LAUNCH_SIGNERS)
+    .refine((signers) => signers.every((signer, i) => i === 0 || signers[i - 1]! < signer), {
+      message: 'MRSIGNERs must ascend, each once',
+    })
+    .default([]),
   /** A connection to a tracer was handed over; not measured, since it changes nothing but what is told. */
   tracer: z.literal(true).optional(),
 });

@@ -52,7 +52,7 @@ export function configurationPage(
     format: 1,
     isolation: settings.isolation,
     patch: settings.patch,
-    launchControl: settings.launchControl,
+    launchSigners: settings.launchSigners,
     node,
     parts: parts.map((part) => ({
       name: part.name,
@@ -64,7 +64,7 @@ export function configurationPage(
 }
 
 /** The settings that are measured; RAM and EPC size are not, as on SNP they do not enter the launch digest. */
-export type MeasuredSettings = Pick<CvmConfiguration, 'isolation' | 'patch' | 'launchControl'>;
+export type MeasuredSettings = Pick<CvmConfiguration, 'isolation' | 'patch' | 'launchSigners'>;
 
 /** Lays the parts out as VMPL0 pages, in their fixed order, from MONITOR_GPA upward. */
 export function layRegions(
@@ -110,7 +110,7 @@ export function components(
     JSON.stringify({
       isolation: settings.isolation,
       patch: settings.patch,
-      launchControl: settings.launchControl,
+      launchSigners: settings.launchSigners,
     }),
   );
   return [

@@ -66,7 +66,7 @@ test('a configuration is refused by the field that is wrong', () => {
     epcBytes: 2 ** 30,
     stateDir: null,
     patch: true,
-    launchControl: null,
+    launchSigners: [],
   };
   assert.deepEqual(parseConfiguration(text(good)), good);
   const field = (change: object, name: string) =>
@@ -77,6 +77,8 @@ test('a configuration is refused by the field that is wrong', () => {
   field({ isolation: 'sev-snp' }, 'isolation');
   field({ ramBytes: 4097 }, 'ramBytes');
   field({ epcBytes: -4096 }, 'epcBytes');
-  field({ launchControl: 'ab' }, 'launchControl');
+  field({ launchSigners: ['ab'] }, 'launchSigners.0');
+  field({ launchSigners: ['b'.repeat(64), 'a'.repeat(64)] }, 'launchSigners');
+  field({ launchSigners: ['a'.repeat(64), 'a'.repeat(64)] }, 'launchSigners');
   field({ surprise: 1 }, 'surprise|configuration');
 });

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { EINITTOKEN, KEYNAME_EINITTOKEN, SECS, SIGSTRUCT } from '@nestedsgx/arch';
 import { nodeHash } from '@nestedsgx/arch/node';
 import { EINIT_CHECKS, einit } from '../src/encls/einit.js';
-import { cmac, launchKeyData } from '../src/index.js';
+import { cmac, DEFAULT_PLATFORM, launchKeyData } from '../src/index.js';
 import { runCases } from './support/cases.js';
 import { AT, GOOD_SECS, gpaOf, must, signer, tripped, World } from './support/world.js';
 
@@ -184,6 +184,70 @@ test('a pinned launch signer may launch, also with EINITTOKEN_KEY', () => {
   w.build(withFlags(0x24n));
   must(w.init());
   assert.ok(signer().modulus > 0n);
+});
+
+/** MRSIGNER of the tests' key. */
+function ownSigner(): Uint8Array {
+  const w = new World();
+  w.build();
+  const modulus = SIGSTRUCT.decode(w.sign()).MODULUS;
+  return nodeHash.sha256().update(modulus).digest();
+}
+
+test('a launch policy of several signers takes each of them and nobody else', () => {
+  const own = ownSigner();
+  for (const launchSigners of [[own], [otherHash, own], [own, otherHash]]) {
+    const w = new World({ launchSigners });
+    w.build(withFlags(0x24n));
+    must(w.init());
+  }
+  const refusing = { launchSigners: [otherHash] };
+  assert.equal(tripped(built(new World(refusing)).init()), 'EINIT.launch-signer');
+  assert.equal(tripped(built(new World(refusing), withFlags(0x24n)).init()), 'EINIT.controlled-attributes');
+  assert.equal(tripped(built(new World({ launchSigners: [] })).init()), 'EINIT.launch-signer');
+});
+
+test('under a launch policy a token counts when an accepted launch enclave made it', () => {
+  const own = ownSigner();
+  // The tests' token is made with the launch key of the enclave's own signer.
+  const accepting = built(new World({ launchSigners: [otherHash, own] }));
+  must(accepting.init(accepting.sign(), token(accepting)));
+  const refusing = built(new World({ launchSigners: [otherHash] }));
+  assert.equal(tripped(refusing.init(refusing.sign(), token(refusing))), 'EINIT.token-mac');
+});
+
+test('a locked IA32_SGXLEPUBKEYHASH goes before a policy', () => {
+  const own = ownSigner();
+  const w = new World({ launchKeyHash: otherHash, launchSigners: [own] });
+  assert.equal(tripped(built(w).init()), 'EINIT.launch-signer');
+});
+
+test('an AEX-notify enclave starts with its flag and those of its threads; the signature decides whether it may', () => {
+  const notify = withFlags(0x404n);
+  const w = new World();
+  w.build(notify, { FLAGS: 2n });
+  must(w.init());
+  const { start } = w.processor.running[0];
+  assert.deepEqual([start.aexNotify, start.threads[0].aexNotify, start.threads[0].nssa], [true, true, 2]);
+  const without = new World();
+  without.build(notify, { FLAGS: 0n });
+  must(without.init());
+  assert.deepEqual(without.processor.running[0].admitted, [false], 'TCS.FLAGS.AEXNOTIFY must match');
+  const unsigned = new World();
+  unsigned.build(notify);
+  assert.equal(
+    tripped(unsigned.init(unsigned.sign({ ATTRIBUTES: { FLAGS: 4n, XFRM: 3n } }))),
+    'EINIT.attributes',
+  );
+  const masked = new World();
+  masked.build(notify);
+  const sig = { ATTRIBUTES: { FLAGS: 4n, XFRM: 3n }, ATTRIBUTEMASK: { FLAGS: ~0x400n & 0xffffn, XFRM: 3n } };
+  must(masked.init(masked.sign(sig)));
+});
+
+test('a platform without AEX-Notify refuses the attribute at ECREATE', () => {
+  const w = new World({ attributesMask: DEFAULT_PLATFORM.attributesMask & ~0x400n });
+  assert.equal(tripped(w.create(withFlags(0x404n))), 'ECREATE.attributes-supported');
 });
 
 for (const name of ['qe3', 'sample-enclave']) {

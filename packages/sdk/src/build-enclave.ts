@@ -6,8 +6,8 @@ import {
   mrsigner,
   PT_TCS,
   SECS,
-  SIGSTRUCT,
   SGX_ERROR,
+  SIGSTRUCT,
   secinfoBytes,
   XFRM_LEGACY,
 } from '@nestedsgx/arch';

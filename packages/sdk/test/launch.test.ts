@@ -108,6 +108,18 @@ test('launch options are checked and completed', () => {
   const { configuration } = completeOptions({});
   assert.equal(configuration.ramBytes, 2 ** 30);
   assert.equal(configuration.epcBytes % 4096, 0);
+  assert.deepEqual(configuration.launchSigners, []);
+});
+
+test('launch signers are measured in one order, whatever the order and case they were given in', () => {
+  const [a, b] = ['ab'.repeat(32), '0c'.repeat(32)];
+  const given = [a.toUpperCase(), b, a];
+  assert.deepEqual(completeOptions({ launchSigners: given }).configuration.launchSigners, [b, a]);
+  for (const launchSigners of [['ab'], [`${a}00`], [a.replace('a', 'g')], new Array(33).fill(a)])
+    assert.throws(() => completeOptions({ launchSigners }), {
+      code: 'LAUNCH_OPTION_INVALID',
+      message: /launchSigners/,
+    });
 });
 
 test('state directory and environment follow the documented order', () => {

@@ -117,10 +117,18 @@ function verify(s: MonitorState, sigBytes: Uint8Array): LeafOutcome | null {
   }
 }
 
-/** True when the signer is the one of IA32_SGXLEPUBKEYHASH; with flexible launch the driver would have put it there. */
+/**
+ * The values that IA32_SGXLEPUBKEYHASH can have at this EINIT: the locked one, or those of the launch policy. Without
+ * either the driver would have put the enclave's own signer there.
+ */
+function launchKeyHashes(s: MonitorState, signer: Uint8Array): readonly Uint8Array[] {
+  const { launchKeyHash, launchSigners } = s.platform;
+  return launchKeyHash !== null ? [launchKeyHash] : (launchSigners ?? [signer]);
+}
+
+/** True when the signer can be the one of IA32_SGXLEPUBKEYHASH. */
 function isLaunchSigner(s: MonitorState, signer: Uint8Array): boolean {
-  const pinned = s.platform.launchKeyHash;
-  return pinned === null || tagsEqual(pinned, signer);
+  return launchKeyHashes(s, signer).some((hash) => tagsEqual(hash, signer));
 }
 
 function checkAttributes(
@@ -155,6 +163,20 @@ function checkLaunch(
   const reserved = (readU32(token, T.VALID) & ~1) === 0 && EINITTOKEN.firstReservedNonZero(token) === -1;
   if (!reserved) return trip(C, 'token-reserved');
   if (!cpuSvnWithin(s.platform, token, T.CPUSVNLE)) return trip(C, 'token-cpusvn');
+  if (!launchKeyHashes(s, signer).some((launcher) => tokenFrom(s, token, launcher)))
+    return trip(C, 'token-mac');
+  const forThis =
+    tagsEqual(token.subarray(T.MRENCLAVE, T.MRENCLAVE + 32), mrenclave) &&
+    tagsEqual(token.subarray(T.MRSIGNER, T.MRSIGNER + 32), signer);
+  if (!forThis) return trip(C, 'token-identity');
+  const attributes = enclave.secs.subarray(S.ATTRIBUTES, S.ATTRIBUTES + 16);
+  if (!tagsEqual(token.subarray(T.ATTRIBUTES, T.ATTRIBUTES + 16), attributes))
+    return trip(C, 'token-attributes');
+  return null;
+}
+
+/** True when the MAC of the token was made with the launch key of `launcher`'s enclaves. */
+function tokenFrom(s: MonitorState, token: Uint8Array, launcher: Uint8Array): boolean {
   const key = s.keys.derive(
     KEYNAME_EINITTOKEN,
     launchKeyData(
@@ -164,7 +186,7 @@ function checkLaunch(
         cpuSvn: token.subarray(T.CPUSVNLE, T.CPUSVNLE + 16),
         isvSvn: readU16(token, T.ISVSVNLE),
         isvProdId: readU16(token, T.ISVPRODIDLE),
-        mrsigner: s.platform.launchKeyHash ?? signer,
+        mrsigner: launcher,
         keyId: token.subarray(T.KEYID, T.KEYID + 32),
       },
       s.keys.ownerEpoch,
@@ -172,15 +194,7 @@ function checkLaunch(
   );
   const expected = cmac(key, token.subarray(0, 192));
   wipe(key);
-  if (!tagsEqual(expected, token.subarray(T.MAC, T.MAC + 16))) return trip(C, 'token-mac');
-  const forThis =
-    tagsEqual(token.subarray(T.MRENCLAVE, T.MRENCLAVE + 32), mrenclave) &&
-    tagsEqual(token.subarray(T.MRSIGNER, T.MRSIGNER + 32), signer);
-  if (!forThis) return trip(C, 'token-identity');
-  const attributes = enclave.secs.subarray(S.ATTRIBUTES, S.ATTRIBUTES + 16);
-  if (!tagsEqual(token.subarray(T.ATTRIBUTES, T.ATTRIBUTES + 16), attributes))
-    return trip(C, 'token-attributes');
-  return null;
+  return tagsEqual(expected, token.subarray(T.MAC, T.MAC + 16));
 }
 
 /** Conditions of this platform beside the manual's. */

@@ -26,8 +26,10 @@ export interface Platform {
   readonly xsave: XsaveLayout;
   /** CR_CPUSVN, 16 bytes. A request is beyond it when any byte is greater. */
   readonly cpuSvn: Uint8Array;
-  /** IA32_SGXLEPUBKEYHASH (32 bytes); null: flexible launch, every signer is authorised. */
+  /** IA32_SGXLEPUBKEYHASH (32 bytes) when it is locked; null: flexible launch, `launchSigners` decides. */
   readonly launchKeyHash: Uint8Array | null;
+  /** With flexible launch: the MRSIGNERs that IA32_SGXLEPUBKEYHASH may be set to; null: any. */
+  readonly launchSigners: readonly Uint8Array[] | null;
   /** PROVISIONKEY needs AUTHORIZE_PROVISION before EINIT. */
   readonly provisionNeedsAuthorization: boolean;
   /** RAM below this gPA is the machine's own (doorbell, GHCBs, calling areas) and cannot be deposited. */
@@ -67,6 +69,7 @@ export const DEFAULT_PLATFORM: Platform = Object.freeze({
   xsave: INTEL_XSAVE,
   cpuSvn: new Uint8Array(16).fill(1, 0, 2),
   launchKeyHash: null,
+  launchSigners: null,
   provisionNeedsAuthorization: true,
   depositBase: 0,
   maxEnclaves: 4096,

@@ -30,7 +30,10 @@ export const cvmCommand: CommandModule = {
         .option('--ram <mib>', 'guest RAM in MiB', '1024')
         .option('--epc <mib>', 'EPC in MiB (default: half of the RAM of this machine)')
         .option('--no-patch', 'let every ENCLU trap instead of rewriting its site')
-        .option('--launch-control <mrsigner>', 'accept enclaves of this signer only')
+        .option(
+          '--launch-signer <mrsigner...>',
+          'accept enclaves of these signers only (default: any signer)',
+        )
         .addHelpText(
           'after',
           '\nExample:\n  $ nsgx cvm start\n  $ nsgx cvm info\n  $ nsgx cvm stop\n\nFor --service use an account of its own, for example a systemd unit with User=nestedsgx and Group= a group of the users.',
@@ -53,7 +56,7 @@ interface StartOptions {
   ram: string;
   epc?: string;
   patch: boolean;
-  launchControl?: string;
+  launchSigner?: string[];
 }
 
 async function start(terminal: Terminal, options: StartOptions): Promise<void> {
@@ -69,7 +72,7 @@ async function start(terminal: Terminal, options: StartOptions): Promise<void> {
       ramBytes: mebibytes(options.ram, '--ram'),
       epcBytes: options.epc === undefined ? undefined : mebibytes(options.epc, '--epc'),
       patch: options.patch,
-      launchControl: options.launchControl ?? null,
+      launchSigners: options.launchSigner ?? [],
     }),
   );
   const { pid, launchDigest } = launched;

@@ -4,7 +4,7 @@ import { nodeHash } from '@nestedsgx/arch/node';
 import { measureLaunch, measureNode } from '@nestedsgx/cvm';
 import { measureImage } from '@nestedsgx/image';
 import { imageFilePaths, loadImageFiles } from '@nestedsgx/image/node';
-import { findInstallation, PART_NAMES } from '@nestedsgx/sdk';
+import { canonicalSigners, findInstallation, PART_NAMES } from '@nestedsgx/sdk';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { hex, readLimited } from '../files.js';
@@ -17,7 +17,7 @@ interface MeasureOptions {
   explain?: string;
   isolation: string;
   patch: boolean;
-  launchControl?: string;
+  launchSigner?: string[];
 }
 
 export const measureCommand: CommandModule = {
@@ -38,7 +38,7 @@ export const measureCommand: CommandModule = {
       )
       .option('--isolation <kind>', 'with --cvm: same-user or separate-user', 'same-user')
       .option('--no-patch', 'with --cvm: a machine that does not rewrite ENCLU sites')
-      .option('--launch-control <mrsigner>', 'with --cvm: a machine that accepts one signer only')
+      .option('--launch-signer <mrsigner...>', 'with --cvm: a machine that accepts these signers only')
       .addHelpText(
         'after',
         '\nExamples:\n  $ nsgx measure hello.sgxs\n  $ nsgx measure --cvm --json > here.json\n  $ nsgx measure --cvm --explain there.json',
@@ -51,7 +51,7 @@ export const measureCommand: CommandModule = {
 export function measureInstallation(options: {
   isolation: string;
   patch: boolean;
-  launchControl?: string;
+  launchSigner?: string[];
   installation?: string;
 }): {
   launchDigest: string;
@@ -64,7 +64,11 @@ export function measureInstallation(options: {
     options.installation === undefined ? undefined : resolve(options.installation),
   );
   const parts = PART_NAMES.map((name) => ({ name, bytes: new Uint8Array(readFileSync(installation[name])) }));
-  const settings = { isolation, patch: options.patch, launchControl: options.launchControl ?? null } as const;
+  const launchSigners = canonicalSigners(options.launchSigner ?? []);
+  const wrong = launchSigners.find((signer) => !/^[0-9a-f]{64}$/.test(signer));
+  if (wrong !== undefined)
+    throw new UsageError(`--launch-signer wants MRSIGNERs of 64 hexadecimal digits, not "${wrong}"`);
+  const settings = { isolation, patch: options.patch, launchSigners } as const;
   return measureLaunch(settings, measureNode(process.execPath, process.version), parts);
 }
 
