@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { assemble, enclu } from './assemble.js';
 import { AT, BenchMachine } from './bench-machine.js';
@@ -301,3 +302,14 @@ for (const miscselect of [0, 1])
         enclave.close();
       }
     });
+
+test('CPUID is #UD where the processor can make it fault, and executes elsewhere', () => {
+  const faults = /\bcpuid_fault\b/.test(readFileSync('/proc/cpuinfo', 'utf8'));
+  const enclave = machine.start({ code: assemble(`xor %eax,%eax\nxor %ecx,%ecx\ncpuid\n${enclu(4)}`) });
+  try {
+    const exit = enclave.gate.exit(enclave.gate.enter(0, 0));
+    assert.equal(exit.kind === 'AEX' ? exit.vector : exit.kind, faults ? 6 : 'EEXIT');
+  } finally {
+    enclave.close();
+  }
+});

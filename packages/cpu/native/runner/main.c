@@ -45,6 +45,8 @@ void thread_setup(struct thread *t) {
   signal_stack_install(t->index);
   if (thread_lookup_entry != (u32)-1) set_thread_lookup(t->index << 12);
   slice_timer_install((u32)start_call(186 /* gettid */, 0, 0, 0, 0, 0, 0));
+  /* Where the processor can, CPUID faults from here on; elsewhere the kernel refuses. */
+  start_call(158 /* arch_prctl */, 0x1012 /* ARCH_SET_CPUID */, 0, 0, 0, 0, 0);
   load_xstate(xstate_initial);
   __atomic_fetch_add(&threads_up, 1, __ATOMIC_SEQ_CST);
   call_futex(&threads_up, 1, 1, 0, 0, 0);
