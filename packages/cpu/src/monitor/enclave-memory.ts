@@ -39,10 +39,14 @@ export class MemfdEnclaveMemory implements EnclaveMemory {
   /** As {@link read}, with patches: what the enclave's threads see. */
   readMapped(offset: number, length: number): Uint8Array {
     this.#check(offset, length);
-    const bytes = new Uint8Array(length);
+    // Every byte is read, so none needs to be cleared before: the file cannot shrink.
+    const bytes = new Uint8Array(Buffer.allocUnsafeSlow(length).buffer);
     for (let done = 0; done < length; ) {
-      const n = pread(this.fd, bytes.subarray(done), offset + done);
-      if (n === 0) break;
+      const n = pread(this.fd, done === 0 ? bytes : bytes.subarray(done), offset + done);
+      if (n === 0) {
+        bytes.fill(0, done);
+        break;
+      }
       done += n;
     }
     return bytes;
