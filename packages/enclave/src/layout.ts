@@ -1,7 +1,7 @@
 /**
  * From a linked file to the pages of an enclave.
  *
- * Offsets from the base: an empty page, code, read-only data, data, a guard page, heap, then for each thread
+ * Offsets from the base: an empty page, code, read-only data, data, a guard page, heap (with room to grow), then for each thread (and each that may come)
  * [guard, stack, guard, exception stack, guard, SSA frames, thread-local storage and thread data, TCS]. Guard pages are
  * left out of the image, so touching one is a page fault.
  */
@@ -12,7 +12,7 @@ import { enclaveError } from './errors.js';
 
 const PAGE = 4096;
 /** Bytes of the runtime's struct nsgx_layout. */
-const LAYOUT_BYTES = 96;
+const LAYOUT_BYTES = 128;
 const EXCEPTION_STACK_PAGES = 3;
 const MAX_IMAGE = 2 ** 34;
 const REG = PT_REG << 8;
@@ -24,6 +24,9 @@ const ZEROS = new Uint8Array(256 * PAGE);
 export interface LayoutConfig {
   readonly threads: number;
   readonly heapPages: number;
+  /** Room for threads and for heap that come at run time; not less than what there is at the start. */
+  readonly maxThreads?: number;
+  readonly heapMaxPages?: number;
   readonly heapMeasured: boolean;
   readonly stackPages: number;
   readonly ssaFrames: number;
@@ -104,14 +107,22 @@ function checkLinked(file: elf.ElfFile, writable: { offset: number; size: number
 }
 
 /** Bytes of thread-local storage: its first value, and room that ends exactly at the thread data. */
-function threadLocals(file: elf.ElfFile, bytes: Uint8Array): { image: Uint8Array; room: number } {
+function threadLocals(
+  file: elf.ElfFile,
+  bytes: Uint8Array,
+): { address: number; image: Uint8Array; room: number } {
   const segment = file.segments.find((candidate) => candidate.type === elf.PT_TLS);
-  if (segment === undefined || segment.memorySize === 0) return { image: new Uint8Array(0), room: 0 };
+  if (segment === undefined || segment.memorySize === 0)
+    return { address: 0, image: new Uint8Array(0), room: 0 };
   const align = Math.max(1, segment.align);
   if (align > PAGE) throw unsupported(`a thread-local variable wants an alignment of ${align} bytes`);
   const room = Math.ceil(segment.memorySize / align) * align;
   if (room > 1024 * PAGE) throw unsupported(`thread-local variables take ${room} bytes`);
-  return { image: bytes.subarray(segment.offset, segment.offset + segment.fileSize), room };
+  return {
+    address: segment.address,
+    image: bytes.subarray(segment.offset, segment.offset + segment.fileSize),
+    room,
+  };
 }
 
 interface ThreadShape {
@@ -224,14 +235,16 @@ export function layOut(bytes: Uint8Array, config: LayoutConfig): EnclaveLayout {
 
   const heapOffset = runs.reduce((end, run) => Math.max(end, run.offset + run.data.length), 0) + PAGE;
   const heapSize = config.heapPages * PAGE;
-  const firstThread = heapOffset + heapSize;
-  const end = firstThread + config.threads * shape.stride;
+  const heapLimit = Math.max(config.heapPages, config.heapMaxPages ?? 0) * PAGE;
+  const maxThreads = Math.max(config.threads, config.maxThreads ?? 0);
+  const firstThread = heapOffset + heapLimit;
+  const end = firstThread + maxThreads * shape.stride;
   if (end > MAX_IMAGE) {
     throw enclaveError(
       'LAYOUT_TOO_LARGE',
       `the enclave would take ${end} bytes, at most ${MAX_IMAGE} are possible`,
       {
-        advice: 'Lower heapPages, stackPages or threads in enclave.json.',
+        advice: 'Lower heapPages, heapMaxPages, stackPages, threads or maxThreads in enclave.json.',
       },
     );
   }
@@ -246,6 +259,10 @@ export function layOut(bytes: Uint8Array, config: LayoutConfig): EnclaveLayout {
     firstThreadData: firstThread + shape.threadData,
     stride: shape.stride,
     data,
+    heapLimit,
+    maxThreads,
+    ssaFrames: config.ssaFrames,
+    locals,
   });
   runs.push(...zeroRuns(heapOffset, heapSize, config.heapMeasured));
   const threads: ThreadLayout[] = [];
@@ -282,6 +299,10 @@ function patchLayout(
     firstThreadData: number;
     stride: number;
     data: PageRun;
+    heapLimit: number;
+    maxThreads: number;
+    ssaFrames: number;
+    locals: { address: number; image: Uint8Array; room: number };
   },
 ): void {
   const section = file.sections.find((candidate) => candidate.name === '.nsgx.layout');
@@ -305,6 +326,13 @@ function patchLayout(
     values.stride,
     values.data.offset,
     values.data.data.length,
+    values.heapLimit,
+    values.maxThreads,
+    values.ssaFrames,
+    file.entry,
+    values.locals.address,
+    values.locals.image.length,
+    values.locals.room,
   ];
   words.forEach((word, i) => {
     view.setBigUint64(i * 8, BigInt(word), true);

@@ -10,8 +10,12 @@ const configSchema = z.strictObject({
   name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'is not a plain file name'),
   /** Number of TCSs: so many calls may be inside at once. */
   threads: z.int().min(1).max(1024).default(4),
+  /** Threads that there is room for: those above `threads` can be added at run time. */
+  maxThreads: z.int().min(1).max(1024).optional(),
   /** Pages of heap (4 KiB each). */
   heapPages: z.int().min(1).max(4_194_304).default(64),
+  /** Pages that the heap may grow to at run time; `heapPages` if not given. */
+  heapMaxPages: z.int().min(1).max(4_194_304).optional(),
   /** Whether heap pages are measured; the runtime never relies on what they hold, so large heaps may go without. */
   heapMeasured: z.boolean().default(true),
   /** Pages of stack of each thread. */

@@ -6,8 +6,9 @@ import { enclaveError } from './errors.js';
 
 /** Names of the templates of `nsgx new`. */
 export const TEMPLATES = ['c'] as const;
-/** Names of the samples: `calc` (the tour's), `bench` (kernels with a large heap), `evil` (the attack suite's). */
-export const SAMPLES = ['calc', 'bench', 'evil'] as const;
+/** Names of the samples: `calc` (the tour's), `bench` (kernels with a large heap), `evil` (the attack suite's),
+ * `elastic` (memory and threads that change at run time, and a large working set). */
+export const SAMPLES = ['calc', 'bench', 'evil', 'elastic'] as const;
 
 /** Folder of a sample project. Build it with another `out` than its own when the package may be read-only. */
 export function sampleDirectory(name: (typeof SAMPLES)[number]): string {

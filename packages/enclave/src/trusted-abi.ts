@@ -20,6 +20,14 @@ export const COMMAND = Object.freeze({
   FETCH: -100,
   /** RSI as for an ECALL; request TARGETINFO (512) and REPORTDATA (64), response REPORT (432). */
   REPORT: -110,
+  /** As an ECALL without request: prepares one more thread. Response: u64 offset of the page to become a TCS, OSSA, NSSA. */
+  ADD_THREAD: -120,
+  /** As an ECALL: accepts that page as a TCS. */
+  ACCEPT_THREAD: -121,
+  /** As an ECALL: takes free pages off the end of the heap. Response: u64 offset, u64 bytes (0: none). */
+  TRIM_HEAP: -122,
+  /** As an ECALL: accepts that these pages, now PT_TRIM, will be removed. */
+  ACCEPT_TRIM: -123,
 });
 
 /** RDI of EEXIT that ends a call. */

@@ -42,8 +42,8 @@ export interface BuiltEnclave {
   gates: GuestBlock;
   /** TCSs of the image. */
   threads: number;
-  /** Gates bound, at least one per TCS. */
-  gateCount: number;
+  /** Gates bound, when there are more than TCSs. */
+  gateCount?: number;
   mrenclave: Uint8Array;
   debug: boolean;
 }

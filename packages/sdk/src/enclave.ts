@@ -219,10 +219,11 @@ export class Enclave<I extends InterfaceDescription = InterfaceDescription> impl
    */
   addThread(): number {
     if (this.#unusable !== null) throw this.#refusal();
-    if (this.#threads.length >= this.#built.gateCount)
+    const gates = this.#built.gateCount ?? this.#built.threads;
+    if (this.#threads.length >= gates)
       throw sdkError(
         'TCS_EXHAUSTED',
-        `all ${this.#built.gateCount} gates of the enclave have a thread`,
+        `all ${gates} gates of the enclave have a thread`,
         'load it with a larger threads option',
       );
     const { file } = this.#built;

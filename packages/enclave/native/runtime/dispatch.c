@@ -114,7 +114,7 @@ static uint64_t ecall(struct thread_data *thread, uint64_t outside, nsgx_ecall_b
         nsgx_wipe(small, ms.request_length);
         return status;
     }
-    uint8_t *request = ms.request_length > nsgx_layout.heap_size ? NULL : malloc(ms.request_length);
+    uint8_t *request = ms.request_length > nsgx_layout.heap_limit ? NULL : malloc(ms.request_length);
     if (request == NULL) return answer(outside, NSGX_OUT_OF_MEMORY, 0);
     memcpy(request, (const void *)ms.request, ms.request_length);
     uint64_t status = run(thread, &ms, outside, request, bridge, raw);
@@ -167,6 +167,14 @@ uint64_t nsgx_enter(int64_t command, uint64_t outside) {
             return fetch(thread, outside);
         case COMMAND_REPORT:
             return ecall(thread, outside, NULL, nsgx_command_report);
+        case COMMAND_ADD_THREAD:
+            return ecall(thread, outside, NULL, nsgx_command_add_thread);
+        case COMMAND_ACCEPT_THREAD:
+            return ecall(thread, outside, NULL, nsgx_command_accept_thread);
+        case COMMAND_TRIM_HEAP:
+            return ecall(thread, outside, NULL, nsgx_command_trim_heap);
+        case COMMAND_ACCEPT_TRIM:
+            return ecall(thread, outside, NULL, nsgx_command_accept_trim);
         default:
             return NSGX_BAD_COMMAND;
     }

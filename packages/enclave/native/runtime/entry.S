@@ -294,6 +294,45 @@ nsgx_leaf_ereport:
     pop %rbx
     ret
 
+/* uint64_t nsgx_leaf_eaccept(const void *secinfo, const void *page): RAX of the leaf. */
+    .globl nsgx_leaf_eaccept
+    .hidden nsgx_leaf_eaccept
+    .type nsgx_leaf_eaccept, @function
+nsgx_leaf_eaccept:
+    push %rbx
+    mov %rdi, %rbx
+    mov %rsi, %rcx
+    mov $5, %eax
+    enclu
+    pop %rbx
+    ret
+
+/* void nsgx_leaf_emodpe(const void *secinfo, const void *page) */
+    .globl nsgx_leaf_emodpe
+    .hidden nsgx_leaf_emodpe
+    .type nsgx_leaf_emodpe, @function
+nsgx_leaf_emodpe:
+    push %rbx
+    mov %rdi, %rbx
+    mov %rsi, %rcx
+    mov $6, %eax
+    enclu
+    pop %rbx
+    ret
+
+/* uint64_t nsgx_leaf_eacceptcopy(const void *secinfo, const void *page, const void *source): RAX of the leaf. */
+    .globl nsgx_leaf_eacceptcopy
+    .hidden nsgx_leaf_eacceptcopy
+    .type nsgx_leaf_eacceptcopy, @function
+nsgx_leaf_eacceptcopy:
+    push %rbx
+    mov %rdi, %rbx
+    mov %rsi, %rcx
+    mov $7, %eax
+    enclu
+    pop %rbx
+    ret
+
 /* An XSAVE image in the standard format with nothing in use: XRSTOR of it initialises all components. */
     .section .rodata.nsgx_clean_xstate, "a", @progbits
     .balign 64
@@ -311,6 +350,6 @@ nsgx_clean_xstate:
     .globl nsgx_layout
     .hidden nsgx_layout
 nsgx_layout:
-    .zero 96
+    .zero 128
 
     .section .note.GNU-stack, "", @progbits

@@ -25,7 +25,7 @@ nsgx_status nsgx_ocall(uint32_t index, const nsgx_writer *request, nsgx_reader *
 
     if (!nsgx_copy_in(&ms, (const void *)buffer, sizeof ms)) return NSGX_OCALL_FAILED;
     if (ms.status != 0 || ms.response_length > ms.response_capacity) return NSGX_OCALL_FAILED;
-    if (ms.response_length > nsgx_layout.heap_size) return response->status = NSGX_OUT_OF_MEMORY;
+    if (ms.response_length > nsgx_layout.heap_limit) return response->status = NSGX_OUT_OF_MEMORY;
     uint8_t *copy = nsgx_call_alloc(ms.response_length);
     if (copy == NULL) return response->status = NSGX_OUT_OF_MEMORY;
     if (!nsgx_copy_in(copy, (const void *)ms.response, ms.response_length)) return NSGX_OCALL_FAILED;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "nsgx.h"
+#include "nsgx_edmm.h"
 #include "nsgx_message.h"
 #include "thread.h"
 
@@ -21,9 +22,15 @@ struct nsgx_layout {
     uint64_t thread_stride;
     uint64_t writable_offset; /* .data and the like: where relocations may point */
     uint64_t writable_size;
-    uint64_t reserved[3];
+    uint64_t heap_limit;   /* bytes that the heap may grow to */
+    uint64_t thread_limit; /* threads that there is room for */
+    uint64_t ssa_frames;   /* of each thread */
+    uint64_t entry;        /* OENTRY */
+    uint64_t locals_image; /* first values of thread-local storage, and its sizes: of these, and in all */
+    uint64_t locals_image_size;
+    uint64_t locals_size;
 };
-_Static_assert(sizeof(struct nsgx_layout) == 96, "entry.S reserves 96 bytes");
+_Static_assert(sizeof(struct nsgx_layout) == 128, "entry.S reserves 128 bytes");
 _Static_assert(offsetof(struct nsgx_layout, first_thread) == 40, "entry.S");
 _Static_assert(offsetof(struct nsgx_layout, thread_stride) == 48, "entry.S");
 extern const struct nsgx_layout nsgx_layout;
@@ -133,8 +140,17 @@ uint64_t nsgx_command_report(nsgx_reader *request, nsgx_writer *response);
 /* exception.c, called by entry.S */
 uint64_t nsgx_exception_offered(void);
 _Noreturn void nsgx_exception_handle(nsgx_exception *exception);
-/* heap.c */
-void nsgx_heap_start(uint8_t *memory, size_t size, uint64_t secret);
+/* heap.c: `limit` bytes are the enclave's, of which the first `size` have pages. */
+void nsgx_heap_start(uint8_t *memory, size_t size, size_t limit, uint64_t secret);
+/* heap-growth.c */
+uint64_t nsgx_command_trim_heap(nsgx_reader *request, nsgx_writer *response);
+uint64_t nsgx_command_accept_trim(nsgx_reader *request, nsgx_writer *response);
+/* heap.c, for heap-growth.c: takes free pages off the end, down to the measured part; returns bytes, address in `at`. */
+size_t nsgx_heap_detach(uint8_t **at);
+void nsgx_heap_detached_gone(void);
+/* add-thread.c */
+uint64_t nsgx_command_add_thread(nsgx_reader *request, nsgx_writer *response);
+uint64_t nsgx_command_accept_thread(nsgx_reader *request, nsgx_writer *response);
 /* crypto.c: the additional data come in two parts; the tag is for the caller to send or to compare. */
 bool nsgx_gcm(bool encrypt, const void *key, size_t key_length, const uint8_t *iv, const void *header,
               size_t header_length, const void *aad, size_t aad_length, void *data, size_t length,
@@ -151,5 +167,8 @@ void nsgx_exception_resumed(void);
 extern uint8_t nsgx_entry[], nsgx_entry_end[];
 uint64_t nsgx_leaf_egetkey(const void *request, void *key);
 void nsgx_leaf_ereport(const void *target, const void *data, void *report);
+uint64_t nsgx_leaf_eaccept(const void *secinfo, const void *page);
+void nsgx_leaf_emodpe(const void *secinfo, const void *page);
+uint64_t nsgx_leaf_eacceptcopy(const void *secinfo, const void *page, const void *source);
 
 #endif

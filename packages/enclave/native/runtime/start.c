@@ -43,7 +43,7 @@ uint64_t nsgx_start(const struct init_ms *init) {
     if (init != NULL) nsgx_missing = (uint32_t)init->missing;
     uint64_t secret;
     nsgx_random(&secret, sizeof secret);
-    nsgx_heap_start(__image_base + nsgx_layout.heap_offset, nsgx_layout.heap_size, secret);
+    nsgx_heap_start(__image_base + nsgx_layout.heap_offset, nsgx_layout.heap_size, nsgx_layout.heap_limit, secret);
     __atomic_store_n((uint32_t *)&nsgx_state, STATE_READY, __ATOMIC_RELEASE);
     return NSGX_OK;
 }

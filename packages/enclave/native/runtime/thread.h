@@ -39,6 +39,10 @@
 #define COMMAND_UNINIT (-5)
 #define COMMAND_FETCH (-100)
 #define COMMAND_REPORT (-110)
+#define COMMAND_ADD_THREAD (-120)
+#define COMMAND_ACCEPT_THREAD (-121)
+#define COMMAND_TRIM_HEAP (-122)
+#define COMMAND_ACCEPT_TRIM (-123)
 
 /* What the host said at initialisation that this CPU lacks */
 #define MISSING_XGETBV1 1
