@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import type { PageRange } from '@nestedsgx/arch';
-import { CallPool } from '@nestedsgx/os';
+import { CallPool, close, fstatAllocated, memfdCreate } from '@nestedsgx/os';
 import { EXIT_KIND } from '../src/host/index.js';
 import { assemble, enclu } from './assemble.js';
 import { AT, BenchMachine, type TestEnclave } from './bench-machine.js';
@@ -348,6 +348,25 @@ test('a thousand scattered pages that are evicted and loaded do not split the ma
     assert.equal(running.mappings, before);
     const maps = linuxMappings(enclave, size);
     if (maps) assert.equal(maps.length, before);
+    enclave.close();
+  } finally {
+    machine.close();
+  }
+});
+
+test('what a stopped enclave leaves behind are architectural bytes, and discarding them touches nothing else', () => {
+  const machine = new BenchMachine();
+  try {
+    const enclave = machine.start({ code: probe });
+    assert.equal(enclave.running.patchedSites, 1);
+    enclave.running.stop();
+    assert.deepEqual(Buffer.from(enclave.memory.read(AT.CODE, probe.length)), Buffer.from(probe));
+    const bystanders = Array.from({ length: 40 }, () => memfdCreate('bystander', { size: 8 * PAGE }));
+    enclave.memory.discard(0, AT.SIZE);
+    for (const fd of bystanders) {
+      assert.equal(fstatAllocated(fd), 0);
+      close(fd);
+    }
     enclave.close();
   } finally {
     machine.close();

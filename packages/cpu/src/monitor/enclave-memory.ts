@@ -95,6 +95,7 @@ export class MemfdEnclaveMemory implements EnclaveMemory {
     if (this.#fd < 0) return;
     const fd = this.#fd;
     this.#fd = -1;
+    this.patches = null;
     close(fd);
   }
 

@@ -55,6 +55,7 @@ interface Site {
 export class SiteStub {
   /** The file. */
   readonly fd: number;
+  #closed = false;
   readonly pieces: readonly StubPiece[];
   readonly #base: number;
   readonly #selector: number;
@@ -141,7 +142,7 @@ export class SiteStub {
       this.#note(known, false);
       return known.index;
     }
-    if (this.count >= MAX_SITES) return null;
+    if (this.count >= MAX_SITES || this.#closed) return null;
     const index = this.count;
     const inStub = index * TRAMPOLINE_BYTES;
     if (kind !== SITE_KIND.BREAKPOINT)
@@ -164,13 +165,16 @@ export class SiteStub {
   }
 
   #note(site: Site, retired: boolean): void {
-    if (site.retired === retired) return;
+    if (site.retired === retired || this.#closed) return;
     site.retired = retired;
     const kind = Uint32Array.of(site.kind | (retired ? SITE_KIND.RETIRED : 0));
     pwrite(this.fd, new Uint8Array(kind.buffer), TABLE_AT + site.index * PLAN_SITE.size + PLAN_SITE.at.kind);
   }
 
+  /** Gives the file back; what was patched stays known. */
   close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
     close(this.fd);
   }
 }
