@@ -134,12 +134,12 @@ export class ConfidentialVm implements ControlBackend {
       }
       const seen = Atomics.load(this.wake, 0) >>> 0;
       const served = this.serveOnce();
-      const waiting = this.server.flushTraces(!served);
+      const waiting = this.server.flushTraces(served ? 'busy' : 'idle');
       if (served) continue;
       if (!this.placement.isApart) this.processor.prepareSpare();
       this.waiter.wait(seen, waiting ? TRACING_WAIT_MICROSECONDS : WAIT_MICROSECONDS);
     }
-    this.server.flushTraces(true);
+    this.server.flushTraces('end');
     this.close();
   }
 

@@ -193,9 +193,9 @@ test('a tracer gets what happens; without one there is no hook', async () => {
   assert.deepEqual(await ask(fd, { op: 'trace' }), { ok: true, pid: process.pid, all: true });
   emit();
   emit({ name: 'é"\n', operands: [2n ** 64n - 1n, 0, 0] });
-  server.flushTraces(false);
+  server.flushTraces('busy');
   assert.deepEqual(records(fd), [], 'few records wait until there is time');
-  assert.equal(server.flushTraces(true), false);
+  assert.equal(server.flushTraces('end'), false);
   const [first, second] = records(fd);
   const { at, ...rest } = first as Record<string, unknown>;
   assert.equal(typeof at, 'number');
@@ -219,7 +219,7 @@ test('a tracer chooses by leaf, enclave and result', async () => {
     { name: 'EINIT', result: 'SGX_INVALID_SIGNATURE', enclave: 3 },
   ])
     emit(fields);
-  server.flushTraces(true);
+  server.flushTraces('end');
   assert.deepEqual(
     records(fd).map(({ result }) => result),
     ['SGX_CHILD_PRESENT', 'SGX_INVALID_SIGNATURE'],
@@ -233,13 +233,13 @@ test('a tracer that does not read loses records, knows how many, and holds nobod
   const made = 5 * TRACE_RING;
   for (let i = 0; i < made; i++) {
     emit({ operands: [i, 0, 0] });
-    if (i % 512 === 0) server.flushTraces(false);
+    if (i % 512 === 0) server.flushTraces('busy');
   }
-  server.flushTraces(true);
+  server.flushTraces('end');
   const got: Record<string, unknown>[] = [];
   for (const end = Date.now() + 5000; Date.now() < end; ) {
     got.push(...records(fd));
-    if (!server.flushTraces(true) && got.length > 0) break;
+    if (!server.flushTraces('end') && got.length > 0) break;
     await new Promise((resolve) => setTimeout(resolve, 3));
   }
   got.push(...records(fd));
@@ -289,7 +289,7 @@ test('other accounts see their own calls only', () => {
   sink?.(event({ owner: 1 }));
   sink?.(event({ owner: 2 }));
   sink?.(event({ owner: 3 }));
-  tracing.flush(true);
+  tracing.flush('end');
   const owners = (token: number) =>
     (JSON.parse(sent.get(token) ?? '{"records":[]}').records as TraceEvent[]).map(({ owner }) => owner);
   assert.deepEqual([owners(10), owners(11), owners(12)], [[1], [], [1, 2, 3]]);

@@ -83,8 +83,8 @@ export class ControlServer {
   }
 
   /** Sends trace records; see {@link Tracing.flush}. True while some still wait. */
-  flushTraces(idle: boolean): boolean {
-    this.tracing.flush(idle);
+  flushTraces(state: 'busy' | 'idle' | 'end'): boolean {
+    this.tracing.flush(state);
     return this.tracing.pending;
   }
 

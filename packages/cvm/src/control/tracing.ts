@@ -12,7 +12,7 @@ export const TRACER_LIMIT = 8;
 export const TRACE_RING = 8192;
 /** Records that are worth a message before the machine is idle. */
 const FULL_MESSAGE = 256;
-/** Between two attempts at a tracer that does not read, in milliseconds. */
+/** Between two messages of few records, and two attempts at a tracer that does not read, in milliseconds. */
 const PATIENCE_MS = 2;
 /** Room for what surrounds the records of a message. */
 const ENVELOPE = 256;
@@ -43,6 +43,7 @@ interface Tracer {
   lost: number;
   /** A message that the peer had no room for. */
   unsent: Uint8Array | null;
+  /** When a message was last sent, or tried to. */
   tried: number;
 }
 
@@ -89,11 +90,17 @@ export class Tracing {
     if (this.#tracers.delete(token) && this.#tracers.size === 0) this.port.setSink(undefined);
   }
 
-  /** Sends what waits: everything when the machine is `idle`, else only what fills messages. */
-  flush(idle: boolean): void {
+  /**
+   * Sends what waits: while the machine is `busy` only what fills messages, when it is `idle` everything once in a while,
+   * at its `end` everything.
+   */
+  flush(state: 'busy' | 'idle' | 'end'): void {
+    if (this.#tracers.size === 0) return;
+    const now = performance.now();
     for (const tracer of [...this.#tracers.values()]) {
-      if (!idle && tracer.count < FULL_MESSAGE) continue;
-      this.#send(tracer);
+      const few = tracer.count < FULL_MESSAGE;
+      if (few && (state === 'busy' || (state === 'idle' && now - tracer.tried < PATIENCE_MS))) continue;
+      this.#send(tracer, now);
     }
   }
 
@@ -105,11 +112,10 @@ export class Tracing {
     }
   }
 
-  #send(tracer: Tracer): void {
-    const now = performance.now();
+  #send(tracer: Tracer, now: number): void {
+    if (tracer.unsent !== null && now - tracer.tried < PATIENCE_MS) return;
+    tracer.tried = now;
     if (tracer.unsent !== null) {
-      if (now - tracer.tried < PATIENCE_MS) return;
-      tracer.tried = now;
       if (!this.port.trySend(tracer.token, tracer.unsent)) return;
       tracer.unsent = null;
     }
@@ -117,7 +123,6 @@ export class Tracing {
       const message = nextMessage(tracer);
       if (this.port.trySend(tracer.token, message)) continue;
       tracer.unsent = message;
-      tracer.tried = now;
       return;
     }
   }

@@ -19,6 +19,7 @@ import { onCpus, withMachine } from './place.js';
 import { PROBE, Probe, probeImage } from './probe.js';
 import type { Bench, BenchContext, Row } from './row.js';
 import { averageCycles, median, quantile } from './statistics.js';
+import { tracingRow } from './tracing.js';
 
 type Form = 'spin' | 'one-cpu' | 'cold';
 
@@ -178,6 +179,8 @@ export const leaves: Bench = {
     } else rows.push(...oneCpu);
     context.note('leaves on many pages at once');
     rows.push(...(await withMachine((cvm) => pageRates(context, cvm))));
+    context.note('a traced machine');
+    rows.push(await tracingRow(context));
     return rows;
   },
 };
