@@ -142,3 +142,39 @@ test('TF set by the enclave stops it once: the exit takes TF away', () => {
     enclave.close();
   }
 });
+
+test('an INT3 that stands for an ENCLU is no breakpoint, whatever a debugger has opted in to', () => {
+  // The mov lies across two pages, so the site is patched by INT3 in the ENCLU's first byte.
+  const crossing = assemble(`
+    test %esi,%esi
+    jz 1f
+    int3
+  1: lea 1(%rdi),%rdi
+    jmp 2f
+    .org 0xffd
+  2: ${enclu(4)}`);
+  const ranges = [
+    { offset: AT.CODE, length: 0x2000, r: true, w: false, x: true },
+    { offset: AT.DATA, length: 0x4000, r: true, w: true, x: false },
+    { offset: AT.SSA, length: 0x2000, r: true, w: true, x: false },
+  ];
+  for (const optIn of [true, false]) {
+    const enclave = machine.start({ code: crossing, ranges, debug: true, optIn });
+    const { gate } = enclave;
+    try {
+      for (let i = 0; i < 50; i++) {
+        assert.equal(gate.enter(i, 0), EXIT_KIND.EEXIT);
+        assert.equal(gate.responseNumber(0), i + 1);
+      }
+      const { aex } = enclave.running.counters();
+      assert.ok(
+        aex.every((n) => n === 0),
+        'no exception was counted',
+      );
+      const exit = gate.exit(gate.enter(0, 1));
+      assert.equal(exit.kind === 'AEX' && exit.vector, optIn ? 3 : 6, 'its own INT3');
+    } finally {
+      enclave.close();
+    }
+  }
+});
