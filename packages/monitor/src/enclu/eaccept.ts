@@ -15,7 +15,7 @@ import {
 } from '../state/epcm.js';
 import { installMapping } from '../state/mapping.js';
 import type { MonitorState } from '../state/state.js';
-import { admissionFollows, bindTcs } from '../state/threads.js';
+import { admissionFollows, settleTcs } from '../state/threads.js';
 import { pageTracked } from '../state/tracking.js';
 import { inElrange, operandFault, PF_ENCLAVE_READ } from './operand.js';
 
@@ -78,7 +78,7 @@ export function eaccept(s: MonitorState, enclave: EnclaveRecord, rbx: number, rc
     if (refused !== null) return refused;
   }
   s.epcm.setBits(frame, bits & ~(EPCM_PENDING | EPCM_MODIFIED | EPCM_PR));
-  if (becomesTcs) bindTcs(s, enclave, frame);
+  if (becomesTcs) settleTcs(s, enclave, frame);
   else installMapping(s, enclave, frame);
   admissionFollows(s, enclave, offset);
   return DONE;

@@ -7,7 +7,7 @@ import { type EnclaveRecord, LOST_REASON, loseEnclave } from '../state/enclave.j
 import { EPCM_BLOCKED, EPCM_PT_SHIFT, NO_FRAME } from '../state/epcm.js';
 import { installRun } from '../state/mapping.js';
 import type { MonitorState } from '../state/state.js';
-import { bindTcs, refreshAdmission } from '../state/threads.js';
+import { refreshAdmission, settleTcs } from '../state/threads.js';
 import { evictedUnder, restoreEnclave, versionArrayLoaded } from './evicted-enclaves.js';
 import { PAGE, type PageBatch, RUN_PAGES, readRows } from './page-batch.js';
 import { EVICTED_BITS, MacHeader, PCMD_SIZE, pcmdBits, pcmdMac } from './pcmd.js';
@@ -128,7 +128,7 @@ function place(s: MonitorState, enclave: EnclaveRecord, rows: PageBatch, first: 
     loseEnclave(enclave, 'a page could not be given back', LOST_REASON.RUNNER);
   let admission = false;
   for (let i = first; i < first + count; i++) {
-    if (s.epcm.type(rows.frame[i]) === PT_TCS) bindTcs(s, enclave, rows.frame[i]);
+    if (s.epcm.type(rows.frame[i]) === PT_TCS) settleTcs(s, enclave, rows.frame[i]);
     admission ||= enclave.admissionPages.has((rows.linaddr[i] - enclave.base) / PAGE);
   }
   if (admission) refreshAdmission(s, enclave);

@@ -39,7 +39,8 @@ export function claimSlot(s: MonitorState, enclave: EnclaveRecord, offset: numbe
   if (slot >= 0 || !(offset >= 0 && offset < enclave.size) || offset % PAGE !== 0) return slot;
   const frame = enclave.pages.get(offset / PAGE);
   if (frame === NO_FRAME || s.epcm.type(frame) !== PT_TCS) return -1;
-  return (s.epcm.bits(frame) & EPCM_MODIFIED) === 0 ? bindTcs(s, enclave, frame) : -1;
+  settleTcs(s, enclave, frame);
+  return slotOf(enclave, frame);
 }
 
 /** Slots that have a TCS. */
@@ -79,6 +80,12 @@ export function bindTcs(s: MonitorState, enclave: EnclaveRecord, frame: number):
   noteThread(s, enclave, record, start, tcs);
   running.setAdmitted(slot, start.nssa > 0);
   return slot;
+}
+
+/** As {@link bindTcs} for a page that is PT_TCS and no longer MODIFIED; one that is still MODIFIED gets its slot later. */
+export function settleTcs(s: MonitorState, enclave: EnclaveRecord, frame: number): void {
+  const settled = (s.epcm.bits(frame) & EPCM_MODIFIED) === 0;
+  if (settled && slotOf(enclave, frame) < 0) bindTcs(s, enclave, frame);
 }
 
 /** The slot that had a TCS at this offset last, if free; else one never used; else the first free one. */
