@@ -1,4 +1,5 @@
 import { GATE, GATE_FUNCTION } from '@nestedsgx/cpu/host';
+import { futexWake } from '@nestedsgx/os';
 import { type Attack, finding } from '../attack.js';
 import { OP } from '../stage/micro.js';
 import type { Stage } from '../stage/stage.js';
@@ -34,9 +35,12 @@ export const busyTcs: Attack = Object.freeze({
         gate.setBigUint64(GATE.at.requestRdx, BigInt(rdx), true);
         gate.setUint32(GATE.at.requestSeq, (gate.getUint32(GATE.at.requestSeq, true) + step) >>> 0, true);
       };
+      // A thread that sleeps has to be woken; the library would do it.
+      const wake = () => futexWake(connection.ramBase + micro.gate(), 1);
       const counted = micro.base + micro.layout.data;
       micro.enter(OP.NOTHING);
       request(OP.HAMMER, counted, flag, GATE_FUNCTION.EENTER, 1);
+      wake();
       await until(() => Number(micro.read(micro.layout.data, 1)) > 0);
       const started = performance.now();
       let requests = 0;
@@ -56,6 +60,8 @@ export const busyTcs: Attack = Object.freeze({
         !(Number(micro.read(micro.layout.data, 1)) > rounds) && 'the thread inside does not go on',
       );
       words.setUint32(0, 1, true);
+      await new Promise<void>((resolve) => setTimeout(resolve, 5));
+      wake();
       await until(() => words.getUint32(64, true) !== 0);
       broken.push(
         words.getUint32(64, true) !== MARK && 'no request was served afterwards, so this shows little',

@@ -52,7 +52,7 @@ function forgeries(): Forgery[] {
     one('reserved bits of MXCSR', MXCSR, 0xffff_0000n | 0x1f80n, ['entry #GP']),
     one('state components that XFRM does not have', XSTATE_BV, 0xffff_ffff_ffff_ffffn, ['entry #GP']),
     one('the compacted format', XCOMP_BV, 1n << 63n, ['entry #GP']),
-    one('reserved bytes of the XSAVE header', XSTATE_BV + 24, 1n, ['entry #GP']),
+    one('reserved bytes of the XSAVE header', XCOMP_BV + 8, 1n, ['entry #GP']),
     one('RSP not canonical', gpr('RSP'), 1n << 62n, ['EEXIT']),
   ];
 }

@@ -5,7 +5,7 @@ import { exitName } from '../stage/micro.js';
 import type { Stage } from '../stage/stage.js';
 
 const PAGE = 4096;
-const FUNCTIONS = [0, 1, 4, 5, 6, 7, 9, 0x102, 0x8000_0002, 0xffff_ffff];
+const FUNCTIONS = [0, 1, 4, 5, 6, 7, 9, 0x202, 0x104, 0x8000_0002, 0xffff_ffff];
 /** Commands of the runtime that are wrong outside of a call, and ECALL numbers that do not exist. */
 const COMMANDS = [-2, -3, -4, -100, -99_999, 11, 1000, 0x7fff_ffff];
 /** ECALL `read_word` of the sample. */

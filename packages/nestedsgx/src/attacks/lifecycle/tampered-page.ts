@@ -23,7 +23,7 @@ async function afterEadd(stage: Stage): Promise<Finding> {
   await adversary.act('poke', { gpa: source.gpa, bytes: text64(pattern(99)) });
   file.init(image.sigstruct);
   handOver();
-  const built = { file, gates, threads, mrenclave: new Uint8Array(32), debug: false };
+  const built = { file, gates, gateCount: threads, threads, mrenclave: new Uint8Array(32), debug: false };
   const victim = victimOf(connection, built, image.description, image.page);
   const inside = victim.calls.read_memory!(BigInt(victim.address), BigInt(PAGE)) as Uint8Array;
   await victim.close();

@@ -2,6 +2,7 @@ import type { Forgery } from '../adversary/process-acts.js';
 import { type Attack, type Finding, finding } from '../attack.js';
 import type { Person } from '../people.js';
 import type { Stage } from '../stage/stage.js';
+import { loadVictim } from '../stage/victim.js';
 
 /** SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGSYS: what faults of enclave code arrive as; SIGUSR2: the runner's own kick. */
 const FAULT_SIGNALS = [4, 5, 7, 8, 11, 31, 12];
@@ -12,7 +13,8 @@ const ROUNDS = 30_000_000;
 
 /** Sends signals that look like faults while the enclave computes. */
 async function forge(stage: Stage, person: Person): Promise<Finding> {
-  const calc = await stage.calc();
+  const { device } = await stage.host();
+  const calc = loadVictim(device, stage.image('calc'));
   const pid = await stage.runnerOf(calc);
   const adversary = await stage.adversary(person);
   const before = calc.enclave.stats().exceptions;
@@ -32,22 +34,27 @@ async function forge(stage: Stage, person: Person): Promise<Finding> {
     broken.push(`a call ended with: ${(error as Error).message}`);
   }
   const { sent, refused } = await done;
-  // A process that is stopped and goes on has its waits restarted by the kernel, which must not end the enclave.
-  const pauses = [SIGSTOP, SIGCONT].map((signal) => ({ signal, how: 'kill' as const }));
-  await adversary.act('forge', { pid, forgeries: pauses, times: 5, gapMs: 2 });
-  const { add } = calc.enclave.async as unknown as { add(a: number, b: number): Promise<number> };
-  try {
-    broken.push((await add(20, 22)) !== 42 && 'a call after a stop came out wrong');
-  } catch (error) {
-    broken.push(`after SIGSTOP and SIGCONT: ${(error as Error).message}`);
-  }
   const exceptions = calc.enclave.stats().exceptions - before;
   broken.push(exceptions > 0 && `${exceptions} forged signals became exceptions of the enclave`);
+  // A process that is stopped and goes on has its waits restarted by the kernel, which must not end the enclave; a monitor
+  // that happens to look meanwhile gives it up, and says so.
+  const pauses = [SIGSTOP, SIGCONT].map((signal) => ({ signal, how: 'kill' as const }));
+  await adversary.act('forge', { pid, forgeries: pauses, times: 2, gapMs: 2 });
+  let stopped = 'it goes on after a stop';
+  try {
+    const { add } = calc.enclave.async as unknown as { add(a: number, b: number): Promise<number> };
+    broken.push((await add(20, 22)) !== 42 && 'a call after a stop came out wrong');
+  } catch (error) {
+    const { code } = error as { code?: unknown };
+    stopped = `a stop ended it (${String(code)})`;
+    broken.push((sent === 0 || code !== 'ENCLAVE_LOST') && `after SIGSTOP and SIGCONT: ${String(code)}`);
+  }
+  await calc.close();
   const told =
     sent > 0 ? `${sent} signals with si_code ≤ 0 sent to its threads` : `refused: ${refused ?? 'EPERM'}`;
   return finding(
     person.label,
-    `${told}; ${calls} computations inside came out right, no exception; it goes on after a stop`,
+    `${told}; ${calls} computations inside came out right, no exception; ${stopped}`,
     broken,
   );
 }

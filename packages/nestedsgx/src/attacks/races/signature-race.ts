@@ -52,7 +52,7 @@ async function run(stage: Stage, race: Race): Promise<Finding> {
     await done;
     if (file.initialised) {
       handOver();
-      const built = { file, gates, threads, mrenclave: new Uint8Array(32), debug: false };
+      const built = { file, gates, gateCount: threads, threads, mrenclave: new Uint8Array(32), debug: false };
       const victim = victimOf(connection, built, image.description, image.page);
       const target = quotingTarget(connection);
       const report = victim.calls.report!(target, new Uint8Array(randomBytes(64))) as Uint8Array;

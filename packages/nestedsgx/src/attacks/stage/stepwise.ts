@@ -105,7 +105,7 @@ export function buildStepwise(device: SgxDevice, victim: VictimImage, steps: Ste
     file.init(victim.sigstruct);
     handOver();
     const { ENCLAVEHASH } = SIGSTRUCT.decode(victim.sigstruct);
-    return { file, gates, threads, mrenclave: ENCLAVEHASH, debug: false };
+    return { file, gates, gateCount: threads, threads, mrenclave: ENCLAVEHASH, debug: false };
   } catch (error) {
     give();
     throw error;
