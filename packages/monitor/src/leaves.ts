@@ -154,7 +154,7 @@ export const ENCLU_LEAVES: readonly EncluRow[] = freeze([
     name: 'EREPORT',
     operands: 'RBX = TARGETINFO, RCX = REPORTDATA, RDX = OUTPUTDATA',
     section: `${SDM_U}, EREPORT`,
-    support: 'complete; CET fields must be 0',
+    support: 'complete; CET is not offered, so its fields must be 0',
     checks: EREPORT_CHECKS,
     execute: ereport,
   },
@@ -163,7 +163,8 @@ export const ENCLU_LEAVES: readonly EncluRow[] = freeze([
     name: 'EGETKEY',
     operands: 'RBX = KEYREQUEST, RCX = OUTPUTDATA',
     section: `${SDM_U}, EGETKEY`,
-    support: 'all five keys',
+    support:
+      'all five keys; PADDING is the same for every valid signature and left out; CONFIGSVN beyond the enclave is refused for the provisioning seal key too',
     checks: EGETKEY_CHECKS,
     execute: (s, enclave, rbx, rcx) => egetkey(s, enclave, rbx, rcx),
   },
