@@ -12,7 +12,7 @@ import {
   EPCM_W,
   NO_FRAME,
 } from './state/epcm.js';
-import { effectiveRights } from './state/mapping.js';
+import { runningRights } from './state/mapping.js';
 import type { FrameOwner, MonitorState } from './state/state.js';
 
 /** Throws MonitorInvariantError naming the first thing that does not fit. */
@@ -109,7 +109,7 @@ function checkPageState(s: MonitorState, frame: number, bits: number, type: numb
   invariant(allowed, `frame ${frame} of type ${type} is in state 0x${state.toString(16)}`);
   const enclave = s.enclaves.get(s.epcm.secs(frame));
   if (enclave === undefined || enclave.running === null || (bits & EPCM_BLOCKED) !== 0) return;
-  const more = s.epcm.mapped(frame) & ~effectiveRights(s, frame);
+  const more = s.epcm.mapped(frame) & ~runningRights(s, enclave, frame);
   invariant(more === 0, `frame ${frame} is mapped with rights 0x${more.toString(16)} that it has not`);
 }
 

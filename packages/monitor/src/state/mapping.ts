@@ -25,9 +25,23 @@ const wanted = { r: false, w: false, x: false };
 
 /** R | W | X that a mapping of the frame's page may have now; 0 when it may not be mapped at all. */
 export function effectiveRights(s: MonitorState, frame: number): number {
+  return rightsOf(s, frame, UNSETTLED, s.epcm.pte(frame));
+}
+
+/**
+ * The same for a page of a running enclave. An asynchronous exit must be able to write the SSA: a processor knows since
+ * EENTER where it lies, so what the guest's page table and BLOCKED say later concerns the next entry (`admitted`) only.
+ */
+export function runningRights(s: MonitorState, enclave: EnclaveRecord, frame: number): number {
+  const page = (s.epcm.address(frame) - enclave.base) / PAGE;
+  if (s.epcm.mapped(frame) === 0 || !enclave.admissionPages.has(page)) return effectiveRights(s, frame);
+  return rightsOf(s, frame, EPCM_PENDING | EPCM_MODIFIED, EPCM_RWX);
+}
+
+function rightsOf(s: MonitorState, frame: number, unsettled: number, pte: number): number {
   const bits = s.epcm.bits(frame);
-  if ((bits & (EPCM_VALID | UNSETTLED)) !== EPCM_VALID || bits >>> EPCM_PT_SHIFT !== PT_REG) return 0;
-  const allowed = bits & EPCM_RWX & s.epcm.pte(frame);
+  if ((bits & (EPCM_VALID | unsettled)) !== EPCM_VALID || bits >>> EPCM_PT_SHIFT !== PT_REG) return 0;
+  const allowed = bits & EPCM_RWX & pte;
   if (allowed === 0) return 0;
   wanted.r = (allowed & EPCM_R) !== 0;
   wanted.w = (allowed & EPCM_W) !== 0;
@@ -54,7 +68,7 @@ export function installRun(s: MonitorState, enclave: EnclaveRecord, offset: numb
   for (let at = offset; at < offset + length; at += PAGE) {
     const frame = enclave.pages.get(at / PAGE);
     const before = frame < 0 ? 0 : epcm.mapped(frame);
-    const after = frame < 0 ? 0 : effectiveRights(s, frame);
+    const after = frame < 0 ? 0 : runningRights(s, enclave, frame);
     if (before === from && after === to) continue;
     done = apply(s, enclave, start, at - start, from, to) && done;
     start = at;

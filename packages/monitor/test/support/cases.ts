@@ -5,16 +5,21 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SGX_ERROR } from '@nestedsgx/arch';
-import type { CheckList, LeafOutcome } from '../../src/index.js';
+import { type CheckList, FLAG_CF, FLAG_ZF, type LeafOutcome } from '../../src/index.js';
 import { tripped, World } from './world.js';
 
 /** A case sets up the world and executes the leaf. */
-export type Case = (w: World) => LeafOutcome;
+export type Case<W = World> = (w: W) => LeafOutcome;
 
-export function runCases<I extends string>(
+export function runCases<I extends string>(list: CheckList<I>, cases: Partial<Record<I, Case>>): void {
+  runCasesIn(() => new World(), list, cases);
+}
+
+/** As runCases, each in a world of another kind. */
+export function runCasesIn<I extends string, W>(
+  makeWorld: () => W,
   list: CheckList<I>,
-  cases: Partial<Record<I, Case>>,
-  makeWorld = () => new World(),
+  cases: Partial<Record<I, Case<W>>>,
 ): void {
   for (const row of list.rows) {
     if (row.processor) continue;
@@ -41,6 +46,7 @@ export function runCases<I extends string>(
             [outcome.kind, outcome.rax],
             ['error', SGX_ERROR[row.outcome as keyof typeof SGX_ERROR]],
           );
+          assert.equal(outcome.flags, row.carry ? FLAG_CF : FLAG_ZF);
       }
     });
   }

@@ -24,6 +24,7 @@ import {
   type LeafOutcome,
   type MonitorState,
   newState,
+  type PageCipher,
   type Platform,
 } from '../../src/index.js';
 import { DEFAULT_PLATFORM } from '../../src/state/platform.js';
@@ -62,7 +63,7 @@ export class World {
   readonly owner: FrameOwner = { id: 1, first: 0, count: 48 };
   readonly other: FrameOwner = { id: 2, first: 48, count: 16 };
 
-  constructor(platform: Partial<Platform> = {}) {
+  constructor(platform: Partial<Platform> = {}, pageCipher?: PageCipher) {
     this.machine = new FakeMachine(64);
     this.machine.memory.ramBytes = this.machine.ram.length;
     this.s = newState({
@@ -71,6 +72,7 @@ export class World {
       processor: this.processor,
       hashing: { hash: nodeHash, measurement: () => new EnclaveMeasurement(nodeHash) },
       keys: KeyHierarchy.fromSealSecret(new Uint8Array(32).fill(7)),
+      ...(pageCipher === undefined ? {} : { pageCipher }),
     });
   }
 
