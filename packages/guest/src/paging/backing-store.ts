@@ -11,6 +11,8 @@ const SPARE = 1;
 interface Block {
   pages: GuestBlock;
   pcmds: GuestBlock;
+  /** When each slot's page was written back, in pages written back before. */
+  stamps: Float64Array;
   /** Slots that are free, as a stack. */
   free: number[];
 }
@@ -70,6 +72,16 @@ export class BackingStore {
     this.#blocks[index] = null;
   }
 
+  /** When the slot's page was written back. */
+  stamp(slot: number): number {
+    return (this.#blocks[Math.floor(slot / BLOCK)] as Block).stamps[slot % BLOCK];
+  }
+
+  /** Sets {@link stamp}. */
+  setStamp(slot: number, when: number): void {
+    (this.#blocks[Math.floor(slot / BLOCK)] as Block).stamps[slot % BLOCK] = when;
+  }
+
   /** gPA of the slot's page. */
   pageGpa(slot: number): number {
     return (this.#blocks[Math.floor(slot / BLOCK)] as Block).pages.gpa + (slot % BLOCK) * PAGE;
@@ -110,7 +122,7 @@ export class BackingStore {
       this.#memory.free(pages);
       throw error;
     }
-    const block: Block = { pages, pcmds, free: [] };
+    const block: Block = { pages, pcmds, stamps: new Float64Array(BLOCK), free: [] };
     for (let i = BLOCK - 1; i >= 0; i--) block.free.push(i);
     this.#blocks[index] = block;
     this.#spare++;

@@ -81,6 +81,7 @@ function written(file: SgxEnclaveFile, offset: number, slot: number, entry: Page
   const { supply } = file.device;
   file.pages.evict(offset, slot);
   file.versionOf.set(slot, entry.vaSlot);
+  supply.store.setStamp(slot, supply.counters.evicted);
   file.blocked.delete(offset);
   supply.giveHot(entry.frame);
   supply.counters.evicted++;

@@ -1,11 +1,11 @@
-/** The frames that can be reclaimed: which page each holds, and two lists by age. */
+/** The frames that can be reclaimed: which page each holds, and lists by age. */
 import type { SgxEnclaveFile } from '../enclave-file.js';
 
 const PAGE = 4096;
 const NONE = -1;
 
 /** Lists a frame can be in. */
-export const LIST = Object.freeze({ NONE: 0, ACTIVE: 1, AGED: 2 } as const);
+export const LIST = Object.freeze({ NONE: 0, ACTIVE: 1, HOT: 2, AGED: 3 } as const);
 
 /** Doubly linked lists over frame numbers, oldest first. */
 export class FrameList {
@@ -17,9 +17,9 @@ export class FrameList {
   readonly #file: Uint32Array;
   readonly #files: (SgxEnclaveFile | undefined)[] = [];
   readonly #numbers = new Map<SgxEnclaveFile, number>();
-  readonly #heads = [NONE, NONE, NONE];
-  readonly #tails = [NONE, NONE, NONE];
-  readonly #lengths = [0, 0, 0];
+  readonly #heads = [NONE, NONE, NONE, NONE];
+  readonly #tails = [NONE, NONE, NONE, NONE];
+  readonly #lengths = [0, 0, 0, 0];
 
   /** @param first gPA of frame 0; @param count frames */
   constructor(first: number, count: number) {

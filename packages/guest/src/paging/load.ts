@@ -47,12 +47,12 @@ export function loadPages(file: SgxEnclaveFile, offsets: readonly number[]): num
 function loaded(file: SgxEnclaveFile, offset: number, entry: PageEntry): void {
   const { supply } = file.device;
   const slot = file.pages.slot(offset);
+  const evictedAt = supply.store.stamp(slot);
   supply.store.give(slot);
   file.versionOf.delete(slot);
   file.versions.give(entry.vaSlot);
   file.pages.place(offset, entry.frame);
-  supply.entered(file, offset, entry.frame, 1);
-  supply.counters.reloaded++;
+  supply.reloaded(file, offset, entry.frame, evictedAt);
 }
 
 /** The enclave cannot go on without the page: it is stopped, others are not. */

@@ -133,11 +133,19 @@ export class EpcSupply {
     for (let i = 0; i < count; i++) list.add(gpa + i * PAGE, file, offset + i * PAGE);
   }
 
+  /** Notes a page that was loaded again; soon after it was written back, it is kept. */
+  reloaded(file: SgxEnclaveFile, offset: number, gpa: number, evictedAt: number): void {
+    this.changes++;
+    this.counters.reloaded++;
+    const soon = this.counters.evicted - evictedAt <= AgeingPolicy.soon(this.device.connection.epc.count);
+    this.#list?.add(gpa, file, offset, soon ? LIST.HOT : LIST.ACTIVE);
+  }
+
   /** Makes an aged page present again: it is in use. */
   rescue(file: SgxEnclaveFile, offset: number): void {
     this.calls.setPte(file.secs, [file.base + offset], PTE_ALL);
     file.pages.setAged(offset, false);
-    this.#list?.moveGpa(file.pages.frame(offset), LIST.ACTIVE);
+    this.#list?.moveGpa(file.pages.frame(offset), LIST.HOT);
     this.ageing.rescued();
     this.counters.rescued++;
     this.changes++;

@@ -1,5 +1,6 @@
-/** Which pages go: the oldest ones, a part of them only after they were seen not to be used. */
+/** Which pages go: the oldest ones that are not kept, and kept ones after they were seen not to be used. */
 import type { SgxEnclaveFile } from '../enclave-file.js';
+import { AgeingPolicy } from './ageing.js';
 import { type FrameList, LIST } from './frame-list.js';
 import type { EpcSupply } from './supply.js';
 
@@ -7,8 +8,8 @@ import type { EpcSupply } from './supply.js';
 export type Victims = Map<SgxEnclaveFile, number[]>;
 
 /**
- * Takes up to `wanted` pages off the lists, and ages the next ones. With `skipNeeded` TCS and SSA pages stay, since an
- * entry would bring them back at once.
+ * Takes up to `wanted` pages off the lists, and lets some kept ones lose their place. With `skipNeeded` TCS and SSA pages
+ * stay, since an entry would bring them back at once.
  */
 export function chooseVictims(
   supply: EpcSupply,
@@ -16,36 +17,40 @@ export function chooseVictims(
   wanted: number,
   skipNeeded: boolean,
 ): Victims {
-  const { ageing } = supply;
-  const frames = list.length(LIST.ACTIVE) + list.length(LIST.AGED);
-  const target = ageing.target(frames);
-  const fromAged = Math.round(wanted * ageing.share);
+  const frames = list.length(LIST.ACTIVE) + list.length(LIST.HOT) + list.length(LIST.AGED);
   const victims: Victims = new Map();
-  let left = wanted;
-  if (list.length(LIST.AGED) >= target) left -= takeAged(list, Math.min(fromAged, left), victims, ageing);
-  left -= takeActive(list, left, skipNeeded, victims);
-  if (left > 0) takeAged(list, left, victims, ageing);
-  age(supply, list, Math.min(2 * fromAged, Math.max(0, target + fromAged - list.length(LIST.AGED))));
+  const waiting = AgeingPolicy.waiting(frames);
+  let left = wanted - takeAged(supply, list, Math.min(wanted, list.length(LIST.AGED) - waiting), victims);
+  left -= takeOldest(list, LIST.ACTIVE, left, skipNeeded, victims);
+  if (left > 0) left -= takeAged(supply, list, left, victims);
+  if (left > 0) takeOldest(list, LIST.HOT, left, skipNeeded, victims);
+  demote(supply, list, frames);
   return victims;
 }
 
-function takeAged(list: FrameList, wanted: number, victims: Victims, ageing: { evicted(): void }): number {
+function takeAged(supply: EpcSupply, list: FrameList, wanted: number, victims: Victims): number {
   let taken = 0;
   for (; taken < wanted; taken++) {
     const frame = list.oldest(LIST.AGED);
     if (frame < 0) break;
     take(list, frame, victims);
-    ageing.evicted();
+    supply.ageing.evicted();
   }
   return taken;
 }
 
-function takeActive(list: FrameList, wanted: number, skipNeeded: boolean, victims: Victims): number {
+function takeOldest(
+  list: FrameList,
+  from: number,
+  wanted: number,
+  skipNeeded: boolean,
+  victims: Victims,
+): number {
   let taken = 0;
-  for (let looks = list.length(LIST.ACTIVE); looks > 0 && taken < wanted; looks--) {
-    const frame = list.oldest(LIST.ACTIVE);
+  for (let looks = list.length(from); looks > 0 && taken < wanted; looks--) {
+    const frame = list.oldest(from);
     if (skipNeeded && list.file(frame).threads.neededForEntry(list.offset(frame))) {
-      list.move(frame, LIST.ACTIVE);
+      list.move(frame, from);
       continue;
     }
     take(list, frame, victims);
@@ -55,31 +60,32 @@ function takeActive(list: FrameList, wanted: number, skipNeeded: boolean, victim
 }
 
 function take(list: FrameList, frame: number, victims: Victims): void {
-  const file = list.file(frame);
-  const offsets = victims.get(file);
-  if (offsets === undefined) victims.set(file, [list.offset(frame)]);
-  else offsets.push(list.offset(frame));
+  note(victims, list.file(frame), list.offset(frame));
   list.remove(list.gpa(frame));
 }
 
-/** Makes the entries of the oldest active pages not present. Pages of enclaves that do not run yet are not used anyway. */
-function age(supply: EpcSupply, list: FrameList, wanted: number): void {
+function note(pages: Victims, file: SgxEnclaveFile, offset: number): void {
+  const offsets = pages.get(file);
+  if (offsets === undefined) pages.set(file, [offset]);
+  else offsets.push(offset);
+}
+
+/** The oldest kept pages lose their place: some are aged, to see whether they are used. */
+function demote(supply: EpcSupply, list: FrameList, frames: number): void {
+  const kept = list.length(LIST.HOT);
+  if (kept <= AgeingPolicy.few(frames)) return;
   const chosen: Victims = new Map();
-  let left = wanted;
-  for (let looks = Math.min(list.length(LIST.ACTIVE), 4 * wanted); looks > 0 && left > 0; looks--) {
-    const frame = list.oldest(LIST.ACTIVE);
+  const wanted = Math.max(supply.ageing.demoted(), kept - AgeingPolicy.room(frames));
+  for (let looks = Math.min(wanted, kept); looks > 0; looks--) {
+    const frame = list.oldest(LIST.HOT);
     const file = list.file(frame);
     const offset = list.offset(frame);
-    if (file.threads.neededForEntry(offset)) {
+    if (file.threads.neededForEntry(offset) || !file.initialised || !supply.ageing.looks()) {
       list.move(frame, LIST.ACTIVE);
       continue;
     }
     list.move(frame, LIST.AGED);
-    left--;
-    if (!file.initialised) continue;
-    const offsets = chosen.get(file);
-    if (offsets === undefined) chosen.set(file, [offset]);
-    else offsets.push(offset);
+    note(chosen, file, offset);
   }
   for (const [file, offsets] of chosen) {
     for (const offset of offsets) file.pages.setAged(offset, true);
