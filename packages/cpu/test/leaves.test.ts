@@ -165,3 +165,27 @@ test('a mov made another by a REX prefix is left alone; one split over pages get
     assert.equal(enclave.gate.responseNumber(3), 4, 'R8');
   });
 });
+
+test('flags that the stub must not inherit come back behind a leaf: AC, NT, DF and ID', async () => {
+  const flags = 0x244400;
+  const code = assemble(`
+    nop
+    lea ${rel(AT.DATA + 0x800)},%rsp
+    pushq $${flags | 0x202}
+    popfq
+    ${enclu(1)}
+    pushfq
+    pop %rdi
+    pushq $2
+    popfq
+    ${enclu(4)}`);
+  for (const processor of [patched, trapped])
+    await withEnclave(processor, { code }, async (enclave) => {
+      const exit = await serve(enclave, enclave.gate.enterAsync(pool, 2), () => ({
+        rax: 0n,
+        zf: false,
+        cf: false,
+      }));
+      assert.equal(exit.kind === 'EEXIT' && Number(exit.rdi) & flags, flags);
+    });
+});
