@@ -173,7 +173,7 @@ export const ENCLU_LEAVES: readonly EncluRow[] = freeze([
     name: 'EENTER',
     operands: 'RBX = TCS, RCX = AEP',
     section: `${SDM_U}, EENTER`,
-    support: `executed by the processor; SECS, TCS and SSA are checked here when a thread is admitted; ${SERIAL}`,
+    support: `executed by the processor; SECS, TCS and SSA are checked here when a thread is admitted; at most 64 SSA frames count; ${SERIAL}`,
     checks: EENTER_CHECKS,
     execute: null,
   },

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ENCLU, PT_TRIM } from '@nestedsgx/arch';
-import { checkInvariants, EPCM_PENDING } from '../src/index.js';
+import { checkInvariants, EPCM_PENDING, removeRange } from '../src/index.js';
 import { executeRunnerLeaf } from '../src/runner-leaves.js';
 import {
   accept,
@@ -15,7 +15,7 @@ import {
   TRIMMED,
   track,
 } from './support/sgx2.js';
-import { AT, BASE, must, REG_R, tripped, World } from './support/world.js';
+import { AT, BASE, gpaOf, must, REG_R, tripped, World } from './support/world.js';
 
 const PAGE = BASE + 0x8000;
 const HEX = (n: number) => BigInt(n);
@@ -113,6 +113,22 @@ test('EREMOVE with threads inside: SGX_ENCLAVE_ACT for all pages but trimmed one
   assert.equal(tripped(w.remove(0)), 'EREMOVE.no-children');
   assert.equal(w.s.epcm.validCount, before);
   assert.equal(w.processor.running[0].frozen, false);
+});
+
+test('REMOVE_RANGE with threads inside goes as far as pages are trimmed and accepted', () => {
+  const w = twoThreads();
+  for (let i = 0; i < 4; i++) grown(w, 10 + i, PAGE + i * 4096);
+  for (const frame of [10, 11, 12]) must(modifyType(w, frame));
+  track(w);
+  const [running] = w.processor.running;
+  for (const thread of [0, 1]) running.enter(thread);
+  for (const i of [0, 1]) must(accept(w, PAGE + i * 4096, TRIMMED));
+  const { outcome, done } = removeRange(w.s, w.owner, gpaOf(10), 4);
+  assert.deepEqual([tripped(outcome), done], ['EREMOVE.not-active', 0x2000]);
+  assert.deepEqual([running.frozen, running.unmapped.at(-1)], [false, [0x8000, 0x2000]]);
+  for (const thread of [0, 1]) running.enter(thread, false);
+  assert.equal(removeRange(w.s, w.owner, gpaOf(12), 2).done, 0x2000);
+  checkInvariants(w.s, [w.owner, w.other]);
 });
 
 test('an enclave gets #GP for EVERIFYREPORT2 and for leaves that only its processor executes', () => {

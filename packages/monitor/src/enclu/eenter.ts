@@ -48,7 +48,7 @@ export const EENTER_CHECKS = checkList('EENTER', [
 ] as const);
 
 /** SSA frames looked at for each thread; a thread with more has this many. */
-const MAX_SSA_FRAMES = 256;
+const MAX_SSA_FRAMES = 64;
 
 /** EENTER's checks of the TCS at `page` entering with `cssa`. `tcs` is a copy of the first 72 bytes of the TCS. */
 export function checkEnter(

@@ -183,6 +183,13 @@ export function refreshAdmission(s: MonitorState, enclave: EnclaveRecord): void 
   });
 }
 
+/** As {@link refreshAdmission} for the thread in one slot. */
+export function refreshSlot(s: MonitorState, enclave: EnclaveRecord, slot: number): void {
+  const running = executing(enclave);
+  const record = enclave.tcs[slot] ?? null;
+  if (running !== null && record !== null) refreshThread(s, enclave, running, slot, record);
+}
+
 function refreshThread(
   s: MonitorState,
   enclave: EnclaveRecord,

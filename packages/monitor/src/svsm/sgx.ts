@@ -11,7 +11,7 @@ import { enclsLeaf } from '../leaves.js';
 import type { CallAnswer } from '../ports.js';
 import type { EnclaveRecord } from '../state/enclave.js';
 import { type FrameOwner, type MonitorState, readGuest, writeGuest } from '../state/state.js';
-import { claimSlot, refreshAdmission } from '../state/threads.js';
+import { claimSlot, refreshSlot } from '../state/threads.js';
 import { type CallContext, type CallHandler, failure, isPage, leafAnswer, success } from './context.js';
 import { guestRam } from './core.js';
 
@@ -107,14 +107,14 @@ function kick(c: CallContext): CallAnswer {
 
 /**
  * ENCLAVE_STATUS: RCX = SECS, RDX = 0 or the linear address of a TCS; RCX = state, RDX = reason of a loss, R8 = slot of
- * that TCS + 1 (its thread and gate), or 0. Asking for a TCS looks at the enclave's threads anew.
+ * that TCS + 1 (its thread and gate), or 0. Asking for a TCS looks at whether it can be entered anew.
  */
 function enclaveStatus(c: CallContext): CallAnswer {
   const enclave = enclaveAt(c, c.call.rcx);
   if (enclave === null) return failure(SVSM.INVALID_PARAMETER);
   const tcs = c.call.rdx;
   const slot = tcs === 0 ? 0 : claimSlot(c.s, enclave, tcs - enclave.base) + 1;
-  if (tcs !== 0) refreshAdmission(c.s, enclave);
+  if (slot !== 0) refreshSlot(c.s, enclave, slot - 1);
   if (enclave.lost !== null || enclave.running?.lost)
     return success(ENCLAVE_STATUS.LOST, enclave.lostReason || 1, slot);
   return success(enclave.initialized ? ENCLAVE_STATUS.RUNNING : ENCLAVE_STATUS.UNINITIALIZED, 0, slot);
