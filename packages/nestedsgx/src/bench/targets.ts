@@ -25,6 +25,8 @@ export const TARGETS: readonly Target[] = Object.freeze([
   { name: 'egetkey', form: 'one-cpu', of: 'value', limit: 45000 },
   { name: 'eadd-eextend', form: 'batched', of: 'ratio', limit: 0.45, atLeast: true },
   { name: 'ewb-eldu', form: 'batched', of: 'ratio', limit: 0.4, atLeast: true },
+  { name: 'epc fault', form: 'sequential, one CPU', of: 'value', limit: 45 },
+  { name: 'epc fault', form: 'random, one CPU', of: 'value', limit: 45 },
   { name: 'compute', form: '', of: 'value', limit: 1.02 },
   { name: 'memory', form: '', of: 'value', limit: 1.02 },
   { name: 'load', form: '256 MiB', of: 'ratio', limit: 1.4 },

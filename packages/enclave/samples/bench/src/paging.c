@@ -18,7 +18,7 @@ static uint64_t next(void) {
     return state;
 }
 
-static uint64_t expected(uint64_t page) { return page * 0xbf58476d1ce4e5b9u ^ 0x94d049bb133111ebu; }
+static uint64_t expected(uint64_t page, uint64_t word) { return (page + word) * 0xbf58476d1ce4e5b9u; }
 
 void touch_begin(uint64_t pages) {
     if (pages == 0 || pages > 1u << 20 || block != NULL) {
@@ -32,13 +32,11 @@ void touch_begin(uint64_t pages) {
     }
     memory = (uint64_t *)(((uintptr_t)block + PAGE - 1) & ~(uintptr_t)(PAGE - 1));
     count = pages;
-    for (uint64_t page = 0; page < pages; page++) {
-        memory[page * WORDS] = expected(page);
-        memory[page * WORDS + WORDS - 1] = 0;
-    }
+    for (uint64_t page = 0; page < pages; page++)
+        for (uint64_t i = 0; i < WORDS; i++) memory[page * WORDS + i] = expected(page, i);
 }
 
-/* Reads and writes one page after the other; gives the number of pages that did not hold what they should. */
+/* Reads all of a page and writes to it, one after the other; gives the number that did not hold what they should. */
 uint64_t touch(uint32_t pattern, uint64_t times) {
     uint64_t wrong = 0;
     if (block == NULL || pattern > HOT_SET) {
@@ -51,8 +49,10 @@ uint64_t touch(uint32_t pattern, uint64_t times) {
         if (pattern == RANDOM) page = next() % count;
         if (pattern == HOT_SET) page = next() % 10 ? next() % hot : next() % count;
         uint64_t *words = memory + page * WORDS;
-        wrong += words[0] != expected(page);
-        words[WORDS - 1]++;
+        uint64_t differs = 0;
+        for (uint64_t i = 0; i < WORDS; i++) differs |= words[i] ^ expected(page, i);
+        wrong += differs != 0;
+        words[i % WORDS] = expected(page, i % WORDS);
     }
     return wrong;
 }
