@@ -3,7 +3,7 @@
  * (arch/x86/kernel/cpu/sgx/ioctl.c of Linux 6.x as documentation), translated to SVSM calls.
  */
 import { ATTRIBUTES_DEBUG, ENCLS, PT_TCS, SECS, SGX_ERROR } from '@nestedsgx/arch';
-import { type AddPages, checkAddPages, SGX_PAGE_MEASURE } from './add-pages.js';
+import { type AddPages, checkAddPages, checkRange, SGX_PAGE_MEASURE } from './add-pages.js';
 import type { SgxDevice } from './device.js';
 import { UNPRIVILEGED_ATTRIBUTES } from './device.js';
 import {
@@ -19,6 +19,7 @@ import { leafFailure } from './leaf-failure.js';
 import type { GuestBlock } from './memory.js';
 import { removeFrames, removeRuns } from './page-removal.js';
 import { EnclavePageTable } from './page-table.js';
+import { evictPages } from './paging/evict.js';
 import { FaultHandler } from './paging/fault.js';
 import { VersionArrays } from './paging/version-arrays.js';
 import { addRange, type RangeSource } from './range-add.js';
@@ -263,6 +264,22 @@ export class SgxEnclaveFile {
     const result = sgxCall(vcpu, SGX_CALL.ENCLAVE_STATUS, this.#secsFrame, this.#base + tcs);
     if (result.rax !== 0) throw svsmRefused(result.rax, 'the status query');
     return result.r8 === 0 ? null : result.r8 - 1;
+  }
+
+  /**
+   * Writes pages of the EPC back now, before anybody needs their frames. Returns how many were.
+   * @throws SgxIoctlError EINVAL (range); GUEST_MEMORY_EXHAUSTED, EPC_EXHAUSTED, CVM_LOST
+   */
+  pageOut(offset: number, length: number): number {
+    checkRange(offset, length, this.#size);
+    const offsets: number[] = [];
+    for (let at = offset; at < offset + length; at += PAGE) {
+      const gpa = this.pages.frame(at);
+      if (gpa === 0) continue;
+      this.device.supply.list?.remove(gpa);
+      offsets.push(at);
+    }
+    return evictPages(this, offsets);
   }
 
   /** What the monitor says about the enclave. @throws SVSM_REFUSED, CVM_LOST */

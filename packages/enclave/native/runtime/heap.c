@@ -86,9 +86,21 @@ static void insert_free(struct block *block, uint64_t size) {
     }
 }
 
-/* Accepts pages behind the heap for `want` more bytes in one block. False when there is no room or no page. */
+/* The free block that ends where the heap does, or NULL. */
+static struct block *last_free(void) {
+    struct block *last = first_free;
+    while (last != NULL && last->next_free != NULL) {
+        verified_size(last);
+        last = last->next_free;
+    }
+    return last != NULL && (uint8_t *)last + verified_size(last) == heap_high ? last : NULL;
+}
+
+/* Accepts pages behind the heap so that one block at its end has `want` bytes. False when there is no room or no page. */
 static bool grow(uint64_t want) {
     uint64_t room = (uint64_t)(heap_end - heap_high);
+    const struct block *last = last_free();
+    if (last != NULL) want -= verified_size(last); /* it was not large enough */
     uint64_t length = (want + PAGE - 1) & ~(PAGE - 1);
     if (detached || length > room) return false;
     if (length < GROWTH) length = room < GROWTH ? room : GROWTH;
@@ -156,21 +168,17 @@ void free(void *memory) {
 size_t nsgx_heap_detach(uint8_t **at) {
     size_t length = 0;
     nsgx_lock_acquire(&lock);
-    struct block *before = NULL, *last = first_free;
-    while (last != NULL && last->next_free != NULL) {
-        verified_size(last);
-        before = last;
-        last = last->next_free;
-    }
-    if (!detached && last != NULL && (uint8_t *)last + verified_size(last) == heap_high) {
+    struct block *last = last_free();
+    if (!detached && last != NULL) {
         uint8_t *from = (uint8_t *)(((uint64_t)last + SMALLEST + PAGE - 1) & ~(PAGE - 1));
         if ((uint8_t *)last >= heap_start && ((uint64_t)last & (PAGE - 1)) == 0) from = (uint8_t *)last;
         if (from < heap_start) from = heap_start;
         if (from < heap_high) {
             length = (size_t)(heap_high - from);
             if (from == (uint8_t *)last) {
-                if (before == NULL) first_free = NULL;
-                else before->next_free = NULL;
+                struct block **link = &first_free;
+                while (*link != last) link = &(*link)->next_free;
+                *link = NULL;
             } else {
                 seal_block(last, (uint64_t)(from - (uint8_t *)last));
             }
