@@ -38,6 +38,12 @@ import { pageSmash } from './memory/page-smash.js';
 import { remapValidated } from './memory/remap-validated.js';
 import { doubleMapping } from './memory/double-mapping.js';
 import { epcWrite } from './memory/epc-write.js';
+import { pageReplay } from './paging/page-replay.js';
+import { versionRollback } from './paging/page-replay.js';
+import { pageMixup } from './paging/page-mixup.js';
+import { pageEdit } from './paging/page-mixup.js';
+import { evictRunning } from './paging/evict-running.js';
+import { loadTwice } from './paging/evict-running.js';
 
 /** All attacks. */
 export const attackTable: readonly Attack[] = Object.freeze([
@@ -80,6 +86,12 @@ export const attackTable: readonly Attack[] = Object.freeze([
   remapValidated,
   doubleMapping,
   epcWrite,
+  pageReplay,
+  versionRollback,
+  pageMixup,
+  pageEdit,
+  evictRunning,
+  loadTwice,
 ]);
 
 /** The attacks that the tour shows: a selection that takes a few seconds. */
