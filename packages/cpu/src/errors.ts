@@ -10,7 +10,7 @@ export const CPU_ERRORS = Object.freeze({
   PROCESSOR_ARGUMENT: 'An argument given to the processor is out of range or misaligned.',
   PROCESSOR_LIMIT: 'The enclave exceeds a limit of the processor (threads or mappings).',
   ENCLAVE_STOPPED: 'The enclave was stopped or lost before this operation.',
-  MAPPING_UNSUPPORTED: 'This change of a running enclave’s mappings is not possible on this machine.',
+  MAPPING_UNSUPPORTED: 'The kernel refused a change of a running enclave’s mappings.',
   GATE_BUSY: 'The thread is inside the enclave already.',
   GATE_CLOSED: 'The gate was closed.',
 });
