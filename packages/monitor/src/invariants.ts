@@ -107,8 +107,9 @@ function checkPageState(s: MonitorState, frame: number, bits: number, type: numb
         (state === EPCM_PENDING && (bits & EPCM_RWX) === (EPCM_R | EPCM_W))
       : state === 0 || state === EPCM_MODIFIED;
   invariant(allowed, `frame ${frame} of type ${type} is in state 0x${state.toString(16)}`);
-  const running = s.enclaves.get(s.epcm.secs(frame))?.running ?? null;
-  if (running === null || running.lost !== null || (bits & EPCM_BLOCKED) !== 0) return;
+  const enclave = s.enclaves.get(s.epcm.secs(frame));
+  if (enclave === undefined || enclave.running === null || enclave.running.lost !== null) return;
+  if ((bits & EPCM_BLOCKED) !== 0) return;
   const more = s.epcm.mapped(frame) & ~runningRights(s, enclave, frame);
   invariant(more === 0, `frame ${frame} is mapped with rights 0x${more.toString(16)} that it has not`);
 }
