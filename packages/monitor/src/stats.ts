@@ -32,8 +32,8 @@ export interface EnclaveStats {
   mrenclave: string;
   mrsigner: string;
   transitions: TransitionCounts;
-  /** Pages evicted and loaded so far, and how often EWB or ELD was refused for the state or contents of a page. */
-  paging: { evicted: number; loaded: number; refused: number };
+  /** Pages evicted, loaded and augmented so far, and how often EWB or ELD was refused for the state or contents of a page. */
+  paging: { evicted: number; loaded: number; augmented: number; refused: number };
   /** Leaves on its pages and by its threads, by name. */
   leaves: Record<string, LeafCount>;
 }

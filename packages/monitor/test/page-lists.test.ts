@@ -119,7 +119,7 @@ test('EVICT and LOAD move pages as the single leaves do', () => {
   assert.equal(running.admitted[0], true);
   w.out(4, 20);
   assert.equal(w.load([4], [20]).done, 1);
-  assert.deepEqual(enclave.paging, { evicted: 6, loaded: 6, refused: 0 });
+  assert.deepEqual(enclave.paging, { evicted: 6, loaded: 6, augmented: 0, refused: 0 });
   fits(w);
 });
 

@@ -50,7 +50,7 @@ test('a page goes out encrypted and comes back into any free frame, once', () =>
   // The version is used up: the same ciphertext from the same slot is refused now and for ever.
   must(w.remove(20));
   fails(w.eld(20, 1, PAGE4));
-  assert.deepEqual(enclave.paging, { evicted: 1, loaded: 1, refused: 1 });
+  assert.deepEqual(enclave.paging, { evicted: 1, loaded: 1, augmented: 0, refused: 1 });
   assert.ok(!w.s.epcm.valid(20));
   fits(w);
 });
@@ -210,7 +210,7 @@ test('a page leaves a running enclave only when all threads of before left', () 
   must(w.eld(4, 1, PAGE4));
   assert.deepEqual([running.rights.get(0x4000), running.lost], ['rw', null]);
   assert.deepEqual(enclave.memory.read(0x4000, 4096), filled(7));
-  assert.deepEqual(enclave.paging, { evicted: 1, loaded: 1, refused: 2 });
+  assert.deepEqual(enclave.paging, { evicted: 1, loaded: 1, augmented: 0, refused: 2 });
 });
 
 test('TCS and SSA pages come and go with the right to enter, and CSSA with the TCS', () => {

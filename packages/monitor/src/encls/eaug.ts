@@ -88,4 +88,5 @@ export function eaugCheckEnclave(
 export function eaugCommit(s: MonitorState, enclave: EnclaveRecord, frame: number, linaddr: number): void {
   s.epcm.fill(frame, AUGMENTED, enclave.secsFrame, linaddr);
   enclave.pages.set((linaddr - enclave.base) / PAGE, frame);
+  enclave.paging.augmented++;
 }

@@ -50,8 +50,8 @@ export class EnclaveRecord {
   epochAtStart = 1;
   /** From EINIT on: page numbers whose state can change who may enter. */
   readonly admissionPages = new Set<number>();
-  /** Pages that EWB took out and ELD brought back, and how often either was refused for what the page is or was. */
-  readonly paging = { evicted: 0, loaded: 0, refused: 0 };
+  /** Pages that EWB took out, ELD brought back and EAUG added, and how often either was refused for what the page is or was. */
+  readonly paging = { evicted: 0, loaded: 0, augmented: 0, refused: 0 };
   /** Leaves that were executed on its pages or by its threads. */
   readonly leaves = new LeafCounters();
   /** Why the enclave can never run again, or null. */
