@@ -15,7 +15,39 @@ export const DEVIATIONS: readonly Deviation[] = Object.freeze([
     id: 'native-instructions',
     leaves: [],
     what: 'CPUID, SGDT, SIDT, SLDT, STR, SMSW, VMMCALL and loads of segment registers execute inside an enclave instead of raising #UD.',
-    reason: 'Enclave code runs natively in user mode, and the processor does not trap these there.',
+    reason:
+      'Enclave code runs natively in user mode, and the processor does not trap these there. Where it can make CPUID fault, CPUID is #UD.',
+  },
+  {
+    id: 'syscall-registers',
+    leaves: [],
+    what: 'SYSCALL raises #UD, but RCX and R11 in the frame hold what the instruction stored in them.',
+    reason: 'The processor executes it before the kernel’s filter refuses it.',
+  },
+  {
+    id: 'int1',
+    leaves: [],
+    what: 'INT1 raises #DB with the RIP that the processor reports; breakpoints by debug registers, monitor trap flag and performance monitoring are the host’s affair.',
+    reason: 'They belong to the kernel under the runner.',
+  },
+  {
+    id: 'one-step-site',
+    leaves: ['every ENCLU leaf'],
+    what: 'With debug opt-in a single step takes the MOV and the ENCLU of a patched site as one instruction.',
+    reason: 'A jump stands in their place; `--no-patch` runs without.',
+  },
+  {
+    id: 'page-table-rights',
+    leaves: [],
+    what: 'A page fault for a right that only the guest’s page table refuses has the SGX bit; one of a page that is PENDING, MODIFIED or blocked and taken away has not, and P = 0.',
+    reason:
+      'The effective mapping is what both allow, and the processor reports only whether there is one. The guest can bring the page, or finds nothing to bring.',
+  },
+  {
+    id: 'vector-registers',
+    leaves: ['EENTER', 'EEXIT'],
+    what: 'Extended state never crosses between host and enclave: EENTER finds what its thread’s last exit left (initial state after an AEX, the enclave’s own after EEXIT).',
+    reason: 'Host and enclave run in two processes and exchange general registers only.',
   },
   {
     id: 'xfrm-not-enforced',

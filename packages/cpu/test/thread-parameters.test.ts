@@ -43,8 +43,15 @@ test('a thread that has lost its TCS has no frame to enter with, until it gets a
   const enclave = machine.start({ code: reportsCssaAndTcs });
   try {
     enclave.running.setAdmitted(0, false);
+    const refused = {
+      kind: 'ENTRY_FAILED',
+      vector: 14,
+      errorCode: 0,
+      address: BigInt(enclave.base + AT.TCS),
+    };
+    assert.deepEqual(enclave.gate.exit(enclave.gate.enter(0, 0)), refused, 'before the first entry');
     enclave.running.setThread(0, null, 0);
-    assert.equal(enclave.gate.enter(0, 0), EXIT_KIND.ENTRY_FAILED);
+    assert.deepEqual(enclave.gate.exit(enclave.gate.enter(0, 0)), { ...refused, address: 0n }, 'no TCS');
     enclave.running.setAdmitted(0, true);
     assert.equal(enclave.gate.enter(0, 0), EXIT_KIND.ENTRY_FAILED, 'NSSA is 0');
     assert.equal(enclave.gate.resume(), EXIT_KIND.ENTRY_FAILED);

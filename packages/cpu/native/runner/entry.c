@@ -25,10 +25,14 @@ static void entry_page_fault(struct thread *t) {
   entry_failed(t, 14, page_fault_code(t->guard_address, t->guard_error), t->guard_address & ~0xffful);
 }
 
-/* A TCS is not admitted for its own sake or for its frame's: the address is that of the page which is not there. */
+/*
+ * A TCS is not admitted for its own sake or for its frame's: the address is that of the page which is not there. What
+ * the thread knows of a TCS that has changed since its last entry is of no use.
+ */
 static void not_admitted(struct thread *t, u32 frame) {
-  if (frame < t->nssa && frame_missing(t, frame)) return entry_page_fault(t);
-  entry_failed(t, 14, 0, t->tcs);
+  s32 known = READ(tcs(t)->generation) == t->generation;
+  if (known && frame < t->nssa && frame_missing(t, frame)) return entry_page_fault(t);
+  entry_failed(t, 14, 0, READ(tcs(t)->tcs));
 }
 
 static void unsupported(struct thread *t) { respond(t, EXIT_KIND_ENTRY_FAILED, 13, 0, 0, 0, 0, 0); }
