@@ -44,6 +44,12 @@ import { pageMixup } from './paging/page-mixup.js';
 import { pageEdit } from './paging/page-mixup.js';
 import { evictRunning } from './paging/evict-running.js';
 import { loadTwice } from './paging/evict-running.js';
+import { augOver } from './dynamic/augmented-pages.js';
+import { augUnaccepted } from './dynamic/augmented-pages.js';
+import { restrictLie } from './dynamic/modified-pages.js';
+import { typeConfusion } from './dynamic/modified-pages.js';
+import { trimRunning } from './dynamic/modified-pages.js';
+import { pteLies } from './memory/pte-lies.js';
 
 /** All attacks. */
 export const attackTable: readonly Attack[] = Object.freeze([
@@ -92,6 +98,12 @@ export const attackTable: readonly Attack[] = Object.freeze([
   pageEdit,
   evictRunning,
   loadTwice,
+  augOver,
+  augUnaccepted,
+  restrictLie,
+  typeConfusion,
+  trimRunning,
+  pteLies,
 ]);
 
 /** The attacks that the tour shows: a selection that takes a few seconds. */
