@@ -9,6 +9,8 @@ export interface EnclaveMemory {
   readonly size: number;
   /** A copy of `length` bytes at `offset`. */
   read(offset: number, length: number): Uint8Array;
+  /** As `read`, into all of the caller's buffer. */
+  readInto(offset: number, into: Uint8Array): void;
   /** Writes bytes (runs of up to 1 MiB are expected). */
   write(offset: number, bytes: Uint8Array): void;
   /** Backs the range with zero pages now, so that later use cannot fail for want of memory. */

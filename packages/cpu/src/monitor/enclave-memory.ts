@@ -36,11 +36,23 @@ export class MemfdEnclaveMemory implements EnclaveMemory {
     return bytes;
   }
 
+  readInto(offset: number, into: Uint8Array): void {
+    this.#fill(offset, into);
+    this.patches?.undo(offset, into);
+  }
+
   /** As {@link read}, with patches: what the enclave's threads see. */
   readMapped(offset: number, length: number): Uint8Array {
     this.#check(offset, length);
     // Every byte is read, so none needs to be cleared before: the file cannot shrink.
     const bytes = new Uint8Array(Buffer.allocUnsafeSlow(length).buffer);
+    this.#fill(offset, bytes);
+    return bytes;
+  }
+
+  #fill(offset: number, bytes: Uint8Array): void {
+    const { length } = bytes;
+    this.#check(offset, length);
     for (let done = 0; done < length; ) {
       const n = pread(this.fd, done === 0 ? bytes : bytes.subarray(done), offset + done);
       if (n === 0) {
@@ -49,7 +61,6 @@ export class MemfdEnclaveMemory implements EnclaveMemory {
       }
       done += n;
     }
-    return bytes;
   }
 
   write(offset: number, bytes: Uint8Array): void {

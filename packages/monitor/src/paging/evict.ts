@@ -12,6 +12,7 @@ import { PAGE, type PageBatch, RUN_PAGES, writeRows } from './page-batch.js';
 import { MacHeader, PCMD_MAC, PCMD_SIZE, putPcmd } from './pcmd.js';
 
 const header = new MacHeader();
+const plain = new Uint8Array(RUN_PAGES * PAGE);
 const sealed = new Uint8Array(RUN_PAGES * PAGE);
 const pcmds = new Uint8Array(RUN_PAGES * PCMD_SIZE);
 
@@ -30,7 +31,8 @@ export function evictRun(
   const offset = epcm.address(rows.frame[first]) - enclave.base;
   const length = count * PAGE;
   stopWrites(s, enclave, rows, first, count);
-  const contents = enclave.memory.read(offset, length);
+  const contents = plain.subarray(0, length);
+  enclave.memory.readInto(offset, contents);
   for (let i = 0; i < count; i++) {
     const frame = rows.frame[first + i];
     const bits = epcm.bits(frame);

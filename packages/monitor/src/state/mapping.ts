@@ -97,8 +97,6 @@ function apply(
     x: (to & EPCM_X) !== 0,
   };
   const applied = available(() => {
-    // Without W first, what a thread writes meanwhile could get lost.
-    if (to === 0 && (from & EPCM_W) !== 0) running.writeProtect(offset, length, true);
     if (to === 0) running.unmap(offset, length);
     else if (from === 0) running.map(range);
     else running.protect(range);

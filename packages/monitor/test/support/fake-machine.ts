@@ -150,6 +150,9 @@ export class FakeMemory implements EnclaveMemory {
       out[i] = this.pages.get(Math.floor((offset + i) / 4096))?.[(offset + i) % 4096] ?? 0;
     return out;
   }
+  readInto(offset: number, into: Uint8Array): void {
+    into.set(this.read(offset, into.length));
+  }
   write(offset: number, bytes: Uint8Array): void {
     for (let i = 0; i < bytes.length; ) {
       const page = Math.floor((offset + i) / 4096);

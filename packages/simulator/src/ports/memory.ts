@@ -32,6 +32,10 @@ export class SimMemory implements EnclaveMemory {
     return out;
   }
 
+  readInto(offset: number, into: Uint8Array): void {
+    into.set(this.read(offset, into.length));
+  }
+
   /** The page without a copy, or undefined where nothing was written. */
   page(index: number): Uint8Array | undefined {
     return this.#pages.get(index);
