@@ -58,7 +58,7 @@ test('EACCEPT before its EAUG faults, so that the thread can come again', () => 
   const w = twoThreads();
   putSecinfo(w, NEW_PAGE);
   const early = leafOf(w, 0, ENCLU.EACCEPT, SECINFO_AT, PAGE);
-  assert.deepEqual(early.fault, { vector: 14, errorCode: 0x8005, address: HEX(PAGE) });
+  assert.deepEqual(early.fault, { vector: 14, errorCode: 4, address: HEX(PAGE) });
   must(augment(w, 10, PAGE));
   assert.equal(leafOf(w, 0, ENCLU.EACCEPT, SECINFO_AT, PAGE).rax, 0n);
 });

@@ -17,7 +17,7 @@ import { installMapping } from '../state/mapping.js';
 import type { MonitorState } from '../state/state.js';
 import { admissionFollows, settleTcs } from '../state/threads.js';
 import { pageTracked } from '../state/tracking.js';
-import { inElrange, operandFault, PF_ENCLAVE_READ } from './operand.js';
+import { inElrange, operandCode, operandFault, PF_ABSENT_READ, PF_ENCLAVE_READ } from './operand.js';
 
 /** EACCEPT's checks, in the manual's order. */
 export const EACCEPT_CHECKS = checkList('EACCEPT', [
@@ -59,13 +59,13 @@ export function eaccept(s: MonitorState, enclave: EnclaveRecord, rbx: number, rc
   if (!inElrange(enclave, from, 64)) return trip(C, 'secinfo-in-elrange');
   const bad = operandFault(s, enclave, from, false);
   if (bad !== null)
-    return trip(C, bad === 'not-epc' ? 'secinfo-in-epc' : 'secinfo-page', rbx, PF_ENCLAVE_READ);
+    return trip(C, bad === 'not-epc' ? 'secinfo-in-epc' : 'secinfo-page', rbx, operandCode(bad, false));
   const secinfo = enclave.memory.read(from, SECINFO.size);
   if (!secinfoReservedZero(secinfo)) return trip(C, 'secinfo-reserved-zero');
   if (rcx % PAGE !== 0) return trip(C, 'page-aligned');
   if (!inElrange(enclave, offset, PAGE)) return trip(C, 'page-in-elrange');
   const frame = enclave.pages.get(offset / PAGE);
-  if (frame === NO_FRAME) return trip(C, 'page-in-epc', rcx, PF_ENCLAVE_READ);
+  if (frame === NO_FRAME) return trip(C, 'page-in-epc', rcx, PF_ABSENT_READ);
   const flags = secinfoFlags(secinfo);
   if (!requestLegal(flags)) return trip(C, 'request-legal');
   const bits = s.epcm.bits(frame);

@@ -16,7 +16,7 @@ import {
 import { installMapping } from '../state/mapping.js';
 import type { MonitorState } from '../state/state.js';
 import { admissionFollows } from '../state/threads.js';
-import { inElrange, operandFault, PF_ENCLAVE_READ, PF_ENCLAVE_WRITE } from './operand.js';
+import { inElrange, operandFault, PF_ABSENT_READ, PF_ABSENT_WRITE, PF_ENCLAVE_READ } from './operand.js';
 
 /** EACCEPTCOPY's checks, in the manual's order. */
 export const EACCEPTCOPY_CHECKS = checkList('EACCEPTCOPY', [
@@ -57,11 +57,11 @@ export function eacceptcopy(
   if (!inElrange(enclave, from, 64) || !inElrange(enclave, to, PAGE) || !inElrange(enclave, source, PAGE))
     return trip(C, 'operands-in-elrange');
   const badSecinfo = operandFault(s, enclave, from, false);
-  if (badSecinfo === 'not-epc') return trip(C, 'secinfo-in-epc', rbx, PF_ENCLAVE_READ);
+  if (badSecinfo === 'not-epc') return trip(C, 'secinfo-in-epc', rbx, PF_ABSENT_READ);
   const frame = enclave.pages.get(to / PAGE);
-  if (frame === NO_FRAME) return trip(C, 'page-in-epc', rcx, PF_ENCLAVE_WRITE);
+  if (frame === NO_FRAME) return trip(C, 'page-in-epc', rcx, PF_ABSENT_WRITE);
   const badSource = operandFault(s, enclave, source, false);
-  if (badSource === 'not-epc') return trip(C, 'source-in-epc', rdx, PF_ENCLAVE_READ);
+  if (badSource === 'not-epc') return trip(C, 'source-in-epc', rdx, PF_ABSENT_READ);
   if (badSecinfo !== null) return trip(C, 'secinfo-page', rbx, PF_ENCLAVE_READ);
   const secinfo = enclave.memory.read(from, SECINFO.size);
   const flags = secinfoFlags(secinfo);

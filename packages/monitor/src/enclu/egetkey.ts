@@ -21,7 +21,7 @@ import { checkList, DONE, type LeafOutcome, trip } from '../leaf/checks.js';
 import type { EnclaveRecord } from '../state/enclave.js';
 import { cpuSvnWithin } from '../state/platform.js';
 import { allZero, type MonitorState } from '../state/state.js';
-import { inElrange, operandFault, PF_ENCLAVE_READ, PF_ENCLAVE_WRITE } from './operand.js';
+import { inElrange, operandCode, operandFault } from './operand.js';
 
 /** EGETKEY's checks, in the manual's order. */
 export const EGETKEY_CHECKS = checkList('EGETKEY', [
@@ -57,13 +57,13 @@ export function egetkey(s: MonitorState, enclave: EnclaveRecord, rbx: number, rc
   const badRequest = operandFault(s, enclave, from, false);
   if (badRequest !== null) {
     const id = badRequest === 'blocked' ? 'not-blocked' : badRequest === 'parameters' ? 'page' : 'valid';
-    return trip(C, `keyrequest-${id}`, rbx, PF_ENCLAVE_READ);
+    return trip(C, `keyrequest-${id}`, rbx, operandCode(badRequest, false));
   }
   if (!inElrange(enclave, to, 16)) return trip(C, 'output-placed');
   const badOutput = operandFault(s, enclave, to, true);
   if (badOutput !== null) {
     const id = badOutput === 'blocked' ? 'not-blocked' : badOutput === 'parameters' ? 'page' : 'valid';
-    return trip(C, `output-${id}`, rcx, PF_ENCLAVE_WRITE);
+    return trip(C, `output-${id}`, rcx, operandCode(badOutput, true));
   }
   const request = enclave.memory.read(from, KEYREQUEST.size);
   const policy = u16(request, K.KEYPOLICY);

@@ -16,7 +16,7 @@ import {
 import { installMapping } from '../state/mapping.js';
 import type { MonitorState } from '../state/state.js';
 import { admissionFollows } from '../state/threads.js';
-import { inElrange, operandFault, PF_ENCLAVE_READ } from './operand.js';
+import { inElrange, operandFault, PF_ABSENT_READ, PF_ENCLAVE_READ } from './operand.js';
 
 /** EMODPE's checks, in the manual's order. */
 export const EMODPE_CHECKS = checkList('EMODPE', [
@@ -43,9 +43,9 @@ export function emodpe(s: MonitorState, enclave: EnclaveRecord, rbx: number, rcx
   if (!inElrange(enclave, from, 64) || !inElrange(enclave, offset, PAGE))
     return trip(C, 'operands-in-elrange');
   const bad = operandFault(s, enclave, from, false);
-  if (bad === 'not-epc') return trip(C, 'secinfo-in-epc', rbx, PF_ENCLAVE_READ);
+  if (bad === 'not-epc') return trip(C, 'secinfo-in-epc', rbx, PF_ABSENT_READ);
   const frame = enclave.pages.get(offset / PAGE);
-  if (frame === NO_FRAME) return trip(C, 'page-in-epc', rcx, PF_ENCLAVE_READ);
+  if (frame === NO_FRAME) return trip(C, 'page-in-epc', rcx, PF_ABSENT_READ);
   if (bad !== null) return trip(C, 'secinfo-page', rbx, PF_ENCLAVE_READ);
   const secinfo = enclave.memory.read(from, SECINFO.size);
   if (!secinfoReservedZero(secinfo)) return trip(C, 'secinfo-reserved-zero');

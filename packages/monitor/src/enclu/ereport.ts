@@ -4,7 +4,7 @@ import { reportKeyData } from '../keys/derivation.js';
 import { checkList, DONE, type LeafOutcome, trip } from '../leaf/checks.js';
 import type { EnclaveRecord } from '../state/enclave.js';
 import { allZero, type MonitorState } from '../state/state.js';
-import { inElrange, type OperandFault, operandFault, PF_ENCLAVE_READ, PF_ENCLAVE_WRITE } from './operand.js';
+import { inElrange, type OperandFault, operandCode, operandFault } from './operand.js';
 
 /** EREPORT's checks, in the manual's order. */
 export const EREPORT_CHECKS = checkList('EREPORT', [
@@ -51,17 +51,18 @@ export function ereport(
   const output = rdx - enclave.base;
   if (!inElrange(enclave, target, 512)) return trip(C, 'targetinfo-placed');
   const badTarget = operandFault(s, enclave, target, false);
-  if (badTarget !== null) return trip(C, `targetinfo-${SUFFIX[badTarget]}`, rbx, PF_ENCLAVE_READ);
+  if (badTarget !== null)
+    return trip(C, `targetinfo-${SUFFIX[badTarget]}`, rbx, operandCode(badTarget, false));
   const targetinfo = enclave.memory.read(target, TARGETINFO.size);
   // Reserved: byte 49 and what follows CONFIGID; CET_ATTRIBUTES is not offered and must be 0 as well.
   const reserved = allZero(targetinfo, 48, 50) && allZero(targetinfo, 56, 64) && allZero(targetinfo, 128);
   if (!reserved) return trip(C, 'targetinfo-reserved-zero');
   if (!inElrange(enclave, data, 128)) return trip(C, 'reportdata-placed');
   const badData = operandFault(s, enclave, data, false);
-  if (badData !== null) return trip(C, `reportdata-${SUFFIX[badData]}`, rcx, PF_ENCLAVE_READ);
+  if (badData !== null) return trip(C, `reportdata-${SUFFIX[badData]}`, rcx, operandCode(badData, false));
   if (!inElrange(enclave, output, 512)) return trip(C, 'output-placed');
   const badOutput = operandFault(s, enclave, output, true);
-  if (badOutput !== null) return trip(C, `output-${SUFFIX[badOutput]}`, rdx, PF_ENCLAVE_WRITE);
+  if (badOutput !== null) return trip(C, `output-${SUFFIX[badOutput]}`, rdx, operandCode(badOutput, true));
   const report = makeReport(s, enclave, enclave.memory.read(data, 64));
   sealReport(s, report, targetinfo);
   enclave.memory.write(output, report);

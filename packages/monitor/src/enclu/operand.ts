@@ -13,9 +13,12 @@ import {
 } from '../state/epcm.js';
 import type { MonitorState } from '../state/state.js';
 
-/** #PF error codes of enclave operands: user mode, SGX; for a write also W. */
+/** #PF error codes of enclave operands that the EPCM refuses: user mode, SGX; for a write also W. */
 export const PF_ENCLAVE_READ = PFEC.SGX | PFEC.U | PFEC.P;
 export const PF_ENCLAVE_WRITE = PF_ENCLAVE_READ | PFEC.W;
+/** #PF error codes of operands where there is no page: the guest can bring one, so neither P nor SGX. */
+export const PF_ABSENT_READ = PFEC.U;
+export const PF_ABSENT_WRITE = PFEC.U | PFEC.W;
 
 /** What is wrong with an operand's page. */
 export type OperandFault = 'not-epc' | 'invalid' | 'blocked' | 'parameters';
@@ -45,4 +48,10 @@ export function operandFault(
     s.epcm.secs(frame) === enclave.secsFrame &&
     s.epcm.address(frame) === enclave.base + page;
   return right ? null : 'parameters';
+}
+
+/** The #PF error code of an operand with this fault. */
+export function operandCode(fault: OperandFault, write: boolean): number {
+  if (fault === 'not-epc') return write ? PF_ABSENT_WRITE : PF_ABSENT_READ;
+  return write ? PF_ENCLAVE_WRITE : PF_ENCLAVE_READ;
 }
