@@ -85,8 +85,8 @@ export function compareState(w: World, m: Model, contents: boolean): string | nu
       return `EPCM(${frame}).ENCLAVEADDRESS: model 0x${entry.address.toString(16)}, monitor 0x${epcm.address(frame).toString(16)}`;
     if (entry.type === PT.VA) {
       for (let slot = 0; slot < SLOTS_USED; slot++)
-        if ((versions.get(frame, slot) !== 0) !== (entry.slots![slot] !== null))
-          return `VA ${frame} slot ${slot}: model ${entry.slots![slot] === null ? 'empty' : 'occupied'}`;
+        if ((versions.get(frame, slot) !== 0) !== Boolean(entry.slots![slot]))
+          return `VA ${frame} slot ${slot}: model ${entry.slots![slot] ? 'occupied' : 'empty'}`;
     } else if (entry.type !== PT.SECS && epcm.secs(frame) !== entry.enclave!.frame)
       return `EPCM(${frame}).ENCLAVESECS: model frame ${entry.enclave!.frame}, monitor ${epcm.secs(frame)}`;
   }

@@ -1,5 +1,11 @@
 /** Which checks of which leaves were reached, how often, and which never can be. */
-import { EENTER_CHECKS, ENCLS_LEAVES, ENCLU_LEAVES, type LeafOutcome } from '@nestedsgx/monitor';
+import {
+  type CheckList,
+  EENTER_CHECKS,
+  ENCLS_LEAVES,
+  ENCLU_LEAVES,
+  type LeafOutcome,
+} from '@nestedsgx/monitor';
 import { UNREACHABLE } from './unreachable.js';
 
 /** One row of the coverage table. */
@@ -15,33 +21,48 @@ export interface CoverageRow {
 
 /** Counts of everything that leaves answered. */
 export class Coverage {
-  readonly #hits = new Map<string, number>();
+  readonly #done = new Map<string, number>();
+  readonly #refused = new Map<CheckList, Float64Array>();
   /** Leaf calls executed on both sides. */
   calls = 0;
   /** Of them those that encrypt, hash or verify. */
   cryptographic = 0;
+  /** Seconds that those took, in the monitor. */
+  cryptographicSeconds = 0;
 
-  note(leaf: string, outcome: LeafOutcome): void {
-    const list = outcome.list;
-    const name = list === null ? leaf : `${list.leaf}.${list.rows[outcome.check].id}`;
-    this.#hits.set(name, (this.#hits.get(name) ?? 0) + 1);
+  note(leaf: string, { list, check }: LeafOutcome): void {
+    if (list === null) {
+      this.#done.set(leaf, (this.#done.get(leaf) ?? 0) + 1);
+      return;
+    }
+    let rows = this.#refused.get(list);
+    if (rows === undefined) {
+      rows = new Float64Array(list.rows.length);
+      this.#refused.set(list, rows);
+    }
+    rows[check]++;
   }
 
+  #counts(): Map<string, number> {
+    const out = new Map(this.#done);
+    for (const [list, rows] of this.#refused)
+      list.rows.forEach(({ id }, i) => {
+        const name = `${list.leaf}.${id}`;
+        out.set(name, (out.get(name) ?? 0) + rows[i]);
+      });
+    return out;
+  }
+
+  /** How often a row was hit. */
   hits(name: string): number {
-    return this.#hits.get(name) ?? 0;
-  }
-
-  /** Adds another count to this one. */
-  add(other: Coverage): void {
-    for (const [name, n] of other.#hits) this.#hits.set(name, this.hits(name) + n);
-    this.calls += other.calls;
-    this.cryptographic += other.cryptographic;
+    return this.#counts().get(name) ?? 0;
   }
 
   /** Success and every check of every leaf in the tables. */
   rows(): CoverageRow[] {
     const out: CoverageRow[] = [];
     const seen = new Set<string>();
+    const counts = this.#counts();
     const add = (name: string, outcome: string, processor = false) => {
       if (seen.has(name)) return;
       seen.add(name);
@@ -49,7 +70,7 @@ export class Coverage {
       out.push({
         name,
         outcome,
-        hits: this.hits(name),
+        hits: counts.get(name) ?? 0,
         ...(reason === undefined ? {} : { unreachable: reason }),
       });
     };

@@ -1,5 +1,5 @@
 /** Random sequences: the next step is chosen with the model's state in sight, so that arguments collide and fit often. */
-import { AT, ELRANGE_PAGES, OUTSIDE, OWN_FRAMES, SOURCE, SOURCES, SWAP_PAGES } from '../layout.js';
+import { AT, ELRANGE_PAGES, OUTSIDE, OWN_FRAMES, PAGE, SOURCE, SOURCES, SWAP_PAGES } from '../layout.js';
 import { type Model, PT } from '../model/model.js';
 import { DEFAULT_PARAMETERS, type ModelParameters } from '../model/parameters.js';
 import type { Enclave, Entry } from '../model/state.js';
@@ -9,11 +9,13 @@ import { REQUEST_KINDS } from './enclave-stores.js';
 import { TAMPER_KINDS } from './guest-events.js';
 import { SIGSTRUCT_KINDS, TOKEN_KINDS } from './sigstructs.js';
 import { SECS_ALL, SECS_GOOD } from './sources.js';
-import { type Op, type Step, step, TWISTS } from './steps.js';
+import { type Op, type Step, step, TWISTS_OF } from './steps.js';
 
 /** How a sequence begins. */
 type Start = 'empty' | 'built' | 'running';
 
+/** The kind of SECS whose SSA frames have two pages. */
+const WIDE_FRAMES = 7;
 const RW = 0x203;
 const TCS_FLAGS = 0x100;
 
@@ -41,6 +43,7 @@ const BUILDING: readonly (readonly [Op, number])[] = [
   ['EMODT', 1],
   ['TAMPER', 1],
   ['REFUSE', 1],
+  ['EUPDATESVN', 1],
 ];
 const RUNNING: readonly (readonly [Op, number])[] = [
   ['ECREATE', 2],
@@ -64,7 +67,7 @@ const RUNNING: readonly (readonly [Op, number])[] = [
   ['EDBGRD', 4],
   ['EDBGWR', 3],
   ['EREPORT', 2],
-  ['EGETKEY', 3],
+  ['EGETKEY', 4],
   ['EACCEPT', 20],
   ['EMODPE', 6],
   ['EACCEPTCOPY', 8],
@@ -72,10 +75,18 @@ const RUNNING: readonly (readonly [Op, number])[] = [
   ['ERESUME', 5],
   ['EEXIT', 5],
   ['AEX', 6],
-  ['EDECCSSA', 2],
+  ['EDECCSSA', 4],
   ['STORE', 4],
   ['TAMPER', 2],
-  ['REFUSE', 1],
+  ['REFUSE', 2],
+  ['EUPDATESVN', 1],
+  ['EVERIFYREPORT2', 1],
+];
+/** What is tried after the processor was told to refuse: by what it refuses. */
+const AFTER_REFUSE: readonly (readonly Op[])[] = [
+  ['ECREATE'],
+  ['EINIT'],
+  ['EADD', 'EAUG', 'ELDB', 'ELDU', 'ELDBC', 'ELDUC'],
 ];
 
 /** Parameters of sequence `index`: most run on the default platform, some on one that pins a signer. */
@@ -88,13 +99,17 @@ export class Generator {
   readonly #random: Random;
   readonly #prefix: Step[];
   readonly length: number;
+  readonly #pinned: boolean;
   #made = 0;
+  #refused = -1;
 
-  constructor(random: Random) {
+  /** `pinned`: the platform pins a signer. */
+  constructor(random: Random, pinned = false) {
     this.#random = random;
+    this.#pinned = pinned;
     const start = random.pick<Start>(['empty', 'built', 'running', 'running', 'running', 'running']);
     this.#prefix = this.#begin(start);
-    this.length = this.#prefix.length + 18 + random.below(24);
+    this.length = this.#prefix.length + 22 + random.below(28);
   }
 
   /** The next step, or null at the end. */
@@ -108,7 +123,7 @@ export class Generator {
   #begin(start: Start): Step[] {
     if (start === 'empty') return [];
     const r = this.#random;
-    const kind = r.oneIn(4) ? r.below(SECS_GOOD) : 1;
+    const kind = this.#pinned ? r.pick([1, 4]) : r.oneIn(3) ? r.below(SECS_GOOD) : 1;
     const pages = [
       step('EADD', { frame: 1, page: 1, flags: TCS_FLAGS, source: SOURCE.TCS }),
       step('EADD', { frame: 2, page: 2, flags: RW }),
@@ -117,12 +132,16 @@ export class Generator {
       step('EADD', { frame: 5, page: 5, flags: r.pick([0x201, RW]) }),
       step('EADD', { frame: 6, page: 6, flags: r.pick([0x205, 0x207]), source: SOURCE.PATTERN }),
     ];
-    if (r.oneIn(2)) pages.push(step('EADD', { frame: 7, page: 7, flags: TCS_FLAGS, source: SOURCE.TCS_ONE }));
+    if (r.oneIn(2)) {
+      const source = r.oneIn(2) ? SOURCE.TCS + r.below(SOURCES - SOURCE.TCS) : SOURCE.TCS_ONE;
+      pages.push(step('EADD', { frame: 7, page: 7, flags: TCS_FLAGS, source }));
+    }
     const out = [step('ECREATE', { frame: 0, source: kind, page: r.below(2) }), ...pages];
     out.push(step('GATES', { slot: 1 }), step('AUTHORIZE'));
     if (start === 'running') {
       out.push(step('EINIT'), step('EENTER', { page: 1 }), step('EPA', { frame: 8 }));
       if (r.oneIn(3)) out.push(step('EAUG', { frame: 9, page: 8 }));
+      if (kind === WIDE_FRAMES || r.oneIn(4)) out.push(step('AEX', { page: 1 }), step('EENTER', { page: 1 }));
     }
     return out;
   }
@@ -130,10 +149,25 @@ export class Generator {
   #choose(m: Model): Step {
     const r = this.#random;
     const running = m.enclaves.some((e) => e.initialized);
-    const made = step(this.#weighted(running && !r.oneIn(12) ? RUNNING : BUILDING));
+    const after = this.#refused;
+    const op =
+      after >= 0 ? r.pick(AFTER_REFUSE[after]) : this.#weighted(running && !r.oneIn(12) ? RUNNING : BUILDING);
+    const made = step(this.#possible(m, op));
     this.#arguments(m, made);
-    if (r.oneIn(9)) made.twist = r.below(TWISTS.length);
+    this.#refused = op === 'REFUSE' ? made.source : -1;
+    const twists = TWISTS_OF[made.op];
+    if (twists !== undefined && after < 0 && r.oneIn(op === 'ELDB' || op === 'ELDBC' ? 4 : 8))
+      made.twist = r.pick(twists);
     return made;
+  }
+
+  /** Loading comes seldom where nothing was evicted. */
+  #possible(m: Model, op: Op): Op {
+    if (!op.startsWith('ELD') || this.#random.oneIn(6)) return op;
+    const evicted = m.frames.some((e) =>
+      e.slots?.some((sealed, slot) => slot < SLOTS_USED && Boolean(sealed)),
+    );
+    return evicted ? op : this.#random.pick<Op>(['EBLOCK', 'ETRACK', 'EWB']);
   }
 
   #weighted(table: readonly (readonly [Op, number])[]): Op {
@@ -170,6 +204,7 @@ export class Generator {
         break;
       case 'EINIT':
         s.source = r.oneIn(2) ? 0 : r.below(SIGSTRUCT_KINDS.length);
+        if (this.#pinned && r.oneIn(2)) s.source = SIGSTRUCT_KINDS.indexOf('other-signer');
         s.slot = r.oneIn(3) ? r.below(TOKEN_KINDS.length) : 0;
         break;
       case 'EREMOVE':
@@ -229,13 +264,15 @@ export class Generator {
         break;
       case 'EGETKEY':
         if (!r.oneIn(3)) s.page = 4;
-        s.flags = r.below(6) | (r.below(REQUEST_KINDS) << 4);
+        // SEAL and PROVISION_SEAL alone look at CONFIGSVN.
+        s.flags = (r.oneIn(2) ? 4 : r.below(6)) | (r.below(REQUEST_KINDS) << 4);
         break;
       case 'EACCEPT':
         this.#accept(m, s);
         break;
       case 'EMODPE':
         s.flags = 0x200 | r.below(8);
+        if (r.oneIn(2)) s.page = this.#pageWhere(m, s, (e) => e.pr && !e.r);
         break;
       case 'EACCEPTCOPY':
         s.page = this.#pageWhere(m, s, (e) => e.pending);
@@ -274,7 +311,7 @@ export class Generator {
     const r = this.#random;
     s.page = this.#pageWhere(m, s, (e) => e.pending || e.modified || e.pr);
     const enclave = this.#enclave(m, s);
-    const entry = enclave === null ? null : m.pageAt(enclave, enclave.base + s.page * 4096);
+    const entry = enclave === null ? null : m.pageAt(enclave, enclave.base + s.page * PAGE);
     if (entry === null || r.oneIn(6)) {
       s.flags = r.pick([0x20b, 0x221, 0x110, 0x410, 0x203, 0x213]);
       return;
@@ -307,19 +344,14 @@ export class Generator {
     s.slot = r.below(SLOTS_USED);
     s.source = r.below(SWAP_PAGES);
     const slots = m.frames[s.va]?.slots;
-    for (let n = 0; slots && slots[s.slot] === null && n < SLOTS_USED; n++)
-      s.slot = (s.slot + 1) % SLOTS_USED;
+    for (let n = 0; slots && !slots[s.slot] && n < SLOTS_USED; n++) s.slot = (s.slot + 1) % SLOTS_USED;
     const sealed = slots?.[s.slot];
     if (!sealed || r.oneIn(8)) return;
-    for (let i = 0; i < SWAP_PAGES; i++)
-      if (
-        m.ram[AT.PCMD + i * 128 + 112] === sealed.pcmd[112] &&
-        m.ram[AT.PCMD + i * 128 + 113] === sealed.pcmd[113]
-      )
-        s.source = i;
+    s.source = (sealed.gpa - AT.SWAP) / PAGE;
     const enclave = m.enclaves.find((e) => e.eid === sealed.eid);
-    s.page = enclave === undefined ? -1 : (sealed.address - enclave.base) / 4096;
-    if (enclave !== undefined && enclave.frame >= 0) s.secs = enclave.frame;
+    s.page = enclave === undefined ? -1 : (sealed.address - enclave.base) / PAGE;
+    if (enclave !== undefined && enclave.frame >= 0 && !r.oneIn(10)) s.secs = enclave.frame;
+    else if (r.oneIn(2)) s.secs = this.#anyFrame();
   }
 
   #anyFrame(): number {
@@ -376,6 +408,6 @@ export class Generator {
     const enclave = this.#enclave(m, s);
     if (enclave === null || this.#random.oneIn(10)) return this.#random.below(10);
     const frame = this.#frameWhere(m, (e) => e.enclave === enclave && e.type !== PT.SECS && holds(e));
-    return frame < 0 ? this.#random.below(10) : (m.frames[frame].address - enclave.base) / 4096;
+    return frame < 0 ? this.#random.below(10) : (m.frames[frame].address - enclave.base) / PAGE;
   }
 }

@@ -126,6 +126,9 @@ function twistEncls(ram: Uint8Array, r: Registers, twist: Twist, base: number): 
     case 'rcx+8':
       r.rcx += 8;
       break;
+    case 'rcx+1':
+      r.rcx += 1;
+      break;
     case 'rdx+1':
       r.rdx += 1;
       break;

@@ -4,6 +4,7 @@ import { Random } from '../random.js';
 import { Coverage } from './coverage.js';
 import { Generator, parametersOf } from './generate.js';
 import { type Failure, shrink } from './shrink.js';
+import { simSigners } from './sigstructs.js';
 import { type LeafHook, Simulation } from './simulation.js';
 import { type Step, stepText } from './steps.js';
 
@@ -41,6 +42,8 @@ export interface SimulateResult {
   readonly cryptographic: number;
   readonly seconds: number;
   readonly callsPerSecond: number;
+  /** Calls that are not cryptographic, over the time that was not spent in the cryptographic ones. */
+  readonly plainCallsPerSecond: number;
   readonly coverage: Coverage;
   readonly finding: Finding | null;
 }
@@ -50,6 +53,8 @@ const PROGRESS_EVERY = 1000;
 /** Executes sequences `from` … of a seed until one fails or all are done. */
 export function simulate(options: SimulateOptions): SimulateResult {
   const { seed, sequences, from = 0 } = options;
+  // Signers and their keys are made before the clock runs.
+  simSigners();
   const coverage = new Coverage();
   const sim = new Simulation(coverage, options.hook ?? null);
   sim.compareStates = options.states ?? true;
@@ -69,6 +74,9 @@ export function simulate(options: SimulateOptions): SimulateResult {
     cryptographic,
     seconds,
     callsPerSecond: Math.round(calls / Math.max(seconds, 1e-9)),
+    plainCallsPerSecond: Math.round(
+      (calls - cryptographic) / Math.max(seconds - coverage.cryptographicSeconds, 1e-9),
+    ),
     coverage,
     finding,
   };
@@ -76,7 +84,7 @@ export function simulate(options: SimulateOptions): SimulateResult {
 
 function runOne(sim: Simulation, seed: number, index: number, hook: LeafHook | null): Finding | null {
   const parameters = parametersOf(index);
-  const generator = new Generator(new Random(seed, index));
+  const generator = new Generator(new Random(seed, index), parameters.launchSigner !== null);
   const steps: Step[] = [];
   let failed: Failure | null = null;
   sim.begin(parameters);

@@ -10,7 +10,7 @@ import {
 } from '@nestedsgx/monitor';
 import { AT, BASES, OWN_FRAMES, PAGE, SWAP_PAGES } from '../layout.js';
 import { type EnclsName, type EncluName, MODEL_ENCLS, MODEL_ENCLU } from '../model/leaves.js';
-import { hashTag, Model, type Oracle, PT } from '../model/model.js';
+import { hashTag, Model, type Oracle, PagePool, PT } from '../model/model.js';
 import type { Outcome } from '../model/outcome.js';
 import type { ModelParameters } from '../model/parameters.js';
 import type { Enclave, Entry } from '../model/state.js';
@@ -56,6 +56,7 @@ export class Simulation {
   /** Compare states after every step; without it only results. */
   compareStates = true;
   model!: Model;
+  readonly #pages = new PagePool();
   #oracle!: Oracle;
   #steps = 0;
 
@@ -68,7 +69,7 @@ export class Simulation {
   begin(p: ModelParameters): void {
     this.world.reset(p);
     this.#oracle = { sigstruct: sigstructOf(0, 0).facts, token: NO_TOKEN };
-    this.model = new Model(p, this.world.machine.ram, guestMay, this.#oracle);
+    this.model = new Model(p, this.world.machine.ram, guestMay, this.#oracle, this.#pages);
     this.#steps = 0;
   }
 
@@ -116,10 +117,11 @@ export class Simulation {
     const enclave = secs?.valid && secs.type === PT.SECS ? secs.enclave! : null;
     // A page keeps its address when its enclave is evicted: without one the first base stands for it.
     const { rbx, rcx, rdx } = enclsOperands(ram, s, enclave?.base ?? BASES[0]);
+    const slow = CRYPTOGRAPHIC.has(name);
+    const begin = slow ? performance.now() : 0;
     if (name === 'EINIT') this.#layLaunch(s, enclave);
     m.writes.length = 0;
     m.lastSealed = null;
-    const before = CRYPTOGRAPHIC.has(name);
     const expected = MODEL_ENCLS[name](m, rbx, rcx, rdx);
     w.machine.written.length = 0;
     const call = {
@@ -127,17 +129,19 @@ export class Simulation {
     };
     const execute = () => row.execute(w.state, OWNER, rbx, rcx, rdx, call);
     const actual = this.hook === null ? execute() : this.hook(name, execute, w.state, [rbx, rcx, rdx]);
-    this.#count(name, actual, before);
+    this.#count(name, actual, slow, begin);
     m.refuse = null;
     w.processor.refuse = null;
     if (!sameOutcome(expected, actual)) return differs(expected, actual);
     return this.#compareWrites();
   }
 
-  #count(name: string, actual: LeafOutcome, cryptographic: boolean): void {
+  #count(name: string, actual: LeafOutcome, slow: boolean, begin: number): void {
     this.coverage.note(name, actual);
     this.coverage.calls++;
-    if (cryptographic) this.coverage.cryptographic++;
+    if (!slow) return;
+    this.coverage.cryptographic++;
+    this.coverage.cryptographicSeconds += (performance.now() - begin) / 1000;
   }
 
   /** SIGSTRUCT and EINITTOKEN of the kinds that the step names, fit for the enclave. */
@@ -194,8 +198,10 @@ export class Simulation {
     m.outputs.length = 0;
     const expected = MODEL_ENCLU[name](m, enclave, rbx, rcx, rdx);
     const execute = () => row.execute!(w.state, record, rbx, rcx, rdx);
+    const slow = CRYPTOGRAPHIC.has(name);
+    const begin = slow ? performance.now() : 0;
     const actual = this.hook === null ? execute() : this.hook(name, execute, w.state, [rbx, rcx, rdx]);
-    this.#count(name, actual, CRYPTOGRAPHIC.has(name));
+    this.#count(name, actual, slow, begin);
     m.refuse = null;
     w.processor.refuse = null;
     if (!sameOutcome(expected, actual)) return differs(expected, actual);

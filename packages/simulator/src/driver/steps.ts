@@ -16,6 +16,7 @@ export type Op =
   | 'ELDU'
   | 'ELDBC'
   | 'ELDUC'
+  | 'EUPDATESVN'
   | 'EAUG'
   | 'EMODPR'
   | 'EMODT'
@@ -27,6 +28,7 @@ export type Op =
   | 'EACCEPT'
   | 'EMODPE'
   | 'EACCEPTCOPY'
+  | 'EVERIFYREPORT2'
   | 'EENTER'
   | 'ERESUME'
   | 'EEXIT'
@@ -81,6 +83,7 @@ export const FIELDS: Readonly<Record<Op, readonly (keyof Arguments)[]>> = Object
   ELDU: PAGING,
   ELDBC: PAGING,
   ELDUC: PAGING,
+  EUPDATESVN: [],
   EAUG: ['frame', 'secs', 'page'],
   EMODPR: ['frame', 'flags'],
   EMODT: ['frame', 'flags'],
@@ -92,6 +95,7 @@ export const FIELDS: Readonly<Record<Op, readonly (keyof Arguments)[]>> = Object
   EACCEPT: ['secs', 'source', 'page', 'flags'],
   EMODPE: ['secs', 'source', 'page', 'flags'],
   EACCEPTCOPY: ['secs', 'source', 'page', 'va', 'flags'],
+  EVERIFYREPORT2: ['secs'],
   EENTER: ['secs', 'page'],
   ERESUME: ['secs', 'page'],
   EEXIT: ['secs', 'page'],
@@ -134,10 +138,88 @@ export const TWISTS = [
   'secs-zero',
   'rbx-far',
   'rdx-foreign',
+  'rcx+1',
 ] as const;
 
 /** Name of a row of {@link TWISTS}. */
 export type Twist = (typeof TWISTS)[number];
+
+const RCX: readonly Twist[] = ['rcx+8', 'rcx-far', 'rcx-huge'];
+const PAGEINFO: readonly Twist[] = ['rbx+8', 'rbx-denied'];
+const SECS_FIELD: readonly Twist[] = ['secs+8', 'secs-far', 'secs-foreign', 'secs-zero'];
+const LINADDR: readonly Twist[] = ['linaddr+8', 'linaddr-outside', 'linaddr-zero'];
+const SOURCE_FIELD: readonly Twist[] = ['source+8', 'source-denied'];
+const SECINFO_FIELD: readonly Twist[] = ['secinfo+8', 'secinfo-denied', 'secinfo-reserved', 'secinfo-zero'];
+const SLOT: readonly Twist[] = ['rdx+1', 'rdx-far', 'rdx-denied', 'rdx-foreign'];
+const LOAD = [
+  ...RCX,
+  ...PAGEINFO,
+  ...SOURCE_FIELD,
+  ...SECS_FIELD,
+  ...SECS_FIELD,
+  ...LINADDR,
+  ...SLOT,
+] as const;
+const MODIFY: readonly Twist[] = [...RCX, 'rbx+8', 'rbx-denied', 'secinfo-reserved'];
+const ENCLU: readonly Twist[] = [...RCX, 'rbx+8', 'rbx-far', 'rdx+1', 'rdx-far', 'secinfo-reserved'];
+
+/** The twists that matter to each operation. */
+const RELEVANT: Readonly<Partial<Record<Op, readonly Twist[]>>> = Object.freeze({
+  ECREATE: [...RCX, ...PAGEINFO, ...SOURCE_FIELD, ...SECINFO_FIELD, 'linaddr+8', 'secs+8'],
+  EADD: [...RCX, ...PAGEINFO, ...SOURCE_FIELD, ...SECINFO_FIELD, ...SECS_FIELD, ...LINADDR],
+  EEXTEND: [...RCX, 'rbx+8', 'rbx-far'],
+  EINIT: ['rbx+8', 'rcx+8', 'rdx+1', 'rbx-denied', 'rcx-far', 'rdx-denied'],
+  EREMOVE: RCX,
+  EPA: ['rbx+8', ...RCX],
+  EBLOCK: RCX,
+  ETRACK: RCX,
+  ETRACKC: RCX,
+  EWB: [
+    ...RCX,
+    ...PAGEINFO,
+    ...SLOT,
+    'rbx-read-only',
+    'source+8',
+    'source-denied',
+    'source-read-only',
+    'secinfo+8',
+    'secinfo-denied',
+    'secinfo-read-only',
+    'linaddr+8',
+    'secs+8',
+  ],
+  ELDB: [...LOAD, 'secinfo+8', 'secinfo-denied'],
+  ELDU: [...LOAD, 'secinfo+8', 'secinfo-denied'],
+  ELDBC: [...LOAD, 'secinfo+8', 'secinfo-denied'],
+  ELDUC: [...LOAD, 'secinfo+8', 'secinfo-denied'],
+  EAUG: [
+    ...RCX,
+    ...PAGEINFO,
+    ...SECS_FIELD,
+    ...LINADDR,
+    'source+8',
+    'secinfo+8',
+    'secinfo-denied',
+    'secinfo-here',
+  ],
+  EMODPR: MODIFY,
+  EMODT: MODIFY,
+  ERDINFO: ['rbx+8', 'rbx-denied', 'rbx-read-only', ...RCX],
+  EDBGRD: ['rcx-far', 'rcx-huge', 'rcx+1'],
+  EDBGWR: ['rcx-far', 'rcx-huge', 'rcx+1'],
+  EREPORT: ENCLU,
+  EGETKEY: ENCLU,
+  EACCEPT: ENCLU,
+  EMODPE: ENCLU,
+  EACCEPTCOPY: ENCLU,
+});
+
+/** Rows of {@link TWISTS} that matter to an operation. */
+export const TWISTS_OF: Readonly<Partial<Record<Op, readonly number[]>>> = Object.freeze(
+  Object.fromEntries(
+    Object.entries(RELEVANT).map(([op, twists]) => [op, twists.map((twist) => TWISTS.indexOf(twist))]),
+  ),
+);
 
 /** A step with all arguments 0. */
 export function step(op: Op, given: Partial<Arguments> = {}): Step {

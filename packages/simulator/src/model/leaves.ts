@@ -15,6 +15,7 @@ import { erdinfo } from './encls/erdinfo.js';
 import { eremove } from './encls/eremove.js';
 import { etrack } from './encls/etrack.js';
 import { etrackc } from './encls/etrackc.js';
+import { eupdatesvn } from './encls/eupdatesvn.js';
 import { ewb } from './encls/ewb.js';
 import { eaccept } from './enclu/eaccept.js';
 import { eacceptcopy } from './enclu/eacceptcopy.js';
@@ -22,7 +23,7 @@ import { egetkey } from './enclu/egetkey.js';
 import { emodpe } from './enclu/emodpe.js';
 import { ereport } from './enclu/ereport.js';
 import type { Model } from './model.js';
-import type { Outcome } from './outcome.js';
+import { GP, type Outcome } from './outcome.js';
 import type { Enclave } from './state.js';
 
 /** An ENCLS leaf of the model. */
@@ -51,6 +52,7 @@ export const MODEL_ENCLS = {
   ERDINFO: erdinfo,
   ETRACKC: (m, _rbx, rcx) => etrackc(m, rcx),
   ELDBC: (m, rbx, rcx, rdx) => eld(m, true, rbx, rcx, rdx),
+  EUPDATESVN: (m) => eupdatesvn(m),
   ELDUC: (m, rbx, rcx, rdx) => eld(m, false, rbx, rcx, rdx),
 } as const satisfies Record<string, ModelEncls>;
 
@@ -61,6 +63,8 @@ export const MODEL_ENCLU = {
   EACCEPT: eaccept,
   EMODPE: emodpe,
   EACCEPTCOPY: eacceptcopy,
+  // CPUID does not enumerate it: there are no TD reports on this platform.
+  EVERIFYREPORT2: () => GP,
 } as const satisfies Record<string, ModelEnclu>;
 
 export type EnclsName = keyof typeof MODEL_ENCLS;

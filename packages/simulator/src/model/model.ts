@@ -56,6 +56,26 @@ export interface Output {
   length: number;
 }
 
+/** Pages for contents, used again with the next model: most of what a sequence allocates. */
+export class PagePool {
+  readonly #pages: Uint8Array[] = [];
+  #used = 0;
+
+  /** A page of zeros, or a copy of `from`. */
+  take(from?: Uint8Array): Uint8Array {
+    const page = this.#pages[this.#used] ?? new Uint8Array(PAGE);
+    this.#pages[this.#used++] = page;
+    if (from === undefined) page.fill(0);
+    else page.set(from);
+    return page;
+  }
+
+  /** All pages are free again. */
+  reset(): void {
+    this.#used = 0;
+  }
+}
+
 /** EPCM, enclaves, threads. */
 export class Model {
   readonly p: ModelParameters;
@@ -65,6 +85,7 @@ export class Model {
   readonly ram: Uint8Array;
   readonly mayAccess: (gpa: number, length: number, write: boolean) => boolean;
   readonly oracle: Oracle;
+  readonly pages: PagePool;
   /** Guest writes of the last leaf. */
   writes: Write[] = [];
   /** What the last leaf wrote into enclave pages and the model cannot compute. */
@@ -82,11 +103,14 @@ export class Model {
     ram: Uint8Array,
     mayAccess: (gpa: number, length: number, write: boolean) => boolean,
     oracle: Oracle,
+    pages = new PagePool(),
   ) {
     this.p = p;
     this.ram = ram;
     this.mayAccess = mayAccess;
     this.oracle = oracle;
+    this.pages = pages;
+    pages.reset();
     for (let i = 0; i < FRAMES; i++) this.frames.push(freeEntry());
   }
 

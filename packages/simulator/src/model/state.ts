@@ -21,8 +21,8 @@ export interface Entry {
   address: number;
   /** The page of PT_REG, PT_TCS, PT_TRIM. */
   content: Uint8Array | null;
-  /** The slots of PT_VA: what was evicted under each. */
-  slots: (Sealed | null)[] | null;
+  /** The slots of PT_VA: what was evicted under each; nothing where one was never used. */
+  slots: (Sealed | null | undefined)[] | null;
   /** EBLOCK, EMODPR or EMODT happened, and no ETRACK since. */
   stale: boolean;
   /** Entries into the enclave that were under way at that ETRACK. */
@@ -56,6 +56,8 @@ export interface Enclave {
 
 /** What EWB wrote, and what ELD must find again. */
 export interface Sealed {
+  /** Where the page was written to. */
+  gpa: number;
   type: number;
   /** EID in the MAC header: 0 for SECS and version arrays. */
   eid: number;
@@ -70,7 +72,7 @@ export interface Sealed {
   modified: boolean;
   pr: boolean;
   content: Uint8Array | null;
-  slots: (Sealed | null)[] | null;
+  slots: (Sealed | null | undefined)[] | null;
   enclave: Enclave | null;
 }
 

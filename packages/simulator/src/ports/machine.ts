@@ -23,6 +23,8 @@ export class SimMachine implements MachinePort {
   readonly ram = new Uint8Array(RAM_BYTES);
   /** gPA and length of every write since the list was last emptied. */
   readonly written: number[] = [];
+  readonly #copies = Array.from({ length: 8 }, () => new Uint8Array(PAGE));
+  #turn = 0;
   readonly memory = {
     ramBytes: RAM_BYTES,
     zero: (page: number, pages: number): void => {
@@ -32,7 +34,12 @@ export class SimMachine implements MachinePort {
   readonly guest = {
     copyIn: (_vmpl: number, gpa: number, length: number): Uint8Array => {
       if (!guestMay(gpa, length, false)) throw FAULT;
-      return this.ram.slice(gpa, gpa + length);
+      if (length !== PAGE || gpa === AT.SECS) return this.ram.slice(gpa, gpa + length);
+      // Leaves keep copies of an SECS only; other pages are copied on, so buffers may take turns.
+      this.#turn = (this.#turn + 1) % this.#copies.length;
+      const copy = this.#copies[this.#turn];
+      copy.set(this.ram.subarray(gpa, gpa + PAGE));
+      return copy;
     },
     copyInto: (_vmpl: number, gpa: number, into: Uint8Array): void => {
       if (!guestMay(gpa, into.length, false)) throw FAULT;

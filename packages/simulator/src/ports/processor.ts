@@ -59,7 +59,8 @@ export class SimRunning implements RunningEnclave {
     const thread = this.threads[slot];
     if (thread === undefined || thread.start === null || this.frozen || this.lost !== null) return false;
     if (!thread.admitted || thread.inside) return false;
-    if (resume ? thread.cssa === 0 : thread.cssa >= thread.start.nssa) return false;
+    const frame = resume ? thread.cssa - 1 : thread.cssa;
+    if (frame < 0 || frame >= thread.start.nssa) return false;
     if (resume) thread.cssa--;
     thread.inside = true;
     thread.entryEpoch = this.#epoch;

@@ -12,6 +12,7 @@ import { measureCommand } from './measure.js';
 import { newCommand } from './new.js';
 import { runCommand } from './run.js';
 import { signCommand } from './sign.js';
+import { simulateCommand } from './simulate.js';
 import { topCommand } from './top.js';
 import { traceCommand } from './trace.js';
 import { verifyCommand } from './verify.js';
@@ -29,6 +30,7 @@ export const commands: readonly CommandModule[] = [
   attestCommand,
   verifyCommand,
   attackCommand,
+  simulateCommand,
   conformanceCommand,
   benchCommand,
   traceCommand,

@@ -40,7 +40,7 @@ export function eadd(m: Model, rbx: number, rcx: number): Outcome {
   if (m.p.oneFramePerAddress && m.pageAt(enclave, linaddr)) return GP;
   if (tcs && threads(m, enclave) >= m.p.maxThreads) return REFUSED;
   if (m.refuse === 'write') return REFUSED;
-  const content = page.slice();
+  const content = m.pages.take(page);
   const measured = scratch.slice();
   if (tcs) {
     measured[0] &= ~7;

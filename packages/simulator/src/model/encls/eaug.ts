@@ -39,7 +39,7 @@ export function eaug(m: Model, rbx: number, rcx: number): Outcome {
     pending: true,
     enclave,
     address: linaddr,
-    content: new Uint8Array(PAGE),
+    content: m.pages.take(),
   });
   return OK;
 }

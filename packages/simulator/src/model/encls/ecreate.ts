@@ -13,6 +13,11 @@ const XSAVE_SIZE: readonly [bit: number, size: number][] = [
   [3, 576],
 ];
 
+/** Bytes of the XSAVE area. */
+export function xsaveSize(xfrm: number): number {
+  return XSAVE_SIZE.find(([bit]) => (xfrm & bit) !== 0)![1];
+}
+
 export function ecreate(m: Model, rbx: number, rcx: number): Outcome {
   if (!aligned(rbx, 32) || !aligned(rcx, PAGE)) return GP;
   const bad = m.notMine(rcx);
@@ -68,8 +73,7 @@ function secsRight(m: Model, secs: Uint8Array): boolean {
   // CET is not offered.
   if (!zero(secs, 24, 33)) return false;
   if ((misc & ~m.p.miscselect) !== 0) return false;
-  const xsave = XSAVE_SIZE.find(([bit]) => (xfrm & bit) !== 0)![1];
-  if (u32(secs, 16) * PAGE < xsave + GPRSGX + (misc & 1) * 16) return false;
+  if (u32(secs, 16) * PAGE < xsaveSize(xfrm) + GPRSGX + (misc & 1) * 16) return false;
   if (mode64 ? !(base < 0x8000_0000_0000) : !(base < 0x1_0000_0000)) return false;
   if (!(size < 2 ** (mode64 ? m.p.sizeBits64 : m.p.sizeBits32))) return false;
   if (size < 2 * PAGE || 2 ** Math.round(Math.log2(size)) !== size) return false;

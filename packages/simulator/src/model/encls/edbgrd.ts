@@ -16,7 +16,7 @@ export function edbgrd(m: Model, rcx: number): Outcome {
   if (entry.pending || entry.modified) return failed('SGX_PAGE_NOT_DEBUGGABLE');
   const at = rcx % PAGE;
   if (entry.type === PT.TCS && at >= TCS_LIMIT) return GP;
-  if (entry.type === PT.VA) return value(entry.slots![at / 8] === null ? 0n : 0xffff_ffff_ffff_ffffn);
+  if (entry.type === PT.VA) return value(entry.slots![at / 8] ? 0xffff_ffff_ffff_ffffn : 0n);
   if ((entry.enclave!.flags & FLAG.DEBUG) === 0) return GP;
   // TCS.STATE, which the manual leaves to the processor: 1 while the TCS is busy.
   if (entry.type === PT.TCS && at === 0) return value(entry.inside === 0 ? 0n : 1n);

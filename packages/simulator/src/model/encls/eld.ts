@@ -39,7 +39,7 @@ export function eld(m: Model, block: boolean, rbx: number, rcx: number, rdx: num
   if (!cipher) return pf(source);
   const slot = (rdx % PAGE) / 8;
   const sealed = va.slots![slot];
-  if (sealed === null || !authentic(sealed, cipher, pcmd, linaddr, enclave?.eid ?? 0))
+  if (!sealed || !authentic(sealed, cipher, pcmd, linaddr, enclave?.eid ?? 0))
     return failed('SGX_MAC_COMPARE_FAIL');
   if (m.p.oneFramePerAddress && enclave !== null && m.pageAt(enclave, sealed.address)) return GP;
   if (enclave !== null && m.refuse === 'write') return REFUSED;

@@ -33,8 +33,8 @@ export function ewb(m: Model, rbx: number, rcx: number, rdx: number): Outcome {
   if (!m.mayAccess(pcmdAt, 128, true)) return pf(pcmdAt);
   if (!m.mayAccess(rbx, 32, true)) return pf(rbx);
   const slot = (rdx % PAGE) / 8;
-  const occupied = va.slots![slot] !== null;
-  const sealed = seal(m, entry);
+  const occupied = Boolean(va.slots![slot]);
+  const sealed = seal(m, entry, target);
   // A version that is overwritten is lost with its page.
   const before = va.slots![slot];
   if (before?.type === PT.SECS) m.forget(before.enclave!);
@@ -51,7 +51,7 @@ export function ewb(m: Model, rbx: number, rcx: number, rdx: number): Outcome {
 }
 
 /** The page, its MAC header and its PCMD; cipher text and MAC are filled in by whoever sees them. */
-function seal(m: Model, entry: Entry): Sealed {
+function seal(m: Model, entry: Entry, gpa: number): Sealed {
   const child = entry.type !== PT.SECS && entry.type !== PT.VA;
   const pcmd = new Uint8Array(128);
   const bits = [entry.r, entry.w, entry.x, entry.pending, entry.modified, entry.pr];
@@ -62,6 +62,7 @@ function seal(m: Model, entry: Entry): Sealed {
   const enclaveId = entry.type === PT.VA ? 0 : entry.enclave!.eid;
   new DataView(pcmd.buffer).setBigUint64(64, BigInt(enclaveId), true);
   return {
+    gpa,
     type: entry.type,
     eid: child ? entry.enclave!.eid : 0,
     address: entry.address,

@@ -1,5 +1,6 @@
 /** EENTER, ERESUME, EEXIT, AEX, EDECCSSA: threads. Intel SDM Vol. 3D, "EENTER", "ERESUME", "EDECCSSA", Operation. */
 import { PAGE } from '../../layout.js';
+import { xsaveSize } from '../encls/ecreate.js';
 import { aligned, FLAG, type Model, PT, u32, u64 } from '../model.js';
 import { GP, OK, type Outcome, pf } from '../outcome.js';
 import type { Enclave, Entry } from '../state.js';
@@ -62,7 +63,7 @@ function mayRun(m: Model, enclave: Enclave, t: Uint8Array): boolean {
 /** Every page of the XSAVE area and the page of GPRSGX are settled PT_REG pages that can be read and written. */
 export function checkFrame(m: Model, enclave: Enclave, ossa: number, frame: number): Outcome {
   const start = enclave.base + ossa + frame * enclave.ssaFrameSize * PAGE;
-  const xsave = (enclave.xfrm & 4) !== 0 ? 832 : 576;
+  const xsave = xsaveSize(enclave.xfrm);
   const gpr = start + enclave.ssaFrameSize * PAGE - GPRSGX - (enclave.miscselect & 1) * 16;
   for (let at = start; at < start + xsave; at += PAGE) if (!usable(m, enclave, at)) return pf(at);
   const gprPage = gpr - (gpr % PAGE);
