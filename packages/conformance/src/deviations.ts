@@ -95,6 +95,26 @@ export const DEVIATIONS: readonly Deviation[] = Object.freeze([
       'The monitor executes one leaf at a time; every outcome is one that some order on hardware gives.',
   },
   {
+    id: 'threads-by-gates',
+    leaves: ['EACCEPT', 'ELDB', 'ELDU', 'ELDBC', 'ELDUC', 'EENTER'],
+    what: 'A TCS can be entered only while it has one of the gates that were bound before EINIT; one more waits until a gate is free.',
+    reason:
+      'A gate is a page of guest RAM that runner and host share; where it lies is fixed when the runner starts.',
+  },
+  {
+    id: 'ssa-frames-from-zero',
+    leaves: ['EENTER', 'ERESUME', 'EDECCSSA'],
+    what: 'A thread may use the SSA frames from 0 up to the first one that EENTER would refuse, and at most 64; hardware looks at the current one only.',
+    reason:
+      'The monitor checks SSA pages when they change, not at each entry, and the processor knows how many there are.',
+  },
+  {
+    id: 'provision-seal-configsvn',
+    leaves: ['EGETKEY'],
+    what: 'The provisioning seal key refuses a CONFIGSVN beyond the enclave’s, as the seal key does.',
+    reason: 'Otherwise an older configuration could derive the keys of newer ones.',
+  },
+  {
     id: 'no-unmasked-event',
     leaves: ['EINIT'],
     what: 'SGX_UNMASKED_EVENT does not occur.',

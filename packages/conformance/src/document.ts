@@ -11,8 +11,9 @@ const hex = (number: number) => `0x${number.toString(16).padStart(2, '0').toUppe
 function checksOf(row: Row): string[] {
   if (row.checks.rows.length === 0) return ['No checks of its own.', ''];
   const lines = ['| # | check | when it fails | must hold |', '|---|---|---|---|'];
-  row.checks.rows.forEach(({ id, outcome, requires, deviation }, i) => {
-    const text = deviation ? `${requires} (not the manual’s)` : requires;
+  row.checks.rows.forEach(({ id, outcome, requires, deviation, processor }, i) => {
+    const whose = deviation ? ' (not the manual’s)' : processor ? ' (the processor checks)' : '';
+    const text = `${requires}${whose}`;
     lines.push(`| ${i} | \`${id}\` | ${outcome === 'REFUSED' ? 'refused' : outcome} | ${cell(text)} |`);
   });
   return [...lines, ''];
