@@ -5,8 +5,8 @@ import { assemble, enclu } from './assemble.js';
 import { AT, BenchMachine, type TestEnclave } from './bench-machine.js';
 import { seeded } from './seeded.js';
 
-const SEED = Number(process.env.NSGX_TEST_SEED ?? 20_261_122);
-const ROUNDS = 3000;
+const SEED = Number(process.env.NSGX_SEED ?? 20_261_122);
+const ROUNDS = Number(process.env.NSGX_FUZZ_RUNS ?? 3000);
 const GPRSGX = 4096 - 184;
 const FIELD = { RFLAGS: GPRSGX + 128, RIP: GPRSGX + 136, FSBASE: GPRSGX + 168, GSBASE: GPRSGX + 176 };
 const MXCSR = 24;
@@ -172,7 +172,7 @@ test('forged frames: ERESUME refuses what the manual refuses, and takes over wha
       assert.equal(running.threadState(0).cssa, 0, what);
       assert.equal(running.lost, null, what);
     }
-    assert.ok(accepted > ROUNDS / 10 && accepted < ROUNDS, `${accepted} accepted`);
+    assert.ok(accepted > ROUNDS / 10 && accepted <= ROUNDS, `${accepted} accepted`);
   } finally {
     enclave.close();
   }

@@ -6,7 +6,7 @@ import { assemble, enclu } from './assemble.js';
 import { AT, BenchMachine } from './bench-machine.js';
 import { seeded } from './seeded.js';
 
-const SEED = Number(process.env.NSGX_TEST_SEED ?? 20_261_122);
+const SEED = Number(process.env.NSGX_SEED ?? 20_261_122);
 const GPRSGX = 4096 - 184;
 const rel = (offset: number) => `_start+${offset - AT.CODE}(%rip)`;
 const SOURCE = AT.DATA + 0x1000;
