@@ -168,7 +168,7 @@ test('threads get EREPORT and EGETKEY served; other leaves are #GP(0)', () => {
   // An all-zero KEYREQUEST asks for the EINIT token key, which this enclave may not have.
   assert.deepEqual(key, { rax: 2n, zf: true, cf: false });
   assert.deepEqual(rest.slice(0, 3), [gp, gp, gp]);
-  assert.deepEqual(rest[3].fault, { vector: 14, errorCode: 0x8007, address: BigInt(BASE + 0x8000) });
+  assert.deepEqual(rest[3].fault, { vector: 14, errorCode: 6, address: BigInt(BASE + 0x8000) });
   assert.deepEqual(rest[4], gp);
   assert.equal(enclave.memory.read(0x4400, 432).length, 432);
   assert.equal(w.monitor.stats().leaves['EREPORT'].executed, 3);
