@@ -372,3 +372,30 @@ test('what a stopped enclave leaves behind are architectural bytes, and discardi
     machine.close();
   }
 });
+
+test('ENCLU sites anywhere in a large ELRANGE work: by a jump where one reaches, else by a breakpoint', (t) => {
+  const machine = new BenchMachine();
+  try {
+    if (!machine.processor.facts().userfault) return t.skip('no userfaultfd here');
+    const size = 2 ** 33;
+    const enclave = machine.start({ code: probe, size });
+    const { running, memory } = enclave;
+    const INT3 = 0xcc;
+    const JMP = 0xe9;
+    for (const [at, mov, leaf] of [
+      [FIRST, JMP, 0x0f],
+      [size / 2, 0xb8, INT3],
+      [size - PAGE, JMP, 0x0f],
+    ] as const) {
+      memory.write(at, page(0, 7));
+      running.map({ offset: at, length: PAGE, r: true, w: false, x: true });
+      assert.equal(access(enclave, at, 2), 7);
+      const mapped = memory.readMapped(at + 16 + 5, 6);
+      assert.deepEqual([mapped[0], mapped[5]], [mov, leaf], `at ${at}`);
+      assert.deepEqual(Buffer.from(memory.read(at, PAGE)), Buffer.from(page(0, 7)));
+    }
+    enclave.close();
+  } finally {
+    machine.close();
+  }
+});

@@ -4,8 +4,6 @@ import { findEncluSites } from './sites.js';
 
 const PAGE = 4096;
 const SEARCH_RUN = 1 << 20;
-/** Executable bytes searched in an enclave's life; code beyond this traps. */
-const SEARCH_MAX = 256 << 20;
 const INT3 = Uint8Array.of(0xcc);
 
 /**
@@ -17,7 +15,6 @@ export class CodePatches {
   readonly #fd: number;
   readonly #stub: SiteStub;
   readonly #pages = new Map<number, Patch[]>();
-  #searched = 0;
 
   /** `fd`: the enclave's memory file. */
   constructor(fd: number, stub: SiteStub) {
@@ -34,11 +31,10 @@ export class CodePatches {
 
   /** Patches the sites of pages that no thread can execute now. */
   apply(offset: number, length: number): void {
-    for (let done = 0; done < length && this.#searched < SEARCH_MAX; done += SEARCH_RUN) {
+    for (let done = 0; done < length; done += SEARCH_RUN) {
       const run = offset + done;
       const code = new Uint8Array(Math.min(SEARCH_RUN, length - done));
       pread(this.#fd, code, run);
-      this.#searched += code.length;
       const sites = findEncluSites(code).filter(
         (site) => !this.#pages.has(pageOf(run + site.mov)) && !this.#pages.has(pageOf(run + site.enclu)),
       );

@@ -14,6 +14,8 @@ import { NativeEnclave } from './running-enclave.js';
 import { SiteStub, TRAMPOLINES_BYTES } from './site-stub.js';
 
 const ALL_SEALS = 0xf;
+/** Executable bytes searched for ENCLU sites when an enclave starts; code beyond this traps. */
+const SEARCH_MAX = 256 << 20;
 
 /** Options of {@link NativeProcessor}. */
 export interface NativeProcessorOptions extends RunnerOptions {
@@ -173,8 +175,20 @@ export class NativeProcessor implements EnclaveProcessor {
     if (this.#options.patch === false || !facts.threadLookup) return null;
     const near = placesBeside(start.base, start.size, this.#options, TRAMPOLINES_BYTES);
     const stub = new SiteStub(start.base, facts, near, (sites) => control.store(CONTROL.at.sites, sites));
-    memory.patches = new CodePatches(memory.fd, stub);
-    for (const range of ranges) if (range.x && !range.w) memory.patches.apply(range.offset, range.length);
+    const patches = new CodePatches(memory.fd, stub);
+    memory.patches = patches;
+    let left = SEARCH_MAX;
+    try {
+      for (const { offset, length, w, x } of ranges) {
+        if (!x || w) continue;
+        const searched = Math.min(length, left);
+        patches.apply(offset, searched);
+        left -= searched;
+      }
+    } catch (error) {
+      stub.close();
+      throw error;
+    }
     return stub;
   }
 

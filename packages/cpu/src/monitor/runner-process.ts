@@ -101,6 +101,7 @@ export class RunnerProcess {
   #socket: number;
   #facts: RunnerFacts | undefined;
   #exited = false;
+  #agentSeq = 0;
 
   /** Starts a runner. Call it from the main thread: the runner ends with the thread that started it. */
   constructor(programFd: number, options: RunnerOptions = {}) {
@@ -209,14 +210,17 @@ export class RunnerProcess {
    * when it did not answer in time.
    */
   protect(control: ControlMemory, address: number, length: number, prot: number): number | null {
-    const seq = (control.load(CONTROL.at.agentSeq) + 1) >>> 0;
+    this.#agentSeq = (this.#agentSeq + 1) >>> 0;
+    const seq = this.#agentSeq;
+    let seen = control.load(CONTROL.at.agentSeq);
     if (!this.#order({ op: AGENT_OP.PROTECT, seq, address, length, prot })) return null;
     const word = control.address + CONTROL.at.agentSeq;
     const end = performance.now() + AGENT_TIMEOUT_MS;
-    for (let left = AGENT_TIMEOUT_MS; left > 0 && !this.exited(); left = end - performance.now()) {
+    for (let left = AGENT_TIMEOUT_MS; left > 0; left = end - performance.now()) {
       const slice = Math.ceil(Math.min(AGENT_LOOK_MS, left) * 1000);
-      if (spinThenWait(word, seq - 1, AGENT_SPIN_CYCLES, slice, 0) === seq)
-        return control.load(CONTROL.at.agentResult);
+      seen = spinThenWait(word, seen, AGENT_SPIN_CYCLES, slice, 0) >>> 0;
+      if (seen === seq) return control.load(CONTROL.at.agentResult);
+      if (this.exited()) return null;
     }
     return null;
   }
