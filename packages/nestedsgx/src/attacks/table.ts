@@ -50,6 +50,10 @@ import { restrictLie } from './dynamic/modified-pages.js';
 import { typeConfusion } from './dynamic/modified-pages.js';
 import { trimRunning } from './dynamic/modified-pages.js';
 import { pteLies } from './memory/pte-lies.js';
+import { endlessEnclave } from './denial/endless-enclave.js';
+import { agentEater } from './denial/endless-enclave.js';
+import { hugeEnclaves } from './denial/exhaustion.js';
+import { epcExhaustion } from './denial/exhaustion.js';
 
 /** All attacks. */
 export const attackTable: readonly Attack[] = Object.freeze([
@@ -104,6 +108,10 @@ export const attackTable: readonly Attack[] = Object.freeze([
   typeConfusion,
   trimRunning,
   pteLies,
+  endlessEnclave,
+  agentEater,
+  hugeEnclaves,
+  epcExhaustion,
 ]);
 
 /** The attacks that the tour shows: a selection that takes a few seconds. */
