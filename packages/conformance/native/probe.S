@@ -9,9 +9,12 @@
 probe_entry:
   mov %rcx, %r15
   mov %rdi, %r14
+  mov %rdi, %r13
+  xor %r12d, %r12d                  // commands of a script that are left
   // The FS segment of each thread is its stack page.
   rdfsbase %rsp
   add $4096, %rsp
+dispatch:
   mov 0(%r14), %r11
   lea operations(%rip), %r10
   movslq (%r10,%r11,4), %r9
@@ -36,6 +39,7 @@ operations:
   .long op_syscall - operations     // 10: #UD inside an enclave
   .long op_cpuid - operations       // 11: #UD inside an enclave
   .long op_spin - operations        // 12: increments the u64 at rbx until the u64 at rcx is not 0
+  .long op_script - operations      // 13: rcx commands, 128 bytes each, from rbx on
 
 op_enclu:
   enclu
@@ -83,9 +87,17 @@ op_spin:
   je op_spin
   jmp done
 
+op_script:
+  mov %rcx, %r12
+  mov %rbx, %r14
+  test %r12, %r12
+  jnz dispatch
+  mov %r13, %r14
+  jmp done
+
 recovered:
   movq $2, 80(%r14)
-  jmp leave
+  jmp next
 
 done:
   mov %rax, 40(%r14)
@@ -96,8 +108,13 @@ done:
   popq %rax
   mov %rax, 72(%r14)
   movq $1, 80(%r14)
+next:
+  sub $1, %r12
+  jbe leave                         // the last of a script, or no script
+  add $128, %r14
+  jmp dispatch
 leave:
-  mov %r14, %rdi
+  mov %r13, %rdi
   mov %r15, %rbx
   mov $4, %eax                      // EEXIT
   enclu

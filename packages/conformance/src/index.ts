@@ -8,3 +8,5 @@ export type { AddedPages, Exit, Feature, Platform, PlatformEnclave, UntrustedBlo
 export { LinuxPlatform } from './platforms/linux.js';
 export { SoftwarePlatform } from './platforms/software.js';
 export { type CaseResult, type RunOptions, runSuite, type Verdict } from './run.js';
+export { Crew } from './stress/crew.js';
+export { type StressResult, stress } from './stress/stress.js';

@@ -29,14 +29,15 @@ export class SoftwarePlatform implements Platform {
     private readonly arena: GuestBlock,
   ) {}
 
-  /** Launches the machine. @throws what launching throws */
-  static async launch(): Promise<SoftwarePlatform> {
-    const cvm = await Cvm.launch({
-      ramBytes: 128 * MIB,
-      epcBytes: 64 * MIB,
-      stateDir: null,
-      stderr: 'ignore',
-    });
+  /**
+   * Launches the machine; `epcBytes` is the EPC of its one guest.
+   * @throws what launching throws
+   */
+  static async launch(epcBytes = 32 * MIB): Promise<SoftwarePlatform> {
+    const cvm = await Cvm.launch(
+      { ramBytes: 128 * MIB, epcBytes: 64 * MIB, stateDir: null, stderr: 'ignore' },
+      { epcBytes },
+    );
     try {
       const { connection, device } = await cvm.guest();
       return new SoftwarePlatform(cvm, device, connection.memory.alloc(ARENA, { alignment: PAGE }));

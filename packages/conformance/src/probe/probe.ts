@@ -19,6 +19,7 @@ export const OP = Object.freeze({
   SYSCALL: 10,
   CPUID: 11,
   SPIN: 12,
+  SCRIPT: 13,
 });
 
 const EENTER = 2;
