@@ -174,6 +174,14 @@ test('protections know the mappings that the kernel would make', () => {
       );
       assert.equal(protections.count, model.filter((prot, i) => prot !== model[i - 1]).length);
       assert.equal(got.length, protections.count);
+      for (const [from, to] of [
+        [3, 4],
+        [3, 9],
+        [0, pages],
+      ] as const) {
+        const same = model.slice(from, to).every((prot) => prot === model[from]);
+        assert.equal(protections.uniform(from * PAGE, (to - from) * PAGE), same ? model[from] : null);
+      }
       const wanted = protections.changes(5 * PAGE, 20 * PAGE, (prot) => prot | 4);
       assert.deepEqual(
         wanted.flatMap(({ offset, length, prot }) =>

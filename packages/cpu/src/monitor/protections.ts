@@ -43,6 +43,12 @@ export class Protections {
     return low;
   }
 
+  /** The protection of a range that lies in one mapping, else null. */
+  uniform(offset: number, length: number): number | null {
+    const i = this.#find(offset);
+    return offset + length <= (this.#starts[i + 1] ?? this.#size) ? this.#prots[i]! : null;
+  }
+
   /** The parts of a range, each with one protection. */
   *parts(offset: number, length: number): Generator<Protection> {
     const end = offset + length;

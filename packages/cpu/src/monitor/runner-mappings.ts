@@ -60,15 +60,25 @@ export class RunnerMappings {
     else this.#memory.patches?.restore(offset, length);
     this.#settle(range);
     if (this.#uffd === null) return;
-    // The kernel takes ranges of one mapping only.
-    for (const part of this.#protections.parts(offset, length))
-      if (this.#present(this.#uffd, part.offset, part.length, !w) < part.length / PAGE)
-        uffdWriteProtect(this.#uffd, this.#base + part.offset, part.length, !w);
+    if (this.#protections.uniform(offset, length) !== null) this.#appear(this.#uffd, offset, length, !w);
+    else
+      for (const part of this.#protections.parts(offset, length))
+        this.#appear(this.#uffd, part.offset, part.length, !w);
+  }
+
+  /** Pages of one mapping become present; the kernel takes no range that spans more. */
+  #appear(uffd: number, offset: number, length: number, writeProtect: boolean): void {
+    // Some were there already: with what permission, is not known.
+    if (this.#present(uffd, offset, length, writeProtect) < length / PAGE)
+      uffdWriteProtect(uffd, this.#base + offset, length, writeProtect);
   }
 
   #writeProtect(uffd: number, offset: number, length: number, on: boolean): void {
-    for (const part of this.#protections.parts(offset, length))
-      uffdWriteProtect(uffd, this.#base + part.offset, part.length, on);
+    if (this.#protections.uniform(offset, length) !== null)
+      uffdWriteProtect(uffd, this.#base + offset, length, on);
+    else
+      for (const part of this.#protections.parts(offset, length))
+        uffdWriteProtect(uffd, this.#base + part.offset, part.length, on);
   }
 
   /** Makes absent pages present; returns how many were absent. */
@@ -150,14 +160,18 @@ export class RunnerMappings {
 
   /** Gives every mapping of the range flags with which the pages can have, and through which none gets more than, these. */
   #settle({ offset, length, w, x }: PageRange): void {
-    const exact = R | (w ? W : 0) | (x ? X : 0);
-    const want = (prot: number) => {
-      if (this.#uffd === null) return exact;
-      if (!x) return prot & X || (w && !(prot & W)) || !(prot & R) ? R | W : prot;
-      return prot & X && (!w || prot & W) ? prot : exact;
-    };
-    for (const part of this.#protections.changes(offset, length, want))
+    const before = this.#protections.uniform(offset, length);
+    if (before !== null && this.#wanted(before, w, x) === before) return;
+    for (const part of this.#protections.changes(offset, length, (prot) => this.#wanted(prot, w, x)))
       this.#change(part.offset, part.length, part.prot);
+  }
+
+  /** What a mapping's flags have to be; they stay if they will do. */
+  #wanted(prot: number, w: boolean, x: boolean): number {
+    const exact = R | (w ? W : 0) | (x ? X : 0);
+    if (this.#uffd === null) return exact;
+    if (!x) return prot & X || (w && !(prot & W)) || !(prot & R) ? R | W : prot;
+    return prot & X && (!w || prot & W) ? prot : exact;
   }
 
   #change(offset: number, length: number, prot: number): void {
