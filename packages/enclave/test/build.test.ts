@@ -71,7 +71,7 @@ describe('building', () => {
     let leaves = 0;
     for (let at = text.indexOf('0f01d7', 0, 'hex'); at >= 0; at = text.indexOf('0f01d7', at + 1, 'hex')) {
       assert.equal(text[at - 5], 0xb8, 'mov $leaf,%eax directly before ENCLU');
-      assert.ok([0, 1, 4].includes(text.readUInt32LE(at - 4)));
+      assert.ok([0, 1, 4, 5, 6, 7].includes(text.readUInt32LE(at - 4)));
       leaves++;
     }
     assert.equal(leaves, 3);

@@ -80,6 +80,51 @@ describe('a working set four times the EPC', () => {
     assert.equal(b.ecalls.total(), 2100n);
   });
 
+  test('an enclave of which every page was written back goes on, TCS and SSA included', async () => {
+    await using e = await elastic(cvm);
+    const { file } = await driverOf(cvm, e);
+    e.ecalls.prepare(100);
+    for (let round = 0; round < 5; round++) {
+      file.pageOut(0, file.size);
+      assert.equal(e.stats().residentPages, 0);
+      assert.equal(e.ecalls.walk(0, 100, 300, RANDOM, seed), 0n);
+      file.pageOut(0, file.size);
+      const marks = await Promise.all([0, 1, 2, 3].map(() => e.async.thread_mark()));
+      assert.equal(new Set(marks.map((mark) => (mark as bigint) >> 32n)).size, 4);
+    }
+    assert.equal(e.ecalls.total(), 1500n);
+  });
+
+  test('threads whose pages go while they run come back to where they were', async () => {
+    await using e = await elastic(cvm);
+    const { file, device } = await driverOf(cvm, e);
+    e.ecalls.prepare(600);
+    const quiet = e.ecalls.spin(2_000_000);
+    const calls = Promise.all([
+      e.async.spin(2_000_000),
+      e.async.walk(0, 300, 4000, RANDOM, seed),
+      e.async.walk(300, 300, 4000, SEQUENTIAL, seed),
+    ]);
+    let over = false;
+    void calls.then(() => {
+      over = true;
+    });
+    let rounds = 0;
+    for (; !over && rounds < 500; rounds++) {
+      file.pageOut(0, file.size);
+      await new Promise((resolve) => setTimeout(resolve, 3));
+    }
+    assert.deepEqual(await calls, [quiet, 0n, 0n], `seed ${seed}`);
+    assert.equal(e.ecalls.total(), 8000n);
+    assert.ok(rounds > 1);
+    const { kicks } = device.supply.counters;
+    const long = e.async.spin(60_000_000);
+    while (file.threads.insideCount === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+    file.pageOut(0, file.size);
+    assert.ok(device.supply.counters.kicks > kicks);
+    await long;
+  });
+
   test('memory is given back with the enclave', async () => {
     const { device } = await cvm.guest();
     const e = await elastic(cvm);
