@@ -27,24 +27,17 @@ export function evictRun(
   first: number,
   count: number,
 ): boolean {
-  const { epcm, versions } = s;
-  const offset = epcm.address(rows.frame[first]) - enclave.base;
+  const offset = s.epcm.address(rows.frame[first]) - enclave.base;
   const length = count * PAGE;
-  stopWrites(s, enclave, rows, first, count);
-  const contents = plain.subarray(0, length);
-  enclave.memory.readInto(offset, contents);
-  for (let i = 0; i < count; i++) {
-    const frame = rows.frame[first + i];
-    const bits = epcm.bits(frame);
-    const page = contents.subarray(i * PAGE, (i + 1) * PAGE);
-    if (bits >>> EPCM_PT_SHIFT === PT_TCS) composeTcs(enclave, frame, page);
-    const version = versions.newVersion();
-    rows.version[first + i] = version;
-    seal(s, version, i, bits, enclave.id, enclave.id, epcm.address(frame), page);
+  switchWrites(s, enclave, rows, first, count, false);
+  try {
+    sealRun(s, enclave, rows, first, count);
+    writeRows(s, rows.contents, first, count, sealed, PAGE);
+    writeRows(s, rows.pcmd, first, count, pcmds, PCMD_SIZE);
+  } catch (error) {
+    switchWrites(s, enclave, rows, first, count, true);
+    throw error;
   }
-  wipe(contents);
-  writeRows(s, rows.contents, first, count, sealed, PAGE);
-  writeRows(s, rows.pcmd, first, count, pcmds, PCMD_SIZE);
   let admission = false;
   let occupied = false;
   for (let i = first; i < first + count; i++) {
@@ -56,6 +49,31 @@ export function evictRun(
   if (admission) refreshAdmission(s, enclave);
   enclave.paging.evicted += count;
   return occupied;
+}
+
+/** Encrypts the pages of a run into the output buffers. */
+function sealRun(
+  s: MonitorState,
+  enclave: EnclaveRecord,
+  rows: PageBatch,
+  first: number,
+  count: number,
+): void {
+  const contents = plain.subarray(0, count * PAGE);
+  try {
+    enclave.memory.readInto(s.epcm.address(rows.frame[first]) - enclave.base, contents);
+    for (let i = 0; i < count; i++) {
+      const frame = rows.frame[first + i];
+      const bits = s.epcm.bits(frame);
+      const page = contents.subarray(i * PAGE, (i + 1) * PAGE);
+      if (bits >>> EPCM_PT_SHIFT === PT_TCS) composeTcs(enclave, frame, page);
+      const version = s.versions.newVersion();
+      rows.version[first + i] = version;
+      seal(s, version, i, bits, enclave.id, enclave.id, s.epcm.address(frame), page);
+    }
+  } finally {
+    wipe(contents);
+  }
 }
 
 /**
@@ -95,13 +113,17 @@ function seal(
   sealed.set(s.pageCipher.seal(version, additional, page, pcmds, at + PCMD_MAC), i * PAGE);
 }
 
-/** Takes W away from every thread, so that what is read is what there is. */
-function stopWrites(
+/**
+ * Takes W away from every thread, so that what is read is what there is, or (`on`) gives it back where the pages stay. An
+ * enclave for which that fails does not run on.
+ */
+function switchWrites(
   s: MonitorState,
   enclave: EnclaveRecord,
   rows: PageBatch,
   first: number,
   count: number,
+  on: boolean,
 ): void {
   const { running } = enclave;
   if (running === null || running.lost !== null) return;
@@ -114,7 +136,7 @@ function stopWrites(
       const start = s.epcm.address(rows.frame[first + from]) - enclave.base;
       const length = (i - from) * PAGE;
       from = -1;
-      if (!available(() => running.writeProtect(start, length, true), s.failures)) {
+      if (!available(() => running.writeProtect(start, length, !on), s.failures)) {
         loseEnclave(enclave, 'a page could not be write-protected', LOST_REASON.RUNNER);
         return;
       }
