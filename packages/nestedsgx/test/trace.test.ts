@@ -165,6 +165,7 @@ const cvm = await Cvm.connect(${JSON.stringify(socket)});
 const enclave = await cvm.load(samplesBuildDirectory() + '/calc/calc.sgxs', { ocalls: { host_name: () => 'x' } });
 for (let i = 0; i < 100; i++) enclave.ecalls.add(2, 3);
 enclave.ecalls.greet();
+enclave.ecalls.divide_or(1, 0, 9);
 console.log(JSON.stringify(enclave.stats()));
 process.stdin.resume();
 process.stdin.on('end', async () => { await enclave.close(); await cvm.close(); });
@@ -196,6 +197,15 @@ process.stdin.on('end', async () => { await enclave.close(); await cvm.close(); 
     assert.equal(enclave.pages, stats.pages);
     assert.equal(enclave.threads, stats.threads);
     assert.equal(enclave.state, 'running');
+    assert.deepEqual([stats.ecalls, stats.ocalls, stats.aex], [102, 1, { '#DE': 1 }]);
+    // Beside the ECALLs: the runtime's initialisation, the return from the OCALL, the exception offered.
+    assert.deepEqual(enclave.counts.transitions, {
+      eenter: 105,
+      eexit: 105,
+      eresume: 1,
+      aex: { '#DE': 1 },
+    });
+    assert.deepEqual(enclave.counts.paging, { evicted: 0, loaded: 0, augmented: 0 });
     assert.equal(enclave.counts.leaves.EINIT.executed, 1);
     assert.equal(enclave.counts.leaves.ECREATE.executed, 1);
     const table = await nsgx('top', '--once', '--interval', '0.1', '--socket', socket);

@@ -48,6 +48,11 @@ export interface EnclaveStats {
   ocalls: number;
   exceptions: number;
   interrupts: number;
+  /**
+   * Asynchronous exits by cause: exceptions by name (`#UD`; `#PF` where it was the enclave's own), `EPC fault` for page
+   * faults that the driver answered, `interrupt`. Causes that did not occur are missing.
+   */
+  aex: Record<string, number>;
   threads: number;
   freeThreads: number;
   waitingCalls: number;
@@ -119,7 +124,7 @@ export class Enclave<I extends InterfaceDescription = InterfaceDescription> impl
         options.onOcall,
         sizes.maxMessageBytes,
       ),
-      counters: { ecalls: 0, ocalls: 0, exceptions: 0, interrupts: 0 },
+      counters: { ecalls: 0, ocalls: 0, exceptions: 0, interrupts: 0, causes: {} },
       closing: false,
       unusable: (error) => this.#fail(error),
     };
@@ -173,8 +178,13 @@ export class Enclave<I extends InterfaceDescription = InterfaceDescription> impl
   /** Figures of this enclave. */
   stats(): EnclaveStats {
     const { pages, faults } = this.#built.file;
+    const { causes, ...counters } = this.#owner.counters;
+    const aex = { ...causes };
+    if (faults.faults > 0) aex['EPC fault'] = faults.faults;
+    if (counters.interrupts > 0) aex.interrupt = counters.interrupts;
     return {
-      ...this.#owner.counters,
+      ...counters,
+      aex,
       threads: this.#pool.size,
       freeThreads: this.#pool.free,
       waitingCalls: this.#pool.waiting,

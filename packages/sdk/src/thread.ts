@@ -32,12 +32,22 @@ export interface ThreadGate {
 /** Answers an OCALL: request bytes (a copy) in, response bytes out. */
 export type OcallDispatch = (index: number, request: Uint8Array) => Uint8Array | Promise<Uint8Array>;
 
+/** What an enclave's threads have done. */
+export interface CallCounters {
+  ecalls: number;
+  ocalls: number;
+  exceptions: number;
+  interrupts: number;
+  /** Exceptions by name, such as `#UD`. */
+  readonly causes: Record<string, number>;
+}
+
 /** What a thread needs of its enclave. */
 export interface ThreadOwner {
   readonly memory: GuestMemory;
   readonly sizes: FrameSizes;
   readonly dispatch: OcallDispatch;
-  readonly counters: { ecalls: number; ocalls: number; exceptions: number; interrupts: number };
+  readonly counters: CallCounters;
   /** Set once the enclave is being closed: an interrupted thread is not resumed. */
   closing: boolean;
   /** Called when the enclave must not be entered any more. */
@@ -257,6 +267,8 @@ export class EnclaveThread {
         this.#owner.counters.exceptions++;
         const address = words[RESPONSE_RSI] + words[RESPONSE_RSI + 1] * TWO_32;
         const fault = new EnclaveFault(vector, words[RESPONSE_RDI + 1] & 0xffff, address);
+        const { causes } = this.#owner.counters;
+        causes[fault.vectorName] = (causes[fault.vectorName] ?? 0) + 1;
         if (this.#offering) throw this.#crash(frame.exception ?? fault);
         frame.exception = fault;
         this.#offering = true;

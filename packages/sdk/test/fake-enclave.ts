@@ -143,7 +143,7 @@ export function makeThread(
     memory,
     sizes: { ocallBufferBytes: 16_384, maxMessageBytes: 2 ** 20, ...options.sizes },
     dispatch: options.dispatch ?? (() => new Uint8Array(0)),
-    counters: { ecalls: 0, ocalls: 0, exceptions: 0, interrupts: 0 },
+    counters: { ecalls: 0, ocalls: 0, exceptions: 0, interrupts: 0, causes: {} },
     closing: false,
     unusable: (error) => failures.push(error),
   };

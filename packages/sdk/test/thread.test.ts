@@ -171,6 +171,8 @@ test('an exception that the enclave handles is resumed, as often as it happens',
   const { thread, owner } = makeThread(program);
   thread.call(0, bytes(), 'x');
   assert.equal(owner.counters.exceptions, 3);
+  const named = Object.values(owner.counters.causes).reduce((sum, count) => sum + count, 0);
+  assert.equal(named, 3, 'each has a name');
 });
 
 test('an exception that nobody handles is a fault with its details, and the enclave is not used again', async () => {
