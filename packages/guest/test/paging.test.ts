@@ -192,6 +192,21 @@ test('absent pages are added on demand, more at a time where they are used in or
     assert.equal(file.faults.pageFault(0, 4, file.base), false, 'but not twice');
   }));
 
+test('a refused entry with all its pages there is tried once more when the monitor still knows the gate', () =>
+  withFake('normal-64', (connection) => {
+    const file = created(new SgxDevice(connection), 2 ** 20);
+    addNumbered(file, 0, 4, 1, 0x100);
+    file.init(new Uint8Array(1808));
+    // The stand-in says gate 3 of any TCS.
+    assert.deepEqual(
+      [0, 1].map((tries) => file.faults.entryFault(3, 13, tries)),
+      [true, false],
+    );
+    assert.equal(file.faults.entryFault(2, 13, 0), false);
+    assert.equal(file.faults.entryFault(3, 6, 0), false);
+    assert.equal(file.faults.entryFault(9, 13, 0), false);
+  }));
+
 test('without dynamic memory absent pages are exceptions, and without reclaiming a full EPC is an error', () =>
   withFake('normal-64', (connection) => {
     const device = new SgxDevice(connection, { edmm: false, reclaim: false });

@@ -82,8 +82,9 @@ export class FaultHandler implements FaultServer {
     if (known === undefined) return false;
     let changed = false;
     for (const offset of [...ssaPages(known, file.ssaFrameBytes), known.tcs])
-      if (this.bringIn(offset)) changed = true;
-    if (!changed) return false;
+      if (this.bringIn(offset) || this.#unblock(offset)) changed = true;
+    // The monitor looks at the thread anew when it is asked for its gate: pages may have come back while it was busy.
+    if (!changed && (tries > 0 || file.threadSlot(known.tcs) !== gate)) return false;
     this.faults++;
     file.device.supply.counters.faults++;
     return true;
@@ -98,6 +99,15 @@ export class FaultHandler implements FaultServer {
     }
     if (!pages.aged(offset)) return false;
     device.supply.rescue(this.#file, offset);
+    return true;
+  }
+
+  /** Writes a page that stayed blocked back and loads it again. True when it was one. */
+  #unblock(offset: number): boolean {
+    const file = this.#file;
+    if (!file.blocked.has(offset)) return false;
+    file.device.supply.list?.remove(file.pages.frame(offset));
+    if (evictPages(file, [offset]) === 1) loadPages(file, [offset]);
     return true;
   }
 
@@ -124,11 +134,7 @@ export class FaultHandler implements FaultServer {
     }
     // The page is there. Another thread's fault may have brought it since; if not, the EPCM refuses the access.
     if (errorCode & PF_SGX) return false;
-    if (file.blocked.has(offset)) {
-      supply.list?.remove(file.pages.frame(offset));
-      if (evictPages(file, [offset]) === 1) loadPages(file, [offset]);
-      return true;
-    }
+    if (this.#unblock(offset)) return true;
     if (thread.offset !== offset) thread.same = 0;
     else if (thread.changes === supply.changes || ++thread.same >= MAX_SAME) {
       thread.offset = -1;
