@@ -122,7 +122,7 @@ export const paging: Bench = {
       rows(form, await runs(all.epc, all), await runs(BENCH_MACHINE.epcBytes as number, all), all);
     context.note('paging on one CPU');
     const oneCpu = await onCpus(context.cpus.slice(0, 1), () => both(', one CPU'));
-    if (context.cpus.length < 2) return oneCpu;
+    if (context.short || context.cpus.length < 2) return oneCpu;
     context.note('paging');
     return [...oneCpu, ...(await both(''))];
   },
