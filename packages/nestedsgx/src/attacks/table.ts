@@ -54,6 +54,9 @@ import { endlessEnclave } from './denial/endless-enclave.js';
 import { agentEater } from './denial/endless-enclave.js';
 import { hugeEnclaves } from './denial/exhaustion.js';
 import { epcExhaustion } from './denial/exhaustion.js';
+import { reportForgery } from './keys/report-forgery.js';
+import { sealPolicies } from './keys/seal-policies.js';
+import { seizeRunner } from './process/seize-runner.js';
 
 /** All attacks. */
 export const attackTable: readonly Attack[] = Object.freeze([
@@ -112,6 +115,9 @@ export const attackTable: readonly Attack[] = Object.freeze([
   agentEater,
   hugeEnclaves,
   epcExhaustion,
+  reportForgery,
+  sealPolicies,
+  seizeRunner,
 ]);
 
 /** The attacks that the tour shows: a selection that takes a few seconds. */

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { guestActs } from './guest-acts.js';
 import { memoryActs } from './memory-acts.js';
 import { processActs } from './process-acts.js';
+import { seizeActs } from './seize-acts.js';
 import { whereActs } from './where-acts.js';
 
 export const acts = Object.freeze({
@@ -19,6 +20,7 @@ export const acts = Object.freeze({
   ...memoryActs,
   ...processActs,
   ...guestActs,
+  ...seizeActs,
   ...whereActs,
 });
 
