@@ -153,7 +153,8 @@ function compareRights(e: Entry, rights: number): string | null {
 
 function compareThread(e: Entry, record: EnclaveRecord, frame: number): string | null {
   const slot = record.slotByFrame.get(frame);
-  if (slot === undefined) return e.pending || e.modified ? null : 'has no thread';
+  // A thread needs a gate.
+  if (slot === undefined) return e.pending || e.modified || e.enclave!.gates === 0 ? null : 'has no thread';
   const { inside, cssa: n } = runningOf(record)!.threads[slot];
   if (inside !== (e.inside !== 0)) return `busy: model ${e.inside !== 0}, monitor ${inside}`;
   return n === cssa(e) ? null : `CSSA: model ${cssa(e)}, monitor ${n}`;

@@ -16,6 +16,8 @@ type Start = 'empty' | 'built' | 'running';
 
 /** The kind of SECS whose SSA frames have two pages. */
 const WIDE_FRAMES = 7;
+/** The kind with KSS and a CONFIGSVN. */
+const KSS = 2;
 const RW = 0x203;
 const TCS_FLAGS = 0x100;
 
@@ -82,12 +84,42 @@ const RUNNING: readonly (readonly [Op, number])[] = [
   ['EUPDATESVN', 1],
   ['EVERIFYREPORT2', 1],
 ];
+/** A page is added, accepted, filled, and made a TCS, which the thread accepts: a thread more (page 12). */
+function growth(r: Random): Step[] {
+  const spoil = step('STORE', { page: 12, slot: r.pick([1, 3, 5, 9, 100]), source: r.pick([1, 2, 4, 255]) });
+  return [
+    step('EAUG', { frame: 12, page: 12 }),
+    step('EACCEPT', { source: 4, page: 12, flags: 0x20b }),
+    step('STORE', { page: 12 }),
+    ...(r.oneIn(3) ? [spoil] : []),
+    step('EMODT', { frame: 12, flags: 0x100 }),
+    step('ETRACK'),
+    step('AEX', { page: 1 }),
+    step('ERESUME', { page: 1 }),
+    step('EACCEPT', { source: 4, page: 12, flags: 0x110 }),
+  ];
+}
+
+/** Some pages are evicted. */
+function paging(r: Random): Step[] {
+  const frames = r.pick([
+    [5, 6],
+    [4, 5, 6],
+    [1, 5],
+  ]);
+  const leave = frames.includes(1) ? step('EEXIT', { page: 1 }) : step('AEX', { page: 1 });
+  return [
+    ...frames.map((frame) => step('EBLOCK', { frame })),
+    leave,
+    step('ETRACK'),
+    ...frames.map((frame, i) => step('EWB', { frame, va: 8, slot: i, source: i })),
+    step(r.oneIn(2) ? 'ERESUME' : 'EENTER', { page: 1 }),
+  ];
+}
+
+const LOADS: readonly Op[] = ['ELDB', 'ELDU', 'ELDBC', 'ELDUC'];
 /** What is tried after the processor was told to refuse: by what it refuses. */
-const AFTER_REFUSE: readonly (readonly Op[])[] = [
-  ['ECREATE'],
-  ['EINIT'],
-  ['EADD', 'EAUG', 'ELDB', 'ELDU', 'ELDBC', 'ELDUC'],
-];
+const AFTER_REFUSE: readonly (readonly Op[])[] = [['ECREATE'], ['EINIT'], ['EADD', 'EAUG', ...LOADS]];
 
 /** Parameters of sequence `index`: most run on the default platform, some on one that pins a signer. */
 export function parametersOf(index: number): ModelParameters {
@@ -116,7 +148,7 @@ export class Generator {
   next(m: Model): Step | null {
     if (this.#made >= this.length) return null;
     const prepared = this.#prefix[this.#made++];
-    return prepared ?? this.#choose(m);
+    return prepared === undefined ? this.#choose(m) : { ...prepared };
   }
 
   /** A thread (page 1), its SSA frames (pages 2 and 3), data (4, 5), code (6); then a version array. */
@@ -141,9 +173,41 @@ export class Generator {
     if (start === 'running') {
       out.push(step('EINIT'), step('EENTER', { page: 1 }), step('EPA', { frame: 8 }));
       if (r.oneIn(3)) out.push(step('EAUG', { frame: 9, page: 8 }));
-      if (kind === WIDE_FRAMES || r.oneIn(4)) out.push(step('AEX', { page: 1 }), step('EENTER', { page: 1 }));
     }
+    if (start === 'running') out.push(...this.#scenario(kind));
     return out;
+  }
+
+  /** How it goes on once a thread is inside. */
+  #scenario(kind: number): Step[] {
+    const r = this.#random;
+    const nested = [step('AEX', { page: 1 }), step('EENTER', { page: 1 })];
+    if (kind === WIDE_FRAMES) {
+      // The page of GPRSGX of the frame below.
+      const back = r.pick([
+        [step('EDECCSSA', { page: 1 })],
+        [step('AEX', { page: 1 }), step('ERESUME', { page: 1 })],
+        [step('EEXIT', { page: 1 }), step('ERESUME', { page: 1 })],
+      ]);
+      return r.oneIn(2) ? [...nested, step('EBLOCK', { frame: r.pick([2, 3]) }), ...back] : nested;
+    }
+    if (kind === KSS && r.oneIn(3)) {
+      const requests = [5, 6].map((beyond) =>
+        step('EGETKEY', { source: 4, page: 4, flags: 4 | (beyond << 4) }),
+      );
+      return requests;
+    }
+    switch (r.below(6)) {
+      case 0:
+        return nested;
+      case 1:
+        return growth(r);
+      case 2:
+      case 3:
+        return paging(r);
+      default:
+        return [];
+    }
   }
 
   #choose(m: Model): Step {
@@ -154,20 +218,23 @@ export class Generator {
       after >= 0 ? r.pick(AFTER_REFUSE[after]) : this.#weighted(running && !r.oneIn(12) ? RUNNING : BUILDING);
     const made = step(this.#possible(m, op));
     this.#arguments(m, made);
-    this.#refused = op === 'REFUSE' ? made.source : -1;
+    this.#refused = made.op === 'REFUSE' ? made.source : -1;
     const twists = TWISTS_OF[made.op];
-    if (twists !== undefined && after < 0 && r.oneIn(op === 'ELDB' || op === 'ELDBC' ? 4 : 8))
+    if (twists !== undefined && after < 0 && r.oneIn(LOADS.includes(made.op) ? 3 : 8))
       made.twist = r.pick(twists);
     return made;
   }
 
   /** Loading comes seldom where nothing was evicted. */
   #possible(m: Model, op: Op): Op {
-    if (!op.startsWith('ELD') || this.#random.oneIn(6)) return op;
+    const r = this.#random;
+    const load = op.startsWith('ELD');
+    if (r.oneIn(6) || (!load && !r.oneIn(5))) return op;
     const evicted = m.frames.some((e) =>
       e.slots?.some((sealed, slot) => slot < SLOTS_USED && Boolean(sealed)),
     );
-    return evicted ? op : this.#random.pick<Op>(['EBLOCK', 'ETRACK', 'EWB']);
+    if (!evicted) return load ? r.pick<Op>(['EBLOCK', 'ETRACK', 'EWB']) : op;
+    return load && this.#refused < 0 ? op : r.pick(LOADS);
   }
 
   #weighted(table: readonly (readonly [Op, number])[]): Op {
@@ -233,6 +300,8 @@ export class Generator {
       case 'EAUG':
         s.frame = this.#free(m);
         s.page = r.below(ELRANGE_PAGES);
+        // Where an evicted page belongs.
+        if (r.oneIn(4)) s.page = r.pick([1, 4, 5, 6]);
         break;
       case 'EMODPR':
         s.frame = r.oneIn(8) ? this.#anyFrame() : this.#child(m, s);
@@ -247,6 +316,10 @@ export class Generator {
         s.frame = r.oneIn(5) ? this.#anyFrame() : this.#child(m, s);
         s.slot = r.oneIn(3) ? r.below(512) : r.below(10);
         s.source = r.below(256);
+        if (s.op === 'EDBGWR' && m.frames[s.frame]?.type === PT.TCS && !r.oneIn(3)) {
+          s.slot = 1;
+          s.source = r.below(8);
+        }
         break;
       default:
         this.#more(m, s);
@@ -272,7 +345,10 @@ export class Generator {
         break;
       case 'EMODPE':
         s.flags = 0x200 | r.below(8);
-        if (r.oneIn(2)) s.page = this.#pageWhere(m, s, (e) => e.pr && !e.r);
+        if (r.oneIn(2)) {
+          s.page = this.#pageWhere(m, s, (e) => e.pr && !e.r);
+          s.flags &= r.pick([0x202, 0x207]);
+        }
         break;
       case 'EACCEPTCOPY':
         s.page = this.#pageWhere(m, s, (e) => e.pending);

@@ -145,6 +145,9 @@ function twistEncls(ram: Uint8Array, r: Registers, twist: Twist, base: number): 
     case 'rcx-huge':
       r.rcx = Number.POSITIVE_INFINITY;
       break;
+    case 'rcx-foreign':
+      r.rcx = frameGpa(OWN_FRAMES);
+      break;
     case 'rdx-far':
       r.rdx = EPC_BASE + FRAMES * PAGE;
       break;

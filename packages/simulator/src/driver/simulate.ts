@@ -42,7 +42,7 @@ export interface SimulateResult {
   readonly cryptographic: number;
   readonly seconds: number;
   readonly callsPerSecond: number;
-  /** Calls that are not cryptographic, over the time that was not spent in the cryptographic ones. */
+  /** Calls that are not cryptographic, a second of processor time that was not spent in the cryptographic ones. */
   readonly plainCallsPerSecond: number;
   readonly coverage: Coverage;
   readonly finding: Finding | null;
@@ -59,6 +59,7 @@ export function simulate(options: SimulateOptions): SimulateResult {
   const sim = new Simulation(coverage, options.hook ?? null);
   sim.compareStates = options.states ?? true;
   let finding: Finding | null = null;
+  const before = process.cpuUsage();
   const begin = process.hrtime.bigint();
   let done = 0;
   for (; done < sequences && finding === null; done++) {
@@ -74,12 +75,16 @@ export function simulate(options: SimulateOptions): SimulateResult {
     cryptographic,
     seconds,
     callsPerSecond: Math.round(calls / Math.max(seconds, 1e-9)),
-    plainCallsPerSecond: Math.round(
-      (calls - cryptographic) / Math.max(seconds - coverage.cryptographicSeconds, 1e-9),
-    ),
+    plainCallsPerSecond: plainRate(coverage, seconds, process.cpuUsage(before)),
     coverage,
     finding,
   };
+}
+
+function plainRate(coverage: Coverage, seconds: number, { user, system }: NodeJS.CpuUsage): number {
+  const share = 1 - coverage.cryptographicSeconds / Math.max(seconds, 1e-9);
+  const processor = ((user + system) / 1e6) * share;
+  return Math.round((coverage.calls - coverage.cryptographic) / Math.max(processor, 1e-9));
 }
 
 function runOne(sim: Simulation, seed: number, index: number, hook: LeafHook | null): Finding | null {

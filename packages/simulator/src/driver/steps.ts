@@ -139,12 +139,13 @@ export const TWISTS = [
   'rbx-far',
   'rdx-foreign',
   'rcx+1',
+  'rcx-foreign',
 ] as const;
 
 /** Name of a row of {@link TWISTS}. */
 export type Twist = (typeof TWISTS)[number];
 
-const RCX: readonly Twist[] = ['rcx+8', 'rcx-far', 'rcx-huge'];
+const RCX: readonly Twist[] = ['rcx+8', 'rcx-far', 'rcx-huge', 'rcx-foreign'];
 const PAGEINFO: readonly Twist[] = ['rbx+8', 'rbx-denied'];
 const SECS_FIELD: readonly Twist[] = ['secs+8', 'secs-far', 'secs-foreign', 'secs-zero'];
 const LINADDR: readonly Twist[] = ['linaddr+8', 'linaddr-outside', 'linaddr-zero'];
@@ -168,7 +169,7 @@ const RELEVANT: Readonly<Partial<Record<Op, readonly Twist[]>>> = Object.freeze(
   ECREATE: [...RCX, ...PAGEINFO, ...SOURCE_FIELD, ...SECINFO_FIELD, 'linaddr+8', 'secs+8'],
   EADD: [...RCX, ...PAGEINFO, ...SOURCE_FIELD, ...SECINFO_FIELD, ...SECS_FIELD, ...LINADDR],
   EEXTEND: [...RCX, 'rbx+8', 'rbx-far'],
-  EINIT: ['rbx+8', 'rcx+8', 'rdx+1', 'rbx-denied', 'rcx-far', 'rdx-denied'],
+  EINIT: ['rbx+8', 'rcx+8', 'rdx+1', 'rbx-denied', 'rcx-far', 'rcx-foreign', 'rdx-denied'],
   EREMOVE: RCX,
   EPA: ['rbx+8', ...RCX],
   EBLOCK: RCX,

@@ -83,7 +83,7 @@ function summary(result: SimulateResult, rows: readonly CoverageRow[]): string[]
   const n = (value: number) => value.toLocaleString('en-US');
   return [
     `${n(result.sequences)} sequences of seed ${result.seed}: ${n(result.calls)} calls in ${result.seconds.toFixed(1)} s` +
-      ` (${n(result.plainCallsPerSecond)} a second without cryptography, ${n(result.callsPerSecond)} with it)`,
+      ` (${n(result.plainCallsPerSecond)} a second of processor time without cryptography, ${n(result.callsPerSecond)} a second with it)`,
     `${hit} of ${reachable.length} rows hit, ${rows.length - reachable.length} cannot be`,
     ...(result.finding === null ? [colors.green('model and monitor agree')] : []),
   ];
