@@ -95,6 +95,13 @@ export const DEVIATIONS: readonly Deviation[] = Object.freeze([
       'The monitor executes one leaf at a time; every outcome is one that some order on hardware gives.',
   },
   {
+    id: 'fixed-aep',
+    leaves: ['EENTER', 'ERESUME', 'EEXIT'],
+    what: 'EENTER and ERESUME take no AEP, and EEXIT gives none; after EENTER, RCX is 1000H, not the address behind the ENCLU of the host.',
+    reason:
+      'Host and enclave are processes of their own: an exit goes back through the gate, not to an address.',
+  },
+  {
     id: 'threads-by-gates',
     leaves: ['EACCEPT', 'ELDB', 'ELDU', 'ELDBC', 'ELDUC', 'EENTER'],
     what: 'A TCS can be entered only while it has one of the gates that were bound before EINIT; one more waits until a gate is free.',

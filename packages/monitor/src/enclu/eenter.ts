@@ -23,7 +23,12 @@ import { checkResume } from './eresume.js';
 export const EENTER_CHECKS = checkList('EENTER', [
   ['tcs-aligned', '#GP(0)', 'the TCS (RBX) is 4096-byte aligned', 'processor'],
   ['tcs-in-epc', '#PF', 'RBX resolves within the EPC', 'processor'],
-  ['aep-canonical', '#GP(0)', 'the AEP (RCX) is canonical', 'processor'],
+  [
+    'aep-canonical',
+    '#GP(0)',
+    'the AEP (RCX) is canonical: always, a fixed address stands for it',
+    'processor',
+  ],
   ['tcs-valid', '#PF', 'EPCM(TCS).VALID = 1'],
   ['tcs-not-blocked', '#PF', 'EPCM(TCS).BLOCKED = 0'],
   ['tcs-page', '#PF', 'EPCM(TCS) is PT_TCS at its linear address'],

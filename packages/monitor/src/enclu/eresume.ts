@@ -12,7 +12,12 @@ import { gprPageFault, notifyMatches, type TcsPage, tcsEntry, tcsFields, xsavePa
 export const ERESUME_CHECKS = checkList('ERESUME', [
   ['tcs-aligned', '#GP(0)', 'the TCS (RBX) is 4096-byte aligned', 'processor'],
   ['tcs-in-epc', '#PF', 'RBX resolves within the EPC', 'processor'],
-  ['aep-canonical', '#GP(0)', 'the AEP (RCX) is canonical', 'processor'],
+  [
+    'aep-canonical',
+    '#GP(0)',
+    'the AEP (RCX) is canonical: always, a fixed address stands for it',
+    'processor',
+  ],
   ['tcs-valid', '#PF', 'EPCM(TCS).VALID = 1'],
   ['tcs-not-blocked', '#PF', 'EPCM(TCS).BLOCKED = 0'],
   ['tcs-settled', '#PF', 'EPCM(TCS).PENDING = 0 and MODIFIED = 0'],
