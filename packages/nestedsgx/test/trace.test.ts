@@ -1,11 +1,13 @@
 /** nsgx trace and nsgx top: a scripted guest gives exactly the expected lines, filters, exit codes and counts. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { Cvm, launchCvm } from '@nestedsgx/sdk';
+import { sampleImage } from '../src/index.js';
 import { parseSample, rates } from '../src/top/sample.js';
 import { traceLine } from '../src/trace/line.js';
 import { describe, TRACE_NAMES } from '../src/trace/names.js';
@@ -26,8 +28,13 @@ interface Outcome {
 }
 
 function nsgx(...args: string[]): Promise<Outcome> {
+  return nsgxAs(undefined, ...args);
+}
+
+function nsgxAs(uid: number | undefined, ...args: string[]): Promise<Outcome> {
   const child = spawn(process.execPath, [NSGX, ...args], {
     cwd: folder,
+    uid,
     env: { ...process.env, NSGX_HOME: join(folder, 'home'), NO_COLOR: '1', TERM: 'dumb' },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -215,6 +222,46 @@ process.stdin.on('end', async () => { await enclave.close(); await cvm.close(); 
     await new Promise((resolve) => child.once('close', resolve));
   } finally {
     assert.equal((await nsgx('cvm', 'stop', '--socket', socket)).status, 0);
+  }
+});
+
+test('another account sees nothing of what this one does', async (context) => {
+  if (process.getuid?.() !== 0) return context.skip('only root can be two accounts');
+  const nobody = 65_534;
+  const socket = join(folder, 'shared.sock');
+  chmodSync(folder, 0o755);
+  const machine = await launchCvm({
+    lifetime: 'service',
+    stateDir: null,
+    ramBytes: 128 * 2 ** 20,
+    epcBytes: 64 * 2 ** 20,
+    listen: { path: socket, mode: 0o666 },
+  });
+  const cvm = await Cvm.connect(socket);
+  try {
+    const watching = ['trace', '--json', '--socket', socket, '--seconds'];
+    const traces = [nsgxAs(nobody, ...watching, '4'), nsgx(...watching, '4')];
+    const end = Promise.all(traces);
+    let ended = false;
+    void end.then(() => {
+      ended = true;
+    });
+    const { connection } = await cvm.guest();
+    while (!ended) {
+      connection.vcpu.call(0, 6);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    const [theirs, ours] = (await end).map(({ stdout }) => JSON.parse(stdout).records.length);
+    assert.equal(theirs, 0);
+    assert.ok(ours > 0);
+    await using enclave = await cvm.load(sampleImage('calc'), { ocalls: {} as never });
+    const looking = ['top', '--once', '--json', '--interval', '0.1', '--socket', socket];
+    const seen = async (uid?: number) => JSON.parse((await nsgxAs(uid, ...looking)).stdout).enclaves.length;
+    assert.deepEqual([await seen(nobody), await seen()], [0, 1]);
+    assert.ok(enclave.stats().pages > 0);
+  } finally {
+    await cvm.stop();
+    machine.control.close();
   }
 });
 
