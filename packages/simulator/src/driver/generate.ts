@@ -4,122 +4,14 @@ import { type Model, PT } from '../model/model.js';
 import { DEFAULT_PARAMETERS, type ModelParameters } from '../model/parameters.js';
 import type { Enclave, Entry } from '../model/state.js';
 import type { Random } from '../random.js';
+import { beginning, TCS_FLAGS } from './beginnings.js';
 import { SLOTS_USED } from './compare.js';
 import { REQUEST_KINDS } from './enclave-stores.js';
 import { TAMPER_KINDS } from './guest-events.js';
 import { SIGSTRUCT_KINDS, TOKEN_KINDS } from './sigstructs.js';
 import { SECS_ALL, SECS_GOOD } from './sources.js';
 import { type Op, type Step, step, TWISTS_OF } from './steps.js';
-
-/** How a sequence begins. */
-type Start = 'empty' | 'built' | 'running';
-
-/** The kind of SECS whose SSA frames have two pages. */
-const WIDE_FRAMES = 7;
-/** The kind with KSS and a CONFIGSVN. */
-const KSS = 2;
-const RW = 0x203;
-const TCS_FLAGS = 0x100;
-
-/** Operations and how often they come while no enclave is initialized, and while one is. */
-const BUILDING: readonly (readonly [Op, number])[] = [
-  ['ECREATE', 10],
-  ['EADD', 30],
-  ['EEXTEND', 12],
-  ['EINIT', 8],
-  ['GATES', 4],
-  ['AUTHORIZE', 2],
-  ['EREMOVE', 8],
-  ['EPA', 4],
-  ['EBLOCK', 4],
-  ['ETRACK', 2],
-  ['ETRACKC', 2],
-  ['EWB', 4],
-  ['ELDU', 3],
-  ['ERDINFO', 3],
-  ['EDBGRD', 3],
-  ['EDBGWR', 2],
-  ['EENTER', 2],
-  ['EAUG', 1],
-  ['EMODPR', 1],
-  ['EMODT', 1],
-  ['TAMPER', 1],
-  ['REFUSE', 1],
-  ['EUPDATESVN', 1],
-];
-const RUNNING: readonly (readonly [Op, number])[] = [
-  ['ECREATE', 2],
-  ['EADD', 2],
-  ['EEXTEND', 1],
-  ['EINIT', 1],
-  ['EREMOVE', 7],
-  ['EPA', 4],
-  ['EBLOCK', 14],
-  ['ETRACK', 8],
-  ['ETRACKC', 4],
-  ['EWB', 12],
-  ['ELDB', 3],
-  ['ELDU', 6],
-  ['ELDBC', 2],
-  ['ELDUC', 3],
-  ['EAUG', 12],
-  ['EMODPR', 8],
-  ['EMODT', 10],
-  ['ERDINFO', 4],
-  ['EDBGRD', 4],
-  ['EDBGWR', 3],
-  ['EREPORT', 2],
-  ['EGETKEY', 4],
-  ['EACCEPT', 20],
-  ['EMODPE', 6],
-  ['EACCEPTCOPY', 8],
-  ['EENTER', 14],
-  ['ERESUME', 5],
-  ['EEXIT', 5],
-  ['AEX', 6],
-  ['EDECCSSA', 4],
-  ['STORE', 4],
-  ['TAMPER', 2],
-  ['REFUSE', 2],
-  ['EUPDATESVN', 1],
-  ['EVERIFYREPORT2', 1],
-];
-/** A page is added, accepted, filled, and made a TCS, which the thread accepts: a thread more (page 12). */
-function growth(r: Random): Step[] {
-  const spoil = step('STORE', { page: 12, slot: r.pick([1, 3, 5, 9, 100]), source: r.pick([1, 2, 4, 255]) });
-  return [
-    step('EAUG', { frame: 12, page: 12 }),
-    step('EACCEPT', { source: 4, page: 12, flags: 0x20b }),
-    step('STORE', { page: 12 }),
-    ...(r.oneIn(3) ? [spoil] : []),
-    step('EMODT', { frame: 12, flags: 0x100 }),
-    step('ETRACK'),
-    step('AEX', { page: 1 }),
-    step('ERESUME', { page: 1 }),
-    step('EACCEPT', { source: 4, page: 12, flags: 0x110 }),
-  ];
-}
-
-/** Some pages are evicted. */
-function paging(r: Random): Step[] {
-  const frames = r.pick([
-    [5, 6],
-    [4, 5, 6],
-    [1, 5],
-  ]);
-  const leave = frames.includes(1) ? step('EEXIT', { page: 1 }) : step('AEX', { page: 1 });
-  return [
-    ...frames.map((frame) => step('EBLOCK', { frame })),
-    leave,
-    step('ETRACK'),
-    ...frames.map((frame, i) => step('EWB', { frame, va: 8, slot: i, source: i })),
-    step(r.oneIn(2) ? 'ERESUME' : 'EENTER', { page: 1 }),
-  ];
-}
-
-const LOADS: readonly Op[] = ['ELDB', 'ELDU', 'ELDBC', 'ELDUC'];
-/** What is tried after the processor was told to refuse: by what it refuses. */
-const AFTER_REFUSE: readonly (readonly Op[])[] = [['ECREATE'], ['EINIT'], ['EADD', 'EAUG', ...LOADS]];
+import { AFTER_REFUSE, BUILDING, LOADS, RUNNING, type Weights } from './weights.js';
 
 /** Parameters of sequence `index`: most run on the default platform, some on one that pins a signer. */
 export function parametersOf(index: number): ModelParameters {
@@ -139,8 +31,7 @@ export class Generator {
   constructor(random: Random, pinned = false) {
     this.#random = random;
     this.#pinned = pinned;
-    const start = random.pick<Start>(['empty', 'built', 'running', 'running', 'running', 'running']);
-    this.#prefix = this.#begin(start);
+    this.#prefix = beginning(random, pinned);
     this.length = this.#prefix.length + 22 + random.below(28);
   }
 
@@ -149,65 +40,6 @@ export class Generator {
     if (this.#made >= this.length) return null;
     const prepared = this.#prefix[this.#made++];
     return prepared === undefined ? this.#choose(m) : { ...prepared };
-  }
-
-  /** A thread (page 1), its SSA frames (pages 2 and 3), data (4, 5), code (6); then a version array. */
-  #begin(start: Start): Step[] {
-    if (start === 'empty') return [];
-    const r = this.#random;
-    const kind = this.#pinned ? r.pick([1, 4]) : r.oneIn(3) ? r.below(SECS_GOOD) : 1;
-    const pages = [
-      step('EADD', { frame: 1, page: 1, flags: TCS_FLAGS, source: SOURCE.TCS }),
-      step('EADD', { frame: 2, page: 2, flags: RW }),
-      step('EADD', { frame: 3, page: 3, flags: RW }),
-      step('EADD', { frame: 4, page: 4, flags: RW, source: SOURCE.PATTERN }),
-      step('EADD', { frame: 5, page: 5, flags: r.pick([0x201, RW]) }),
-      step('EADD', { frame: 6, page: 6, flags: r.pick([0x205, 0x207]), source: SOURCE.PATTERN }),
-    ];
-    if (r.oneIn(2)) {
-      const source = r.oneIn(2) ? SOURCE.TCS + r.below(SOURCES - SOURCE.TCS) : SOURCE.TCS_ONE;
-      pages.push(step('EADD', { frame: 7, page: 7, flags: TCS_FLAGS, source }));
-    }
-    const out = [step('ECREATE', { frame: 0, source: kind, page: r.below(2) }), ...pages];
-    out.push(step('GATES', { slot: 1 }), step('AUTHORIZE'));
-    if (start === 'running') {
-      out.push(step('EINIT'), step('EENTER', { page: 1 }), step('EPA', { frame: 8 }));
-      if (r.oneIn(3)) out.push(step('EAUG', { frame: 9, page: 8 }));
-    }
-    if (start === 'running') out.push(...this.#scenario(kind));
-    return out;
-  }
-
-  /** How it goes on once a thread is inside. */
-  #scenario(kind: number): Step[] {
-    const r = this.#random;
-    const nested = [step('AEX', { page: 1 }), step('EENTER', { page: 1 })];
-    if (kind === WIDE_FRAMES) {
-      // The page of GPRSGX of the frame below.
-      const back = r.pick([
-        [step('EDECCSSA', { page: 1 })],
-        [step('AEX', { page: 1 }), step('ERESUME', { page: 1 })],
-        [step('EEXIT', { page: 1 }), step('ERESUME', { page: 1 })],
-      ]);
-      return r.oneIn(2) ? [...nested, step('EBLOCK', { frame: r.pick([2, 3]) }), ...back] : nested;
-    }
-    if (kind === KSS && r.oneIn(3)) {
-      const requests = [5, 6].map((beyond) =>
-        step('EGETKEY', { source: 4, page: 4, flags: 4 | (beyond << 4) }),
-      );
-      return requests;
-    }
-    switch (r.below(6)) {
-      case 0:
-        return nested;
-      case 1:
-        return growth(r);
-      case 2:
-      case 3:
-        return paging(r);
-      default:
-        return [];
-    }
   }
 
   #choose(m: Model): Step {
@@ -237,7 +69,7 @@ export class Generator {
     return load && this.#refused < 0 ? op : r.pick(LOADS);
   }
 
-  #weighted(table: readonly (readonly [Op, number])[]): Op {
+  #weighted(table: Weights): Op {
     let total = 0;
     for (const [, weight] of table) total += weight;
     let at = this.#random.below(total);
