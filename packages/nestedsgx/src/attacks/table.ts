@@ -57,6 +57,10 @@ import { epcExhaustion } from './denial/exhaustion.js';
 import { reportForgery } from './keys/report-forgery.js';
 import { sealPolicies } from './keys/seal-policies.js';
 import { seizeRunner } from './process/seize-runner.js';
+import { pageinfoRace } from './races/pageinfo-race.js';
+import { listRace } from './races/list-race.js';
+import { ghcbRace } from './races/ghcb-race.js';
+import { staleRequests } from './races/ghcb-race.js';
 
 /** All attacks. */
 export const attackTable: readonly Attack[] = Object.freeze([
@@ -118,6 +122,10 @@ export const attackTable: readonly Attack[] = Object.freeze([
   reportForgery,
   sealPolicies,
   seizeRunner,
+  pageinfoRace,
+  listRace,
+  ghcbRace,
+  staleRequests,
 ]);
 
 /** The attacks that the tour shows: a selection that takes a few seconds. */

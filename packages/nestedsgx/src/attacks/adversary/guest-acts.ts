@@ -55,6 +55,28 @@ export const guestActs = {
     return exits.map((exit) => ramOf(world).exit(shareOf(world).vcpu, exit));
   },
 
+  /**
+   * Rings over the request that lies in the GHCB without setting call_pending, turns the ring back and forth, and writes
+   * answers of its own, for `ms`. Returns the number of rings.
+   */
+  ringStale(
+    world: World,
+    { ring, answer, pending, seed, ms }: { ring: number; answer: number; pending: number; seed: number; ms: number },
+  ): number {
+    const ram = ramOf(world);
+    const random = generator(seed);
+    const deadline = performance.now() + ms;
+    let rings = 0;
+    for (; performance.now() < deadline; rings++) {
+      ram.bytes[pending] = 0;
+      if (random() & 1) Atomics.store(ram.words, answer / 4, random() | 0);
+      Atomics.add(ram.words, ring / 4, [1, -1, 2, random() | 0][random() & 3]!);
+      ram.ring();
+      if ((rings & 15) === 0) Atomics.wait(PAUSE, 0, 0, 0.1);
+    }
+    return rings;
+  },
+
   /** Fills this process's GHCB page and calling area with seeded noise and rings, for `ms`. Returns the number of exits. */
   floodGhcb(world: World, { seed, ms }: { seed: number; ms: number }): number {
     const ram = ramOf(world);

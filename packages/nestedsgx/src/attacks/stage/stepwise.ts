@@ -26,6 +26,8 @@ export interface Steps {
   secs?: (bytes: Uint8Array) => void;
   /** The last page is added here and not where the image says. */
   lastPageOffset?: number;
+  /** Does not add the last page at all. */
+  lastPageLeftOut?: boolean;
   /** Adds the last page without EEXTEND. */
   lastPageUnmeasured?: boolean;
   /** Puts the last page of the image into this frame instead of one of the driver's. */
@@ -76,6 +78,7 @@ export function prepare(device: SgxDevice, victim: VictimImage, steps: Steps = {
     file.create(secs);
     let threads = 0;
     for (const run of image.pages()) {
+      if (run.offset === victim.page && steps.lastPageLeftOut === true) continue;
       if (run.offset === victim.page) addLast(file, run, source, steps);
       else
         file.addPages({
