@@ -86,6 +86,9 @@ export function eld(
     refusal = loadSecs(s, batch, 0);
   } else if (type === PT_VA) {
     refusal = loadVersionArray(s, batch, 0);
+  } else if (readGuest(s, batch.contents[0], PAGE) === null) {
+    // No page has another type, but the source is copied before the MAC is compared.
+    refusal = 'source-readable';
   }
   return refusal === null ? DONE : tripLoad(C, refusal, batch, 0, rcx);
 }
