@@ -202,6 +202,7 @@ export class ConfidentialVm implements ControlBackend {
       launchDigest: this.launched.launchDigest,
       rootFingerprint: this.launched.rootFingerprint,
       isolation: this.configuration.isolation,
+      launchSigners: this.configuration.launchSigners,
       components: this.launched.components,
       ramBytes: this.machine.memory.ramBytes,
       epcBytes: this.machine.epcBytes,

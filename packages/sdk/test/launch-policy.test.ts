@@ -31,6 +31,7 @@ test('an enclave of an accepted signer runs, and the policy is part of the launc
   const enclave = (await cvm.load(image, { ocalls })) as Enclave<AnyInterface>;
   assert.equal(enclave.ecalls.add(2, 3), 5);
   const digests = await Promise.all([open, cvm, same].map(async (each) => (await each.info()).launchDigest));
+  assert.deepEqual((await same.info()).launchSigners, [signer, other].sort());
   assert.notEqual(digests[0], digests[1]);
   assert.equal(digests[1], digests[2]);
 });
