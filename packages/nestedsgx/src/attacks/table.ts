@@ -61,6 +61,7 @@ import { pageinfoRace } from './races/pageinfo-race.js';
 import { listRace } from './races/list-race.js';
 import { ghcbRace } from './races/ghcb-race.js';
 import { staleRequests } from './races/ghcb-race.js';
+import { addressLimits } from './deputy/confused-deputy.js';
 
 /** All attacks. */
 export const attackTable: readonly Attack[] = Object.freeze([
@@ -126,6 +127,7 @@ export const attackTable: readonly Attack[] = Object.freeze([
   listRace,
   ghcbRace,
   staleRequests,
+  addressLimits,
 ]);
 
 /** The attacks that the tour shows: a selection that takes a few seconds. */

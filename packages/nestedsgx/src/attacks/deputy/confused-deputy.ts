@@ -1,160 +1,139 @@
-import {
-  ADD_RANGE,
-  ENCLS,
-  PAGEINFO,
-  PT_REG,
-  SECINFO_R,
-  SVSM_CORE,
-  SVSM_PROTOCOL,
-  secinfoBytes,
-} from '@nestedsgx/arch';
-import { SGX_CALL } from '@nestedsgx/guest';
+import { SEV_FEATURES_SNP_ACTIVE, SVSM_CORE, VMSA } from '@nestedsgx/arch';
 import { MONITOR_GPA } from '@nestedsgx/machine';
-import type { RawCall } from '../adversary/guest-acts.js';
-import { bytes64, text64 } from '../adversary/world.js';
-import { leafCode } from '../answers.js';
 import { type Attack, finding, Tally } from '../attack.js';
+import { asKernel, type HostileKernel } from '../stage/kernel.js';
+import { microImage } from '../stage/micro.js';
 import type { Stage } from '../stage/stage.js';
-import { prepare } from '../stage/stepwise.js';
 import { leaks } from '../stage/vault.js';
+import { operandTable, Surroundings } from './operands.js';
 
-const SGX = 0x4e53;
 const PAGE = 4096;
-const FREE_OFFSET = 0;
 
-interface Deputy {
+/** An address, and for which operands it is wrong. */
+interface Target {
   what: string;
-  call: RawCall;
-  pieces?: { gpa: number; bytes: string }[];
+  gpa: number;
+  /** True where a frame operand there is this guest's own and may be right. */
+  own?: boolean;
 }
 
-/** Addresses of the victim's host that the requests name. */
-interface Places {
-  /** Page of guest RAM for operands, and the one after it. */
-  page: number;
-  /** An enclave of the attacker's that is not initialised. */
-  secs: number;
-  base: number;
-  /** A free frame of its own. */
-  free: number;
-}
-
-/** Requests that ask the monitor to read or write `target` on the guest's behalf. */
-function deputies(name: string, target: number, { page, secs, base, free }: Places): Deputy[] {
-  const secinfo = page + 512;
-  const flags = { gpa: secinfo, bytes: text64(secinfoBytes(SECINFO_R | (PT_REG << 8))) };
-  const pageinfo = (src: number, info: number) => ({
-    gpa: page,
-    bytes: text64(
-      PAGEINFO.encode({
-        LINADDR: BigInt(base + FREE_OFFSET),
-        SRCPGE: BigInt(src),
-        SECINFO: BigInt(info),
-        SECS: BigInt(secs),
-      }),
-    ),
+/** Walks the table with every target; what succeeds is broken. */
+async function walk(stage: Stage, targets: (kernel: HostileKernel) => Promise<readonly Target[]>) {
+  const { connection, device } = await stage.host();
+  const vault = await stage.vault();
+  const layout = microImage(stage.signer, { dataPages: 3 });
+  return asKernel(connection, async (kernel) => {
+    const around = new Surroundings(kernel, device, layout);
+    const codes = new Tally();
+    const broken: (string | false)[] = [];
+    try {
+      const table = operandTable(around);
+      const answers = new Map(table.map((row) => [row, new Set<string>()]));
+      for (const { what, gpa, own } of await targets(kernel))
+        for (const row of table) {
+          const { call, operand, kind, act } = row;
+          if (kind === 'frame' && own === true) continue;
+          const code = act(gpa);
+          codes.add(code);
+          answers.get(row)!.add(code);
+          broken.push(code === 'success' && `${call} with ${operand} in ${what} succeeded`);
+        }
+      broken.push(leaks(vault.secret, kernel.block.bytes) && 'the secret came into guest RAM');
+      broken.push(!vault.intact() && 'the secret was changed');
+      // The honest address, last: what succeeds changes what the table stands on. Memory that is the guest's own gets
+      // another answer than memory that is not.
+      let honest = 0;
+      kernel.bytes(9).fill(0);
+      around.ready();
+      for (const row of table)
+        if (row.kind === 'memory' && !answers.get(row)!.has(row.act(kernel.page(9)))) honest++;
+      broken.push(honest < 20 && `only ${honest} requests get another answer with honest memory`);
+      return { codes, broken, honest, rows: table.length };
+    } finally {
+      await around.close();
+    }
   });
-  const range = (src: number, info: number, length = PAGE) => ({
-    gpa: page + 1024,
-    bytes: text64(
-      ADD_RANGE.encode({
-        SECS: BigInt(secs),
-        LINADDR: BigInt(base + FREE_OFFSET),
-        SRC: BigInt(src),
-        LENGTH: BigInt(length),
-        SECINFO: BigInt(info),
-        EPC: BigInt(free),
-        FLAGS: 1n,
-      }),
-    ),
-  });
-  const leaf = (
-    what: string,
-    call: number,
-    rcx: number,
-    rdx: number,
-    r8: number,
-    pieces: Deputy['pieces'] = [],
-  ) => ({
-    what: `${what} ${name}`,
-    call: { protocol: SGX, call, rcx, rdx, r8 },
-    pieces,
-  });
-  return [
-    leaf('EADD from', ENCLS.EADD, page, free, 0, [pageinfo(target, secinfo), flags]),
-    leaf('EADD with PAGEINFO in', ENCLS.EADD, target, free, 0, [flags]),
-    leaf('EADD with SECINFO in', ENCLS.EADD, page, free, 0, [pageinfo(page + 2 * PAGE, target), flags]),
-    leaf('ADD_RANGE from', SGX_CALL.ADD_RANGE, page + 1024, 0, 0, [range(target, secinfo), flags]),
-    leaf('ADD_RANGE with SECINFO in', SGX_CALL.ADD_RANGE, page + 1024, 0, 0, [range(page, target), flags]),
-    leaf('ADD_RANGE with its operand in', SGX_CALL.ADD_RANGE, target, 0, 0),
-    leaf('ECREATE with SECS from', ENCLS.ECREATE, page, free, 0, [pageinfo(target, secinfo), flags]),
-    leaf('EINIT with SIGSTRUCT in', ENCLS.EINIT, target, secs, page),
-    leaf('EINIT with EINITTOKEN in', ENCLS.EINIT, page + 2 * PAGE, secs, target),
-    leaf('QUOTE of a REPORT in', SGX_CALL.QUOTE, target, page, 65_536),
-    leaf('QUOTE into', SGX_CALL.QUOTE, page, target, 65_536),
-    leaf('QE_TARGETINFO into', SGX_CALL.QE_TARGETINFO, target, 0, 0),
-    leaf('BIND_GATES in', SGX_CALL.BIND_GATES, secs, target, 1),
-    {
-      what: `a list of DEPOSIT_MEM in ${name}`,
-      call: { protocol: SVSM_PROTOCOL.CORE, call: SVSM_CORE.DEPOSIT_MEM, rcx: target },
-    },
-    {
-      what: `a list of PVALIDATE in ${name}`,
-      call: { protocol: SVSM_PROTOCOL.CORE, call: SVSM_CORE.PVALIDATE, rcx: target },
-    },
-  ];
 }
 
 export const confusedDeputy: Attack = Object.freeze({
   name: 'confused-deputy',
   group: 'deputy',
   by: 'guest OS',
-  control: 'every request succeeds, or gets further, with honest addresses',
   title: 'make the monitor read or write what the guest may not',
   tries:
-    "EADD, ECREATE, EINIT, QUOTE and others whose source, operand or output lies in a victim's EPC, in the monitor or " +
-    'beyond memory',
+    "every address of every leaf and call, one at a time, in a victim's EPC, its SECS, a deposited page, a save area and the monitor",
+  control: 'the same requests get another answer where the address is the guest\'s own memory',
   run: async (stage: Stage) => {
-    const { connection, device } = await stage.host();
+    const { connection } = await stage.host();
     const vault = await stage.vault();
-    const adversary = await stage.adversary(stage.cast.guest);
-    const { file, give } = prepare(device, stage.image('evil'));
-    const block = connection.memory.alloc(4 * PAGE, { alignment: PAGE, zero: true });
-    const { gpa: free } = connection.epc.take(1);
-    const places = { page: block.gpa, secs: file.secs, base: file.base, free };
-    const targets: [string, number][] = [
-      ["a victim's EPC", vault.gpa],
-      ['its SECS', file.secs],
-      ["the monitor's page", MONITOR_GPA],
-      ['nothing (end of RAM)', connection.ramSize],
-      ['nothing (2^52)', 2 ** 52],
-    ];
-    const codes = new Tally();
-    const broken: string[] = [];
+    const ram = connection.memory.alloc(3 * PAGE, { alignment: PAGE, zero: true });
+    let release = () => {};
     try {
-      for (const [name, target] of targets)
-        for (const { what, call, pieces } of deputies(name, target, places)) {
-          for (const piece of pieces ?? []) await adversary.act('poke', piece);
-          const answer = await adversary.act('callAs', { vcpu: connection.vcpu.id, ...call });
-          const code = leafCode(answer.rax, answer.rcx);
-          codes.add(code);
-          if (!answer.answered) broken.push(`${what} was not answered`);
-          if (code === 'success') broken.push(`${what} succeeded`);
-        }
-      const memory = bytes64(await adversary.act('peek', { gpa: block.gpa, length: 4 * PAGE }));
-      if (leaks(vault.secret, memory)) broken.push('the secret was copied into guest RAM');
-      if (!vault.intact()) broken.push('the secret was overwritten');
+      const { codes, broken, honest, rows } = await walk(stage, async (kernel) => {
+        const [deposited, save, area] = [0, 1, 2].map((i) => ram.gpa + i * PAGE) as [number, number, number];
+        const taken = kernel.listed(SVSM_CORE.DEPOSIT_MEM, deposited).code;
+        ram.bytes.set(
+          VMSA.encode({ VMPL: 1, SEV_FEATURES: BigInt(SEV_FEATURES_SNP_ACTIVE), EFER: 0x1d01n, RIP: 0x1000n }),
+          PAGE,
+        );
+        const made = kernel.core(SVSM_CORE.CREATE_VCPU, save, area, 8).code;
+        if (taken !== 'success' || made !== 'success') throw new Error(`setting up gave ${taken}, ${made}`);
+        release = () => {
+          connection.vcpu.call(0, SVSM_CORE.DELETE_VCPU, save);
+          const list = connection.memory.alloc(64, { alignment: PAGE, zero: true });
+          const view = new DataView(list.bytes.buffer, list.bytes.byteOffset, 16);
+          view.setUint16(0, 1, true);
+          view.setBigUint64(8, BigInt(deposited), true);
+          connection.vcpu.call(0, SVSM_CORE.WITHDRAW_MEM, list.gpa);
+          connection.memory.free(list);
+        };
+        return [
+          { what: "a victim's EPC", gpa: vault.gpa, own: true },
+          { what: 'its SECS', gpa: vault.built.file.secs, own: true },
+          { what: 'a deposited page', gpa: deposited, own: true },
+          { what: "the monitor's page", gpa: MONITOR_GPA },
+        ];
+      });
+      return [
+        finding(
+          'the host itself',
+          `${codes.total} requests (${rows} operands): ${codes}; the secret is unread and unchanged; ${honest} get another answer with honest memory`,
+          broken,
+        ),
+      ];
     } finally {
-      give();
-      connection.epc.give(free, 1);
-      connection.memory.free(block);
+      release();
+      connection.memory.free(ram);
     }
+  },
+});
+
+export const addressLimits: Attack = Object.freeze({
+  name: 'address-limits',
+  group: 'deputy',
+  by: 'guest OS',
+  title: 'addresses beyond memory, around its edges and around the end of numbers',
+  tries:
+    'every address of every leaf and call at the end of guest RAM, across it, in the gaps between RAM, monitor and EPC, beyond 2^52 and 2^53, ' +
+    'where adding wraps around, and just below aligned ones',
+  control: 'the same requests get another answer where the address is the guest\'s own memory',
+  run: async (stage: Stage) => {
+    const { connection } = await stage.host();
+    const { ramSize, epc } = connection;
+    const { codes, broken, honest, rows } = await walk(stage, async () => [
+      { what: 'the end of RAM', gpa: ramSize },
+      { what: 'the last bytes of RAM', gpa: ramSize - 8 },
+      { what: 'the gap below the monitor', gpa: MONITOR_GPA - PAGE },
+      { what: 'the gap below the EPC', gpa: 0x80_0000_0000 - PAGE },
+      { what: 'behind the EPC', gpa: epc.first + 2 ** 40 },
+      { what: '2^52', gpa: 2 ** 52 },
+      { what: '2^53', gpa: 2 ** 53 },
+      { what: '2^63', gpa: 2 ** 63 },
+      { what: 'the last page of all', gpa: 2 ** 64 - PAGE },
+      { what: 'an odd address in EPC', gpa: epc.first + 1 },
+    ]);
     return [
-      finding(
-        stage.cast.guest.label,
-        `${codes.total} requests: ${codes}; the secret is unread and unchanged`,
-        broken,
-      ),
+      finding('the host itself', `${codes.total} requests (${rows} operands): ${codes}; ${honest} get another answer with honest memory`, broken),
     ];
   },
 });

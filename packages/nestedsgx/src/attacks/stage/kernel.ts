@@ -34,7 +34,7 @@ export class HostileKernel {
 
   constructor(
     readonly connection: GuestConnection,
-    readonly vcpu: Vcpu = connection.vcpu,
+    public vcpu: Vcpu = connection.vcpu,
   ) {
     this.block = connection.memory.alloc(PAGES * PAGE, { alignment: PAGE, zero: true });
   }
@@ -53,6 +53,12 @@ export class HostileKernel {
   sgx(call: number, rcx = 0, rdx = 0, r8 = 0): Answer {
     const { rax, rcx: c, rdx: d, r8: e } = this.vcpu.call(SGX_PROTOCOL, call, rcx, rdx, r8);
     return { code: leafCode(rax, c), rax, rcx: c, rdx: d, r8: e };
+  }
+
+  /** A call whose RCX is no SGX code: `success` whenever RAX is 0. */
+  service(call: number, rcx = 0, rdx = 0, r8 = 0): string {
+    const { rax, code } = this.sgx(call, rcx, rdx, r8);
+    return rax === 0 ? 'success' : code;
   }
 
   /** One call of the core protocol. */
