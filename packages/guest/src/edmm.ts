@@ -54,7 +54,6 @@ export function restrictPermissions(file: SgxEnclaveFile, args: RestrictPermissi
     if (flags >>> 8 !== PT_REG)
       throw fail('EINVAL', `the page at offset 0x${offset.toString(16)} is not regular`);
     modify(file, ENCLS.EMODPR, 'EMODPR', permissions, offset);
-    file.pages.setFlags(offset, (flags & ~RWX) | (flags & permissions));
   });
 }
 

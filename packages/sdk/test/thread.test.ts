@@ -328,3 +328,30 @@ test('waiting calls are bounded, and refused when the enclave goes', async () =>
   pool.give(thread);
   assert.equal(pool.free, 1);
 });
+
+test('what the driver cannot answer ends the enclave, for both ways of calling', async () => {
+  for (const call of ['call', 'callAsync'] as const) {
+    const { thread, gate, failures } = makeThread(direct(() => eret()));
+    const damaged = Object.assign(new Error('damaged'), { code: 'EPC_PAGE_DAMAGED' });
+    gate.enter = () => {
+      throw damaged;
+    };
+    await assert.rejects(async () => thread[call](0, new Uint8Array(0), 'a call'), {
+      code: 'EPC_PAGE_DAMAGED',
+    });
+    assert.deepEqual(failures, [damaged]);
+    assert.equal(thread.depth, 0);
+  }
+});
+
+test('a thread that comes later serves whoever waits longest', async () => {
+  const { thread } = makeThread(direct(() => eret()));
+  const { thread: later } = makeThread(direct(() => eret()));
+  const pool = new ThreadPool([thread], 10);
+  assert.equal(pool.tryTake(), thread);
+  const waiting = pool.take();
+  assert.equal(pool.waiting, 1);
+  pool.add(later);
+  assert.equal(await waiting, later);
+  assert.deepEqual([pool.size, pool.free, pool.waiting], [2, 0, 0]);
+});

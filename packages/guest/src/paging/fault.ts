@@ -124,6 +124,8 @@ export class FaultHandler implements FaultServer {
     const file = this.#file;
     const { supply } = file.device;
     if (file.pages.slot(offset) >= 0) {
+      // The thread got on: faults that found their page there already were no endless row.
+      thread.offset = -1;
       this.#load(thread, offset);
       return true;
     }
