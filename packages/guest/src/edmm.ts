@@ -174,7 +174,7 @@ function modify(file: SgxEnclaveFile, leaf: number, what: string, flags: number,
     const outcome = supply.calls.modify(leaf, what, flags, file.pages.frame(offset));
     if (outcome.fault === undefined && outcome.code === 0) break;
     if (outcome.code === SGX_ERROR.SGX_EPC_PAGE_CONFLICT && tries < 100) continue;
-    throw file.leafError('EFAULT', `${what} of the page at offset 0x${offset.toString(16)} failed`, outcome);
+    throw file.leafFailed('EFAULT', `${what} of the page at offset 0x${offset.toString(16)} failed`, outcome);
   }
   supply.changes++;
 }
@@ -185,7 +185,7 @@ function track(file: SgxEnclaveFile): void {
   for (let tries = 0; ; tries++) {
     const outcome = supply.calls.track(file.secs);
     if (outcome.fault === undefined && outcome.code === 0) break;
-    if (tries >= 20) throw file.leafError('EFAULT', 'ETRACK failed', outcome);
+    if (tries >= 20) throw file.leafFailed('EFAULT', 'ETRACK failed', outcome);
     file.threads.kickOut(file.secs, tries > 0);
   }
   supply.counters.kicks += file.threads.insideCount;

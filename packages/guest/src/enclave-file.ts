@@ -131,7 +131,7 @@ export class SgxEnclaveFile {
     const outcome = this.#leaf(ENCLS.ECREATE, 'ECREATE', operands.gpa, frame, 0, () => supply.give(frame, 1));
     if (outcome.fault !== undefined || outcome.code !== 0) {
       supply.give(frame, 1);
-      throw this.leafError('EIO', 'ECREATE refused the SECS', outcome);
+      throw this.leafFailed('EIO', 'ECREATE refused the SECS', outcome);
     }
     this.#secsFrame = frame;
     this.#base = Number(fields.BASEADDR);
@@ -193,10 +193,10 @@ export class SgxEnclaveFile {
     const at = operands.gpa;
     for (let attempt = 0; ; attempt++) {
       const outcome = this.#leaf(ENCLS.EINIT, 'EINIT', at + PAGE, this.#secsFrame, at + 2 * PAGE);
-      if (outcome.fault !== undefined) throw this.leafError('EIO', 'EINIT faulted', outcome);
+      if (outcome.fault !== undefined) throw this.leafFailed('EIO', 'EINIT faulted', outcome);
       if (outcome.code === 0) break;
       if (outcome.code === SGX_ERROR.SGX_UNMASKED_EVENT && attempt < 50) continue;
-      throw this.leafError('EPERM', 'EINIT refused the enclave', outcome);
+      throw this.leafFailed('EPERM', 'EINIT refused the enclave', outcome);
     }
     this.#initialised = true;
   }
@@ -339,7 +339,7 @@ export class SgxEnclaveFile {
   }
 
   /** Makes the error for a failed leaf of this file. */
-  leafError(errno: ErrnoName, message: string, outcome: LeafOutcome): SgxIoctlError {
+  leafFailed(errno: ErrnoName, message: string, outcome: LeafOutcome): SgxIoctlError {
     return leafFailure(errno, message, outcome, (this.#attributes & ATTRIBUTES_DEBUG) !== 0n);
   }
 

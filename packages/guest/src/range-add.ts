@@ -131,7 +131,7 @@ export function addRange(file: SgxEnclaveFile, request: RangeRequest): number {
         const outcome = leafOutcome(result, 'ADD_RANGE');
         done += outcome.fault === undefined ? progress : 0;
         if (outcome.fault !== undefined || outcome.code !== 0 || done < length)
-          throw file.leafError(
+          throw file.leafFailed(
             'EIO',
             `adding the page at 0x${(piece.offset + done).toString(16)} failed`,
             outcome,

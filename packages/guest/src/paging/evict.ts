@@ -73,7 +73,7 @@ function provide(file: SgxEnclaveFile, count: number): void {
     const outcome = supply.calls.makeVersionArray(frame);
     if (outcome.fault !== undefined || outcome.code !== 0) {
       supply.give(frame, 1);
-      throw file.leafError('EIO', 'EPA refused a version array', outcome);
+      throw file.leafFailed('EIO', 'EPA refused a version array', outcome);
     }
     file.versions.add(frame);
   }

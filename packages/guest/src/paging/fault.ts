@@ -14,8 +14,10 @@ const REG_RW = 0x200 | SECINFO_R | SECINFO_W;
 const PF_SGX = 0x8000;
 const VECTOR_GP = 13;
 const VECTOR_PF = 14;
-/** Faults at one address, without success, after which it is the enclave's business. */
+/** Faults at one address in a row, without success, after which it is the enclave's business. */
 const MAX_SAME = 16;
+/** A thread that ran for this long in between got on: the row has ended. */
+const ROW_MS = 2;
 /** Refusals of one entry. */
 const MAX_ENTRY_TRIES = 8;
 /** Most pages that one fault of a scan brings. */
@@ -36,6 +38,7 @@ interface ThreadFaults {
   offset: number;
   changes: number;
   same: number;
+  at: number;
   /** Next page of a scan, and how many pages it gets at once. */
   next: number;
   ahead: number;
@@ -114,7 +117,7 @@ export class FaultHandler implements FaultServer {
   #thread(gate: number): ThreadFaults {
     let thread = this.#threads[gate];
     if (thread === undefined) {
-      thread = { offset: -1, changes: 0, same: 0, next: -1, ahead: 1 };
+      thread = { offset: -1, changes: 0, same: 0, at: 0, next: -1, ahead: 1 };
       this.#threads[gate] = thread;
     }
     return thread;
@@ -137,13 +140,15 @@ export class FaultHandler implements FaultServer {
     // The page is there. Another thread's fault may have brought it since; if not, the EPCM refuses the access.
     if (errorCode & PF_SGX) return false;
     if (this.#unblock(offset)) return true;
-    if (thread.offset !== offset) thread.same = 0;
+    const now = performance.now();
+    if (thread.offset !== offset || now - thread.at > ROW_MS) thread.same = 0;
     else if (thread.changes === supply.changes || ++thread.same >= MAX_SAME) {
       thread.offset = -1;
       return false;
     }
     thread.offset = offset;
     thread.changes = supply.changes;
+    thread.at = now;
     return true;
   }
 
