@@ -138,6 +138,7 @@ test('wrong usage and machines that are not there', async () => {
     ['trace', '--leaf', 'NOTHING', '--', 'true'],
     ['trace', '--limit', '0', '--', 'true'],
     ['trace', '--seconds', '5', '--', 'true'],
+    ['trace', '--summary', '--out', 'x', '--', 'true'],
     ['top', '--interval', '0'],
   ]) {
     const { status, stdout } = await nsgx(...args);

@@ -178,7 +178,9 @@ export const leaves: Bench = {
       rows.push(...oneCpu, ...(await form('cold')));
     } else rows.push(...oneCpu);
     context.note('leaves on many pages at once');
-    rows.push(...(await withMachine((cvm) => pageRates(context, cvm))));
+    const batched = (name: string) => withMachine((cvm) => pageRates(context, cvm, name));
+    if (context.cpus.length > 1) rows.push(...(await batched('batched')));
+    rows.push(...(await onCpus(context.cpus.slice(0, 1), () => batched('batched, one CPU'))));
     context.note('a traced machine');
     rows.push(await tracingRow(context));
     return rows;

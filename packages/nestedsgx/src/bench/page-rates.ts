@@ -37,10 +37,10 @@ const FREE_AT = 16 * MIB;
 /** Pages a second of a run that took `cycles`. */
 type Rate = (pages: number, cycles: number) => number;
 
-function row(name: string, values: number[], floors: number[] | null, note: string): Row {
+function row(name: string, form: string, values: number[], floors: number[] | null, note: string): Row {
   return {
     name,
-    form: 'batched',
+    form,
     value: median(values),
     unit: 'pages/s',
     p99: Math.min(...values),
@@ -219,8 +219,8 @@ class Paging {
   }
 }
 
-/** The rows `eadd-eextend`, `eaug-eaccept` and `ewb-eldu`. */
-export async function pageRates(context: BenchContext, cvm: Cvm): Promise<Row[]> {
+/** The rows `eadd-eextend`, `eaug-eaccept`, `ewb-eldu` and the halves of the latter two. */
+export async function pageRates(context: BenchContext, cvm: Cvm, form: string): Promise<Row[]> {
   const { short, tscHz } = context;
   const rounds = short ? 2 : 9;
   const added = short ? 64 : 16_384;
@@ -261,15 +261,23 @@ export async function pageRates(context: BenchContext, cvm: Cvm): Promise<Row[]>
   return [
     row(
       'eadd-eextend',
+      form,
       adds,
       rawHash,
       `ADD_RANGE of ${added} pages; floor: SHA-256 over the bytes that are measured, 5,184 a page`,
     ),
-    row('eaug', augments, null, `AUG_RANGE of ${paged} pages`),
-    row('eaug-eaccept', accepts, null, 'the same, and the enclave accepts each page with a leaf of its own'),
-    row('ewb', outs, null, `EVICT of ${paged} pages, ${PAGE_LIST_MAX} a call`),
+    row('eaug', form, augments, null, `AUG_RANGE of ${paged} pages`),
+    row(
+      'eaug-eaccept',
+      form,
+      accepts,
+      null,
+      'the same, and the enclave accepts each page with a leaf of its own',
+    ),
+    row('ewb', form, outs, null, `EVICT of ${paged} pages, ${PAGE_LIST_MAX} a call`),
     row(
       'ewb-eldu',
+      form,
       trips,
       rawCipher,
       'EVICT and LOAD of the same pages; floor: AES-128-GCM of each page and back, one cipher object a page and way',

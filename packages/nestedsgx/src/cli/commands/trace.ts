@@ -125,6 +125,8 @@ async function runTrace(terminal: Terminal, command: string[], options: TraceOpt
   const seconds = wholeNumber(options.seconds, '--seconds', 1);
   if (seconds !== undefined && command.length > 0)
     throw new UsageError('--seconds belongs to --socket; a command is traced until it ends');
+  if (options.out !== undefined && (options.summary || terminal.json))
+    throw new UsageError('--out is for lines, not with --summary or --json');
   const write = writer(terminal, command.length > 0, options);
   const collected = new Collected(
     write,
@@ -163,7 +165,7 @@ function writer(
   if (options.out !== undefined) {
     const path = options.out;
     writeFileSync(path, '');
-    return options.summary ? null : (line) => appendFileSync(path, `${line}\n`);
+    return (line) => appendFileSync(path, `${line}\n`);
   }
   if (options.summary || terminal.json) return null;
   return besideCommand ? (line) => terminal.note(line) : (line) => terminal.line(line);
