@@ -41,7 +41,8 @@ async function tables(): Promise<Map<string, string[]>> {
 
 /**
  * Codes that the sources give to an error: the first argument of a constructor or a function named …Error. A
- * PspCommandError begins with the firmware's command instead; its code is PSP_COMMAND.
+ * PspCommandError begins with the firmware's command instead; its code is PSP_COMMAND. Names of errno values and leaves
+ * (EINVAL, EINIT) are no codes.
  */
 function thrown(): Map<string, string> {
   const codes = new Map<string, string>();
@@ -49,7 +50,7 @@ function thrown(): Map<string, string> {
     for (const [, code] of readFileSync(source, 'utf8').matchAll(
       /\b(?!PspCommand)\w*Error\(\s*'([A-Z][A-Z0-9_]{3,})'/g,
     ))
-      codes.set(code!, source);
+      if (!/^E[A-Z0-9]+$/.test(code!)) codes.set(code!, source);
   return codes;
 }
 

@@ -146,7 +146,7 @@ function addLast(file: SgxEnclaveFile, run: PageRun, source: GuestBlock, steps: 
   const outcome = leafOutcome(sgxCall(vcpu, SGX_CALL.ADD_RANGE, operands.gpa), 'ADD_RANGE');
   memory.free(operands);
   if (outcome.fault !== undefined || outcome.code !== 0)
-    throw file.leafError('EIO', 'adding the page to the deposited frame failed', outcome);
+    throw file.leafFailed('EIO', 'adding the page to the deposited frame failed', outcome);
 }
 
 /** Removes the page at a frame that the driver does not know. @throws Error with the answer */
