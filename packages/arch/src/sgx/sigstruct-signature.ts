@@ -59,10 +59,12 @@ export function mrsigner(hash: HashProvider, modulusLE: Uint8Array): Uint8Array 
   return hash.sha256().update(modulusLE).digest();
 }
 
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
+
 /** The unsigned integer whose little-endian bytes these are. */
 export function bigintFromLE(b: Uint8Array): bigint {
   let hex = '0x0';
-  for (let i = b.length - 1; i >= 0; i--) hex += b[i].toString(16).padStart(2, '0');
+  for (let i = b.length - 1; i >= 0; i--) hex += HEX[b[i]];
   return BigInt(hex);
 }
 
