@@ -128,11 +128,41 @@ export const DEVIATIONS: readonly Deviation[] = Object.freeze([
     reason: 'EINIT is not interrupted.',
   },
   {
-    id: 'blocked-until-written-back',
+    id: 'blocked-at-once',
     leaves: ['EBLOCK'],
-    what: 'A thread that enters after EBLOCK can still touch the blocked page until EWB takes it away.',
+    what: 'EBLOCK takes a page away from all threads at once (the EVICT call: when it writes the page out), not only from those that enter later. SSA pages stay mapped until EWB; blocking one keeps out the next entry.',
     reason:
-      'An exit in between needs the SSA on such a page. Contents are read by EWB after the permission to write is gone, so nothing is lost.',
+      'Translations are taken from outside a running thread. An asynchronous exit still needs its SSA frame.',
+  },
+  {
+    id: 'occupied-slot-in-bulk',
+    leaves: ['EWB'],
+    what: 'The EVICT call leaves a page whose version slot is occupied where it is; EWB itself overwrites the slot, as the manual has it.',
+    reason: 'A list that names a slot twice is a mistake of the guest that would cost it a page.',
+  },
+  {
+    id: 'execute-means-read',
+    leaves: ['EADD', 'EMODPE', 'EMODPR'],
+    what: 'A page with X can also be read. A hostile enclave can give X to its own pages though the EPCM says otherwise; W and presence are out of its reach.',
+    reason: 'X is a property of a mapping that the runner itself sets on the monitor’s order.',
+  },
+  {
+    id: 'pkru',
+    leaves: ['EENTER', 'ERESUME'],
+    what: 'With XFRM bit 9, an enclave whose PKRU denies key 0 cannot execute leaves: they fault.',
+    reason: 'The runner’s own code lies in the same address space, under key 0.',
+  },
+  {
+    id: 'debug-write-waits',
+    leaves: ['EDBGWR'],
+    what: 'EDBGWR of TCS.FLAGS takes effect when the thread is outside.',
+    reason: 'The processor takes a TCS over at an entry.',
+  },
+  {
+    id: 'cpusvn-fixed',
+    leaves: ['EUPDATESVN'],
+    what: 'EUPDATESVN renews CR_BASE_PK; CPUSVN does not rise at run time.',
+    reason: 'The software processor has no microcode to load.',
   },
   {
     id: 'no-cet',
