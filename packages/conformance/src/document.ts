@@ -19,8 +19,8 @@ function checksOf(row: Row): string[] {
   return [...lines, ''];
 }
 
-function casesOf(name: string, cases: readonly ConformanceCase[]): string[] {
-  const its = cases.filter((one) => one.leaf === name);
+function casesOf(names: readonly string[], cases: readonly ConformanceCase[]): string[] {
+  const its = cases.filter((one) => names.includes(one.leaf));
   if (its.length === 0) return [];
   const line = ({ id, title, deviation }: ConformanceCase) =>
     `- \`${id}\`: ${title}${deviation === undefined ? '' : ` (deviation \`${deviation}\`)`}`;
@@ -39,14 +39,13 @@ function leafSection(kind: string, row: Row, cases: readonly ConformanceCase[]):
     `Support: ${row.support}.${deviations.length === 0 ? '' : ` Deviations: ${deviations.join(', ')}.`}`,
     '',
     ...checksOf(row),
-    ...casesOf(row.name, cases),
+    ...casesOf([row.name], cases),
   ];
 }
 
 /** The document as Markdown. */
 export function conformanceDocument(cases: readonly ConformanceCase[]): string {
   const checks = [...ENCLS_LEAVES, ...ENCLU_LEAVES].reduce((sum, row) => sum + row.checks.rows.length, 0);
-  const rest = ['EXCEPTION', 'ENCLU'].flatMap((name) => casesOf(name, cases));
   return [
     '# Conformance',
     '',
@@ -73,7 +72,7 @@ export function conformanceDocument(cases: readonly ConformanceCase[]): string {
     '',
     '## Execution',
     '',
-    ...rest,
+    ...casesOf(['EXCEPTION', 'ENCLU'], cases),
     '## ENCLS',
     '',
     ...ENCLS_LEAVES.flatMap((row) => leafSection('ENCLS', row, cases)),
