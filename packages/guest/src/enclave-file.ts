@@ -59,6 +59,7 @@ export class SgxEnclaveFile {
   #allowed = UNPRIVILEGED_ATTRIBUTES;
   #provision = false;
   #initialised = false;
+  #gone = false;
   #closed = false;
   #stopped: Error | null = null;
 
@@ -87,6 +88,14 @@ export class SgxEnclaveFile {
   /** Guest-physical address of the SECS page: the enclave's name in SVSM calls. */
   get secs(): number {
     return this.#secsFrame;
+  }
+
+  /**
+   * True once the monitor has removed the enclave. One that lies about its threads may stay until its guest detaches; until
+   * then it may write its gate pages, so they must not become another enclave's.
+   */
+  get gone(): boolean {
+    return this.#gone;
   }
 
   get initialised(): boolean {
@@ -309,7 +318,10 @@ export class SgxEnclaveFile {
     this.#closed = true;
     this.#onClose();
     if (this.#reserved !== 0) this.device.ranges.release(this.#reserved);
-    if (this.#secsFrame === 0) return;
+    if (this.#secsFrame === 0) {
+      this.#gone = true;
+      return;
+    }
     const { supply } = this.device;
     const frames: number[] = [];
     this.pages.forEach((_, where) => {
@@ -323,7 +335,8 @@ export class SgxEnclaveFile {
     this.versions.clear();
     this.versionOf.clear();
     supply.forget(this);
-    if (removeFrames(this, this.#secsFrame, 1)) supply.give(this.#secsFrame, 1);
+    this.#gone = removeFrames(this, this.#secsFrame, 1);
+    if (this.#gone) supply.give(this.#secsFrame, 1);
     this.#secsFrame = 0;
     this.threads.close();
   }

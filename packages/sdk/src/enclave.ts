@@ -386,7 +386,8 @@ export class Enclave<I extends InterfaceDescription = InterfaceDescription> impl
     if (this.#running === 0) {
       for (const thread of this.#threads) thread.close();
       this.#gates.close();
-      if (!this.#connection.closed) this.#connection.memory.free(this.#built.gates);
+      const { file, gates } = this.#built;
+      if (!this.#connection.closed && file.gone) this.#connection.memory.free(gates);
     }
     this.#onClose(this as unknown as Enclave<never>);
   }
