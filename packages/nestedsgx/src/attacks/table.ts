@@ -1,9 +1,24 @@
 /** The attacks, in the order in which they run. Adding one is one file and one row. */
 import type { Attack } from './attack.js';
+import { descriptorFlood } from './denial/descriptor-flood.js';
+import { agentEater, endlessEnclave } from './denial/endless-enclave.js';
+import { epcExhaustion, hugeEnclaves } from './denial/exhaustion.js';
 import { requestFlood } from './denial/request-flood.js';
-import { confusedDeputy } from './deputy/confused-deputy.js';
+import { addressLimits, confusedDeputy } from './deputy/confused-deputy.js';
 import { foreignEnclave } from './deputy/foreign-enclave.js';
+import { augOver, augUnaccepted } from './dynamic/augmented-pages.js';
+import { restrictLie, trimRunning, typeConfusion } from './dynamic/modified-pages.js';
+import { aexInformation } from './entry/aex-information.js';
+import { busyTcs } from './entry/busy-tcs.js';
+import { cssaLimit } from './entry/cssa-limit.js';
+import { forgedSsa } from './entry/forged-ssa.js';
+import { gateRegisters } from './entry/gate-registers.js';
+import { resumeRegisters } from './entry/resume-registers.js';
+import { resumeWithoutExit } from './entry/resume-without-exit.js';
 import { falseEvidence } from './keys/false-evidence.js';
+import { reportForgery } from './keys/report-forgery.js';
+import { sealPolicies } from './keys/seal-policies.js';
+import { splicedEvidence } from './keys/spliced-evidence.js';
 import { tamperedSeal } from './keys/tampered-seal.js';
 import { attributeFlips } from './lifecycle/attribute-flips.js';
 import { elrangePlaces } from './lifecycle/elrange-places.js';
@@ -13,8 +28,16 @@ import { measuredOrder } from './lifecycle/measured-order.js';
 import { reusedSigstruct } from './lifecycle/reused-sigstruct.js';
 import { tamperedPage } from './lifecycle/tampered-page.js';
 import { wrongOrder } from './lifecycle/wrong-order.js';
+import { doubleMapping } from './memory/double-mapping.js';
 import { epcRead } from './memory/epc-read.js';
+import { epcWrite } from './memory/epc-write.js';
+import { pageSmash } from './memory/page-smash.js';
+import { pteLies } from './memory/pte-lies.js';
+import { remapValidated } from './memory/remap-validated.js';
 import { rmpTricks } from './memory/rmp-tricks.js';
+import { evictRunning, loadTwice } from './paging/evict-running.js';
+import { pageEdit, pageMixup } from './paging/page-mixup.js';
+import { pageReplay, versionRollback } from './paging/page-replay.js';
 import { coreDump } from './process/core-dump.js';
 import { enclaveSyscall } from './process/enclave-escape.js';
 import { enclaveSpy } from './process/enclave-spy.js';
@@ -24,44 +47,15 @@ import { inspector } from './process/inspector.js';
 import { launchEnvironmentAttack } from './process/launch-environment.js';
 import { cvmMemory, runnerMemory } from './process/process-memory.js';
 import { ramFile } from './process/ram-file.js';
+import { runnerScribble } from './process/runner-scribble.js';
+import { seizeRunner } from './process/seize-runner.js';
+import { stateDirectory } from './process/state-directory.js';
 import { futexRequeueAttack } from './races/futex-requeue.js';
 import { gateScribble } from './races/gate-scribble.js';
-import { signatureRace } from './races/signature-race.js';
-import { aexInformation } from './entry/aex-information.js';
-import { busyTcs } from './entry/busy-tcs.js';
-import { cssaLimit } from './entry/cssa-limit.js';
-import { forgedSsa } from './entry/forged-ssa.js';
-import { gateRegisters } from './entry/gate-registers.js';
-import { resumeRegisters } from './entry/resume-registers.js';
-import { resumeWithoutExit } from './entry/resume-without-exit.js';
-import { pageSmash } from './memory/page-smash.js';
-import { remapValidated } from './memory/remap-validated.js';
-import { doubleMapping } from './memory/double-mapping.js';
-import { epcWrite } from './memory/epc-write.js';
-import { pageReplay } from './paging/page-replay.js';
-import { versionRollback } from './paging/page-replay.js';
-import { pageMixup } from './paging/page-mixup.js';
-import { pageEdit } from './paging/page-mixup.js';
-import { evictRunning } from './paging/evict-running.js';
-import { loadTwice } from './paging/evict-running.js';
-import { augOver } from './dynamic/augmented-pages.js';
-import { augUnaccepted } from './dynamic/augmented-pages.js';
-import { restrictLie } from './dynamic/modified-pages.js';
-import { typeConfusion } from './dynamic/modified-pages.js';
-import { trimRunning } from './dynamic/modified-pages.js';
-import { pteLies } from './memory/pte-lies.js';
-import { endlessEnclave } from './denial/endless-enclave.js';
-import { agentEater } from './denial/endless-enclave.js';
-import { hugeEnclaves } from './denial/exhaustion.js';
-import { epcExhaustion } from './denial/exhaustion.js';
-import { reportForgery } from './keys/report-forgery.js';
-import { sealPolicies } from './keys/seal-policies.js';
-import { seizeRunner } from './process/seize-runner.js';
-import { pageinfoRace } from './races/pageinfo-race.js';
+import { ghcbRace, staleRequests } from './races/ghcb-race.js';
 import { listRace } from './races/list-race.js';
-import { ghcbRace } from './races/ghcb-race.js';
-import { staleRequests } from './races/ghcb-race.js';
-import { addressLimits } from './deputy/confused-deputy.js';
+import { pageinfoRace } from './races/pageinfo-race.js';
+import { signatureRace } from './races/signature-race.js';
 
 /** All attacks. */
 export const attackTable: readonly Attack[] = Object.freeze([
@@ -128,6 +122,10 @@ export const attackTable: readonly Attack[] = Object.freeze([
   ghcbRace,
   staleRequests,
   addressLimits,
+  runnerScribble,
+  stateDirectory,
+  descriptorFlood,
+  splicedEvidence,
 ]);
 
 /** The attacks that the tour shows: a selection that takes a few seconds. */

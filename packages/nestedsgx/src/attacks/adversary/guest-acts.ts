@@ -1,6 +1,14 @@
 /** Attacks through the interfaces of VMPL1: GHCB pages and the control socket, both filled with what they should not hold. */
 import { CAA_RING, caaGpa, ghcbGpa } from '@nestedsgx/machine';
-import { close, memfdCreate } from '@nestedsgx/os';
+import {
+  close,
+  loadLibrary,
+  type Mapping,
+  memfdCreate,
+  mmap,
+  type NativeFunction,
+  socketpair,
+} from '@nestedsgx/os';
 import { type Exit, type ExitAnswer, RawSocket, type U64 } from './raw-guest.js';
 import { bytes64, generator, nameOf, ramOf, shareOf, type World } from './world.js';
 
@@ -61,7 +69,13 @@ export const guestActs = {
    */
   ringStale(
     world: World,
-    { ring, answer, pending, seed, ms }: { ring: number; answer: number; pending: number; seed: number; ms: number },
+    {
+      ring,
+      answer,
+      pending,
+      seed,
+      ms,
+    }: { ring: number; answer: number; pending: number; seed: number; ms: number },
   ): number {
     const ram = ramOf(world);
     const random = generator(seed);
@@ -144,6 +158,55 @@ export const guestActs = {
     }
   },
 
+  /**
+   * On each of many connections, messages with `each` descriptors, without reading an answer; all stay open until the end.
+   * Afterwards asks once in earnest.
+   */
+  floodDescriptors(
+    _world: World,
+    {
+      path,
+      connections,
+      messages,
+      each,
+    }: { path: string; connections: number; messages: number; each: number },
+  ) {
+    const given = memfdCreate('given', { size: 4096 });
+    const fds = Array.from({ length: each }, () => given);
+    const bytes = new TextEncoder().encode(JSON.stringify({ op: 'info' }));
+    const sockets: RawSocket[] = [];
+    const outcome = { sent: 0, refused: 0, descriptors: 0, answered: false, possible: false };
+    const [mine, other] = socketpair();
+    outcome.possible = sendMany(mine, bytes, fds);
+    close(mine);
+    close(other);
+    try {
+      for (let i = 0; i < connections; i++) {
+        try {
+          sockets.push(RawSocket.connect(path));
+        } catch {
+          break;
+        }
+      }
+      for (let i = 0; i < messages; i++)
+        for (const socket of sockets) {
+          // The most that one message holds, what the machine itself would take, and none at all.
+          const few = [fds, fds.slice(0, 8), []][i % 3]!;
+          if (sendMany(socket.fd, bytes, few)) {
+            outcome.sent++;
+            outcome.descriptors += few.length;
+          } else if (few.length > 0) outcome.refused++;
+        }
+    } finally {
+      for (const socket of sockets) socket.close();
+      close(given);
+    }
+    const socket = RawSocket.connect(path);
+    outcome.answered = socket.exchange(bytes, [], 2000) !== null;
+    socket.close();
+    return outcome;
+  },
+
   /** Opens `count` connections at once and closes them again; returns how many were made. */
   crowd(_world: World, { path, count }: { path: string; count: number }): number {
     const sockets: RawSocket[] = [];
@@ -156,6 +219,36 @@ export const guestActs = {
     return sockets.length;
   },
 };
+
+const MSG_DONTWAIT_NOSIGNAL = 0x4040;
+
+/** sendmsg of one message with any number of descriptors, past the limits of package os. False when the kernel refuses. */
+function sendMany(fd: number, bytes: Uint8Array, fds: readonly number[]): boolean {
+  many ??= {
+    memory: mmap({ length: 8192, prot: 'rw' }),
+    sendmsg: loadLibrary('libc.so.6').func('long sendmsg(int fd, uint64_t message, int flags)'),
+  };
+  const { address, bytes: page } = many.memory;
+  const view = new DataView(page.buffer, page.byteOffset, 8192);
+  const [iov, control, data] = [64, 256, 4096];
+  const length = 16 + fds.length * 4;
+  page.fill(0, 0, control + length + 8);
+  page.set(bytes, data);
+  // struct msghdr: name, namelen, iov, iovlen, control, controllen, flags; struct cmsghdr: len, SOL_SOCKET, SCM_RIGHTS.
+  view.setBigUint64(16, BigInt(address + iov), true);
+  view.setBigUint64(24, 1n, true);
+  view.setBigUint64(32, BigInt(address + control), true);
+  view.setBigUint64(40, fds.length === 0 ? 0n : BigInt(Math.ceil(length / 8) * 8), true);
+  view.setBigUint64(iov, BigInt(address + data), true);
+  view.setBigUint64(iov + 8, BigInt(bytes.length), true);
+  view.setBigUint64(control, BigInt(length), true);
+  view.setInt32(control + 8, 1, true);
+  view.setInt32(control + 12, 1, true);
+  for (const [i, one] of fds.entries()) view.setInt32(control + 16 + i * 4, one, true);
+  return Number(many.sendmsg(fd, BigInt(address), MSG_DONTWAIT_NOSIGNAL)) > 0;
+}
+
+let many: { memory: Mapping; sendmsg: NativeFunction } | undefined;
 
 /** An address that a hostile guest would choose: its own memory, the EPC, the monitor, the ends of everything. */
 function address(random: () => number, slice: { gpa: number; length: number }): bigint {

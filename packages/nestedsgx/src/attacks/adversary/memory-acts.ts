@@ -179,10 +179,7 @@ export const memoryActs = {
           }
         },
       ],
-      [
-        'pwrite of the RAM file at that offset',
-        () => pwrite(ram.fd, from, gpa),
-      ],
+      ['pwrite of the RAM file at that offset', () => pwrite(ram.fd, from, gpa)],
       ['a hole in the RAM file at that offset', () => punchHole(ram.fd, Math.floor(gpa / 4096) * 4096, 4096)],
     ];
     return tries.map(([way, action]) => {

@@ -1,6 +1,6 @@
 /** Attacks that take hold of other processes thread by thread, or as soon as they exist. */
 import { spawn } from 'node:child_process';
-import { closeSync, openSync, readdirSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, unlinkSync, writeFileSync } from 'node:fs';
 import { loadLibrary, type NativeFunction, processVmRead } from '@nestedsgx/os';
 import { childrenOf } from './process-acts.js';
 import { nameOf, type World } from './world.js';
@@ -26,7 +26,9 @@ function functions() {
     const library = loadLibrary('libc.so.6');
     libc = {
       ptrace: library.func('long ptrace(long request, int pid, uint64_t address, uint64_t data)'),
-      syscall: library.func('long syscall(long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e)'),
+      syscall: library.func(
+        'long syscall(long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e)',
+      ),
     };
   }
   return libc;
@@ -76,7 +78,9 @@ function tryAll(pid: number): Seizure[] {
     view.setUint32(0, 1, true);
     view.setUint32(4, 128, true);
     view.setBigUint64(8, 1n, true);
-    const open = loadLibrary('libc.so.6').func('long syscall(long number, void *attr, int pid, int cpu, int group, long flags)');
+    const open = loadLibrary('libc.so.6').func(
+      'long syscall(long number, void *attr, int pid, int cpu, int group, long flags)',
+    );
     const fd = Number(open(PERF_EVENT_OPEN, attributes, pid, -1, -1, 0));
     if (fd >= 0) closeSync(fd);
     return fd >= 0;
@@ -88,13 +92,39 @@ export const seizeActs = {
   /** Tries every way against `pid`, or (null) against a process of this one that protects nothing. */
   async seize(_world: World, { pid }: { pid: number | null }): Promise<Seizure[]> {
     if (pid !== null) return tryAll(pid);
-    const child = spawn('/proc/self/exe', ['-e', 'setInterval(() => {}, 1000)'], { env: {}, stdio: 'ignore' });
+    const child = spawn('/proc/self/exe', ['-e', 'setInterval(() => {}, 1000)'], {
+      env: {},
+      stdio: 'ignore',
+    });
     try {
       await new Promise<void>((resolve) => setTimeout(resolve, 60));
       return tryAll(child.pid!);
     } finally {
       child.kill('SIGKILL');
     }
+  },
+
+  /** Lists, reads, links and changes a folder and its files. */
+  readTree(_world: World, { folder, files }: { folder: string; files: string[] }) {
+    const outcomes: { what: string; got: boolean; why: string }[] = [];
+    const attempt = (what: string, action: () => void) => {
+      try {
+        action();
+        outcomes.push({ what, got: true, why: '' });
+      } catch (error) {
+        outcomes.push({ what, got: false, why: nameOf(error) });
+      }
+    };
+    attempt('listing the folder', () => readdirSync(folder));
+    attempt('a new file', () => {
+      writeFileSync(`${folder}/planted`, '', { flag: 'wx' });
+      unlinkSync(`${folder}/planted`);
+    });
+    for (const file of files) {
+      attempt(`reading ${file}`, () => closeSync(openSync(file, 'r')));
+      attempt(`opening ${file} for writing`, () => closeSync(openSync(file, 'r+')));
+    }
+    return outcomes;
   },
 
   /** Opens the memory of every new child of `parent` as often and as early as it can, for `ms`. */

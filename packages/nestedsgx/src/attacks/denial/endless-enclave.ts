@@ -1,9 +1,9 @@
 import { ENCLS, SECINFO_R, SECINFO_X } from '@nestedsgx/arch';
 import { SGX_CALL } from '@nestedsgx/guest';
 import { type Attack, finding } from '../attack.js';
+import { Evil } from '../stage/evil.js';
 import { latencyFaults, latencyText, workBeside } from '../stage/innocent.js';
 import { asKernel } from '../stage/kernel.js';
-import { Evil } from '../stage/evil.js';
 import { exitName, OP } from '../stage/micro.js';
 import { runnerCode } from '../stage/runner-code.js';
 import type { Stage } from '../stage/stage.js';
@@ -16,7 +16,8 @@ export const endlessEnclave: Attack = Object.freeze({
   group: 'denial',
   by: 'enclave',
   title: 'an enclave that never leaves',
-  tries: 'all of its threads compute for ever, while its host interrupts and resumes them; then it is closed with all of them inside',
+  tries:
+    'all of its threads compute for ever, while its host interrupts and resumes them; then it is closed with all of them inside',
   control: 'the threads are really inside: an interrupt makes each of them leave, and it is resumed',
   run: async (stage: Stage) => {
     const micro = await stage.micro({ threads: THREADS });
@@ -53,7 +54,8 @@ export const agentEater: Attack = Object.freeze({
   tries:
     "reads its runner's socket through the stub, so that orders of the monitor never reach the agent, and computes for ever; the host then " +
     'interrupts it, trims its pages and closes it',
-  control: 'the read through the stub is really under way: it does not come back at once, nor does it end the enclave',
+  control:
+    'the read through the stub is really under way: it does not come back at once, nor does it end the enclave',
   run: async (stage: Stage) => {
     const { connection } = await stage.host();
     const evil = new Evil(stage);
@@ -63,7 +65,9 @@ export const agentEater: Attack = Object.freeze({
     const extent = victim.built.file.pages.find(executable)!;
     const code = extent.gpa + (executable - extent.offset);
     const read = runnerCode().syscalls.find(({ number }) => number === READ);
-    const broken: (string | false)[] = [read === undefined && 'the runner has no read, so this shows nothing'];
+    const broken: (string | false)[] = [
+      read === undefined && 'the runner has no read, so this shows nothing',
+    ];
     // The socket is one of the first descriptors: a read of any other is refused and ends the enclave.
     const calls = victim.enclave.async as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>;
     const registers = new BigUint64Array(14);

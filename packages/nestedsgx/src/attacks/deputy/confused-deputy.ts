@@ -62,7 +62,7 @@ export const confusedDeputy: Attack = Object.freeze({
   title: 'make the monitor read or write what the guest may not',
   tries:
     "every address of every leaf and call, one at a time, in a victim's EPC, its SECS, a deposited page, a save area and the monitor",
-  control: 'the same requests get another answer where the address is the guest\'s own memory',
+  control: "the same requests get another answer where the address is the guest's own memory",
   run: async (stage: Stage) => {
     const { connection } = await stage.host();
     const vault = await stage.vault();
@@ -73,7 +73,12 @@ export const confusedDeputy: Attack = Object.freeze({
         const [deposited, save, area] = [0, 1, 2].map((i) => ram.gpa + i * PAGE) as [number, number, number];
         const taken = kernel.listed(SVSM_CORE.DEPOSIT_MEM, deposited).code;
         ram.bytes.set(
-          VMSA.encode({ VMPL: 1, SEV_FEATURES: BigInt(SEV_FEATURES_SNP_ACTIVE), EFER: 0x1d01n, RIP: 0x1000n }),
+          VMSA.encode({
+            VMPL: 1,
+            SEV_FEATURES: BigInt(SEV_FEATURES_SNP_ACTIVE),
+            EFER: 0x1d01n,
+            RIP: 0x1000n,
+          }),
           PAGE,
         );
         const made = kernel.core(SVSM_CORE.CREATE_VCPU, save, area, 8).code;
@@ -116,7 +121,7 @@ export const addressLimits: Attack = Object.freeze({
   tries:
     'every address of every leaf and call at the end of guest RAM, across it, in the gaps between RAM, monitor and EPC, beyond 2^52 and 2^53, ' +
     'where adding wraps around, and just below aligned ones',
-  control: 'the same requests get another answer where the address is the guest\'s own memory',
+  control: "the same requests get another answer where the address is the guest's own memory",
   run: async (stage: Stage) => {
     const { connection } = await stage.host();
     const { ramSize, epc } = connection;
@@ -133,7 +138,11 @@ export const addressLimits: Attack = Object.freeze({
       { what: 'an odd address in EPC', gpa: epc.first + 1 },
     ]);
     return [
-      finding('the host itself', `${codes.total} requests (${rows} operands): ${codes}; ${honest} get another answer with honest memory`, broken),
+      finding(
+        'the host itself',
+        `${codes.total} requests (${rows} operands): ${codes}; ${honest} get another answer with honest memory`,
+        broken,
+      ),
     ];
   },
 });

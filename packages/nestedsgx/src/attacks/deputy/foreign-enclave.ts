@@ -59,7 +59,10 @@ export const foreignEnclave: Attack = Object.freeze({
         const rows = operandTable(around).filter(({ call }) => !ANYBODYS.has(call));
         kernel.vcpu = foreign;
         const served = kernel.service(SGX_CALL.QUERY);
-        const itself = [kernel.sgx(ENCLS.EPA, 3, epc.first).code, kernel.sgx(ENCLS.EREMOVE, 0, epc.first).code];
+        const itself = [
+          kernel.sgx(ENCLS.EPA, 3, epc.first).code,
+          kernel.sgx(ENCLS.EREMOVE, 0, epc.first).code,
+        ];
         broken.push(
           [served, ...itself].some((code) => code !== 'success') &&
             `the attacker is not served for itself: ${[served, ...itself].join(', ')}`,
@@ -75,7 +78,8 @@ export const foreignEnclave: Attack = Object.freeze({
         const back = around.pager.load(around.out, around.micro.secs);
         const started = einit(kernel, around.young.file.secs, layout.sigstruct);
         broken.push(
-          (back !== 'success' || started !== 'success') && `the owner's own requests gave ${back}, ${started}`,
+          (back !== 'success' || started !== 'success') &&
+            `the owner's own requests gave ${back}, ${started}`,
         );
         broken.push(around.micro.enter(OP.NOTHING).kind !== 'EEXIT' && 'the running enclave does not answer');
         broken.push(!vault.intact() && 'the secret was changed');

@@ -220,10 +220,21 @@ export function operandTable(around: Surroundings): readonly Operand[] {
   for (const name of ['PVALIDATE', 'DEPOSIT_MEM', 'WITHDRAW_MEM'] as const)
     row(name, 'its list', 'memory', (t) => k.core(SVSM_CORE[name], t).code);
   row('CREATE_VCPU', 'the save area', 'memory', (t) => k.core(SVSM_CORE.CREATE_VCPU, t, k.page(8), 9).code);
-  row('CREATE_VCPU', 'the calling area', 'memory', (t) => k.core(SVSM_CORE.CREATE_VCPU, k.page(8), t, 9).code);
+  row(
+    'CREATE_VCPU',
+    'the calling area',
+    'memory',
+    (t) => k.core(SVSM_CORE.CREATE_VCPU, k.page(8), t, 9).code,
+  );
   row('DELETE_VCPU', 'the save area', 'memory', (t) => k.core(SVSM_CORE.DELETE_VCPU, t).code);
   return rows;
 }
 
 /** Calls without an address among their operands. */
-export const NO_ADDRESS: readonly string[] = ['QUERY', 'EUPDATESVN', 'QUERY_PROTOCOL', 'CONFIGURE_VTOM', 'REMAP_CA'];
+export const NO_ADDRESS: readonly string[] = [
+  'QUERY',
+  'EUPDATESVN',
+  'QUERY_PROTOCOL',
+  'CONFIGURE_VTOM',
+  'REMAP_CA',
+];

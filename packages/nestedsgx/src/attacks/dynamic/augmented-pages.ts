@@ -63,25 +63,50 @@ export const augOver: Attack = Object.freeze({
           kernel.sgx(
             SGX_CALL.AUG_RANGE,
             kernel.put(
-              AUG_RANGE.encode({ SECS: BigInt(secs), LINADDR: BigInt(linaddr), LENGTH: BigInt(length), EPC: BigInt(epc) }),
+              AUG_RANGE.encode({
+                SECS: BigInt(secs),
+                LINADDR: BigInt(linaddr),
+                LENGTH: BigInt(length),
+                EPC: BigInt(epc),
+              }),
             ),
           ).code;
         const { codes, broken } = await refuse([
           { what: 'EAUG over a data page', act: () => aug({ linaddr: base + data, secs }) },
           { what: 'EAUG over the code', act: () => aug({ linaddr: base, secs }) },
           { what: 'EAUG over a TCS', act: () => aug({ linaddr: base + micro.layout.tcs(0), secs }) },
-          { what: 'EAUG into a frame in use', act: () => aug({ linaddr: base + free, secs }, micro.frameOf(data)) },
+          {
+            what: 'EAUG into a frame in use',
+            act: () => aug({ linaddr: base + free, secs }, micro.frameOf(data)),
+          },
           { what: 'EAUG into the SECS', act: () => aug({ linaddr: base + free, secs }, secs) },
           { what: 'EAUG below the ELRANGE', act: () => aug({ linaddr: base - PAGE, secs }) },
           { what: 'EAUG above the ELRANGE', act: () => aug({ linaddr: base + 2 ** 20, secs }) },
-          { what: 'EAUG with a source', act: () => aug({ linaddr: base + free, secs, source: kernel.page(1) }) },
+          {
+            what: 'EAUG with a source',
+            act: () => aug({ linaddr: base + free, secs, source: kernel.page(1) }),
+          },
           {
             what: 'EAUG with a SECINFO',
-            act: () => aug({ linaddr: base + free, secs, secinfo: kernel.secinfo(SECINFO_R | SECINFO_X | (PT_REG << 8)) }),
+            act: () =>
+              aug({
+                linaddr: base + free,
+                secs,
+                secinfo: kernel.secinfo(SECINFO_R | SECINFO_X | (PT_REG << 8)),
+              }),
           },
-          { what: 'EAUG as a TCS', act: () => aug({ linaddr: base + free, secs, secinfo: kernel.secinfo(PT_TCS << 8) }) },
-          { what: 'EAUG before EINIT', act: () => aug({ linaddr: young.file.base + free, secs: young.file.secs }) },
-          { what: 'EAUG of a data page as SECS', act: () => aug({ linaddr: base + free, secs: micro.frameOf(data) }) },
+          {
+            what: 'EAUG as a TCS',
+            act: () => aug({ linaddr: base + free, secs, secinfo: kernel.secinfo(PT_TCS << 8) }),
+          },
+          {
+            what: 'EAUG before EINIT',
+            act: () => aug({ linaddr: young.file.base + free, secs: young.file.secs }),
+          },
+          {
+            what: 'EAUG of a data page as SECS',
+            act: () => aug({ linaddr: base + free, secs: micro.frameOf(data) }),
+          },
           { what: 'AUG_RANGE over the image', act: () => range(base + data, PAGE, frame) },
           { what: 'AUG_RANGE of nothing', act: () => range(base + free, 0, frame) },
           { what: 'AUG_RANGE that wraps around', act: () => range(2 ** 52, 2 ** 24, frame) },
@@ -89,10 +114,19 @@ export const augOver: Attack = Object.freeze({
         ]);
         const honest = eaug(kernel, secs, base + free, frame);
         const accepted = accept(micro, ENCLU.EACCEPT, NEW, free);
-        broken.push((honest !== 'success' || accepted !== 'success') && `an honest page: EAUG ${honest}, EACCEPT ${accepted}`);
+        broken.push(
+          (honest !== 'success' || accepted !== 'success') &&
+            `an honest page: EAUG ${honest}, EACCEPT ${accepted}`,
+        );
         broken.push(micro.read(free) !== 0n && 'the new page is not empty');
         broken.push(micro.read(data) !== 77n && 'an old page was changed');
-        return [finding('the host itself', `${codes.total} pages: ${codes}; an honest one is accepted, and empty`, broken)];
+        return [
+          finding(
+            'the host itself',
+            `${codes.total} pages: ${codes}; an honest one is accepted, and empty`,
+            broken,
+          ),
+        ];
       });
     } finally {
       young.give();
@@ -156,8 +190,12 @@ export const augUnaccepted: Attack = Object.freeze({
         const removed = kernel.sgx(ENCLS.EREMOVE, 0, thirdFrame).code;
         const again = eaug(kernel, third.secs, third.base + free, thirdFrame);
         const after = third.read(free);
-        broken.push((removed !== 'success' || again !== 'success') && `the exchange gave ${removed}, ${again}`);
-        broken.push(typeof after !== 'string' && `an accepted page was exchanged for an empty one: it reads ${after}`);
+        broken.push(
+          (removed !== 'success' || again !== 'success') && `the exchange gave ${removed}, ${again}`,
+        );
+        broken.push(
+          typeof after !== 'string' && `an accepted page was exchanged for an empty one: it reads ${after}`,
+        );
         seen.push(`exchanged: ${String(after)}`);
         for (const gpa of [frame, otherFrame, thirdFrame]) kernel.sgx(ENCLS.EREMOVE, 0, gpa);
         await other.close();

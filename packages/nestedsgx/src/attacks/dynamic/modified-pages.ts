@@ -57,15 +57,23 @@ export const restrictLie: Attack = Object.freeze({
             },
           },
           { what: 'W without R', act: () => emodpr(one, SECINFO_W) },
-          { what: 'EMODPR of the SECS', act: () => kernel.sgx(ENCLS.EMODPR, kernel.secinfo(SECINFO_R), micro.secs).code },
+          {
+            what: 'EMODPR of the SECS',
+            act: () => kernel.sgx(ENCLS.EMODPR, kernel.secinfo(SECINFO_R), micro.secs).code,
+          },
           { what: 'EMODPR of a TCS', act: () => emodpr(micro.layout.tcs(0), SECINFO_R) },
-          { what: 'EMODPR of a free frame', act: () => kernel.sgx(ENCLS.EMODPR, kernel.secinfo(SECINFO_R), kernel.frame()).code },
+          {
+            what: 'EMODPR of a free frame',
+            act: () => kernel.sgx(ENCLS.EMODPR, kernel.secinfo(SECINFO_R), kernel.frame()).code,
+          },
         ]);
         const inside = micro.begin(OP.HAMMER, { rsi: micro.base + data, rdx: flag.address });
         await new Promise<void>((resolve) => setTimeout(resolve, 5));
         const real = emodpr(one, SECINFO_R);
         const untracked = accept(micro, ENCLU.EACCEPT, wanted, one, 1);
-        broken.push(untracked === 'success' && 'a restriction was accepted while a thread of before was inside');
+        broken.push(
+          untracked === 'success' && 'a restriction was accepted while a thread of before was inside',
+        );
         codes.add(`${untracked} untracked`);
         new DataView(flag.bytes.buffer, flag.bytes.byteOffset).setUint32(0, 1, true);
         await inside;
@@ -79,7 +87,11 @@ export const restrictLie: Attack = Object.freeze({
         kernel.sgx(ENCLS.ETRACK, 0, micro.secs);
         broken.push(micro.write(one, 1n, 1) && `a restricted page is writable (EMODPR with RWX: ${more})`);
         return [
-          finding('the host itself', `${codes.total} lies: ${codes}; EMODPR with RWX gives nothing back; the real one holds`, broken),
+          finding(
+            'the host itself',
+            `${codes.total} lies: ${codes}; EMODPR with RWX gives nothing back; the real one holds`,
+            broken,
+          ),
         ];
       });
     } finally {
@@ -103,11 +115,16 @@ export const typeConfusion: Attack = Object.freeze({
     const { connection } = await stage.host();
     const codes = new Tally();
     const broken: (string | null | false)[] = [];
-    const trial = async (action: (micro: Micro, emodt: (offset: number, type: number) => string) => Promise<void>) => {
+    const trial = async (
+      action: (micro: Micro, emodt: (offset: number, type: number) => string) => Promise<void>,
+    ) => {
       const micro = await stage.micro({ threads: 2, dataPages: 3, nssa: 3 });
       try {
         await asKernel(connection, (kernel) =>
-          action(micro, (offset, type) => kernel.sgx(ENCLS.EMODT, kernel.secinfo(type << 8), micro.frameOf(offset)).code),
+          action(
+            micro,
+            (offset, type) => kernel.sgx(ENCLS.EMODT, kernel.secinfo(type << 8), micro.frameOf(offset)).code,
+          ),
         );
       } finally {
         await micro.close();
@@ -177,7 +194,9 @@ export const trimRunning: Attack = Object.freeze({
         const inside = micro.begin(OP.HAMMER, { rsi: micro.base + page, rdx: flag.address });
         await new Promise<void>((resolve) => setTimeout(resolve, 10));
         const counted = micro.read(page, 1);
-        broken.push(!(typeof counted === 'bigint' && counted > 0n) && 'no thread writes, so this shows nothing');
+        broken.push(
+          !(typeof counted === 'bigint' && counted > 0n) && 'no thread writes, so this shows nothing',
+        );
         const early = kernel.sgx(ENCLS.EREMOVE, 0, micro.frameOf(page)).code;
         broken.push(early === 'success' && 'EREMOVE took a page in use with a thread inside');
         told.push(`EREMOVE: ${early}`);
@@ -192,7 +211,11 @@ export const trimRunning: Attack = Object.freeze({
         const unasked = kernel.sgx(ENCLS.EREMOVE, 0, micro.frameOf(page)).code;
         told.push(`EREMOVE outside: ${unasked}`);
         const frame = kernel.frame();
-        const put = kernel.sgx(ENCLS.EAUG, kernel.pageinfo({ linaddr: micro.base + page, secs: micro.secs }), frame).code;
+        const put = kernel.sgx(
+          ENCLS.EAUG,
+          kernel.pageinfo({ linaddr: micro.base + page, secs: micro.secs }),
+          frame,
+        ).code;
         told.push(`EAUG in its place: ${put}`);
         const resumed = await Promise.race([
           micro.beginResume(0).then(exitName),
@@ -202,7 +225,9 @@ export const trimRunning: Attack = Object.freeze({
         told.push(`resumed: ${resumed}`);
         const ssa = emodt(micro.layout.ssa(0));
         const after = exitName(micro.resume(0));
-        broken.push(!after.startsWith('entry') && after !== 'lost' && `ERESUME without its frame gave ${after}`);
+        broken.push(
+          !after.startsWith('entry') && after !== 'lost' && `ERESUME without its frame gave ${after}`,
+        );
         told.push(`EMODT of its SSA: ${ssa}, ERESUME: ${after}`);
         return [finding('the host itself', told.join(', '), broken)];
       });

@@ -54,7 +54,10 @@ export const aexInformation: Attack = Object.freeze({
       broken.push(found.length > 0 && `guest RAM shows a register at 0x${found[0]?.toString(16)}`);
       const odd = micro.enter(OP.READ, { rsi: micro.base + micro.layout.free + ODD }, 1);
       const told = odd.kind === 'AEX' ? Number(odd.address) : -1;
-      broken.push(told !== micro.base + micro.layout.free && `a fault at …${ODD.toString(16)} told 0x${told.toString(16)}`);
+      broken.push(
+        told !== micro.base + micro.layout.free &&
+          `a fault at …${ODD.toString(16)} told 0x${told.toString(16)}`,
+      );
       return [
         finding(
           'the host itself',

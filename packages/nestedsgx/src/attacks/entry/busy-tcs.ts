@@ -13,7 +13,7 @@ export const busyTcs: Attack = Object.freeze({
   by: 'app',
   title: 'enter a thread that is inside already',
   tries:
-    "writes further EENTER and ERESUME requests into the gate of a thread that is inside, thousands of times, each of which would " +
+    'writes further EENTER and ERESUME requests into the gate of a thread that is inside, thousands of times, each of which would ' +
     'leave a mark in guest RAM',
   control: 'the last of these requests is served, and leaves its mark, as soon as the thread is outside',
   run: async (stage: Stage) => {
@@ -56,9 +56,7 @@ export const busyTcs: Attack = Object.freeze({
       broken.push(seen > 0 && 'a second entry took place while the thread was inside');
       const rounds = Number(micro.read(micro.layout.data, 1));
       await until(() => Number(micro.read(micro.layout.data, 1)) > rounds);
-      broken.push(
-        !(Number(micro.read(micro.layout.data, 1)) > rounds) && 'the thread inside does not go on',
-      );
+      broken.push(!(Number(micro.read(micro.layout.data, 1)) > rounds) && 'the thread inside does not go on');
       words.setUint32(0, 1, true);
       await new Promise<void>((resolve) => setTimeout(resolve, 5));
       wake();

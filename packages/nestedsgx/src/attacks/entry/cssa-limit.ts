@@ -9,7 +9,8 @@ export const cssaLimit: Attack = Object.freeze({
   group: 'entry',
   by: 'app',
   title: 'enter a thread whose SSA frames are all in use',
-  tries: 'lets one thread fault again and again without resuming it, then enters once more, and over a page that is no frame',
+  tries:
+    'lets one thread fault again and again without resuming it, then enters once more, and over a page that is no frame',
   control: 'the first NSSA entries are accepted, and the enclave itself says its CSSA',
   run: async (stage: Stage) => {
     const micro = await stage.micro({ nssa: NSSA, threads: 2 });
@@ -34,7 +35,11 @@ export const cssaLimit: Attack = Object.freeze({
       const other = exitName(micro.enter(OP.NOTHING, {}, 1));
       broken.push(other !== 'EEXIT' && `the thread beside it gives ${other}`);
       return [
-        finding('the host itself', `${tally.total} entries with NSSA ${NSSA}: ${tally}; the next TCS is as before`, broken),
+        finding(
+          'the host itself',
+          `${tally.total} entries with NSSA ${NSSA}: ${tally}; the next TCS is as before`,
+          broken,
+        ),
       ];
     } finally {
       await micro.close();

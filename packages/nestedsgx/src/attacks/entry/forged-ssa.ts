@@ -45,7 +45,9 @@ function forgeries(): Forgery[] {
     rip('in the kernel half', () => 0xffff_ffff_8100_0000n),
     rip('at 0', () => 0n),
     rip('in the middle of guest RAM', (base) => BigInt(base - 2 ** 40)),
-    ...syscalls.map(({ address }) => rip(`at a SYSCALL of the stub (0x${address.toString(16)})`, () => BigInt(address))),
+    ...syscalls.map(({ address }) =>
+      rip(`at a SYSCALL of the stub (0x${address.toString(16)})`, () => BigInt(address)),
+    ),
     one('FSBASE not canonical', gpr('FSBASE'), 1n << 62n, ['entry #GP']),
     one('GSBASE not canonical', gpr('GSBASE'), 0x8000_0000_0000n, ['entry #GP']),
     one('RFLAGS with IOPL 3, TF, NT, VM and all else', gpr('RFLAGS'), 0xffff_ffffn, ['EEXIT']),

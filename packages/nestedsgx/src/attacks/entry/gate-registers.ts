@@ -1,4 +1,4 @@
-import { Gate, GATE } from '@nestedsgx/cpu/host';
+import { GATE, Gate } from '@nestedsgx/cpu/host';
 import { futexWake } from '@nestedsgx/os';
 import { type Attack, finding, Tally } from '../attack.js';
 import { exitName } from '../stage/micro.js';
@@ -68,8 +68,7 @@ export const gateRegisters: Attack = Object.freeze({
       for (const [what, rdi, rsi, rsp] of entries) {
         gate.setRegisters({ rdx: vault.address, r8: vault.address, r9: vault.address, rsp, rbp: rsp });
         const exit = gate.exit(gate.enter(rdi, rsi));
-        const answer =
-          exit.kind === 'EEXIT' ? `status ${BigInt.asUintN(32, exit.rsi)}` : exitName(exit);
+        const answer = exit.kind === 'EEXIT' ? `status ${BigInt.asUintN(32, exit.rsi)}` : exitName(exit);
         tally.add(`${what}: ${answer}`);
         broken.push(exit.kind === 'EEXIT' && exit.rsi === 0n && `${what} ${rdi}, ${rsi}: accepted`);
         broken.push(exit.kind === 'LOST' && `${what} ${rdi}, ${rsi}: the enclave ended`);
@@ -83,7 +82,9 @@ export const gateRegisters: Attack = Object.freeze({
         }
       }
       broken.push(!vault.intact() && 'the secret was changed');
-      return [finding('the host itself', `${tally.total} entries: ${tally}; the secret is unchanged`, broken)];
+      return [
+        finding('the host itself', `${tally.total} entries: ${tally}; the secret is unchanged`, broken),
+      ];
     } finally {
       gate.close();
       await vault.close();

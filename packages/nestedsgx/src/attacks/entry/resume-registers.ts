@@ -18,7 +18,8 @@ export const resumeRegisters: Attack = Object.freeze({
   tries:
     'a storm of interrupts; each ERESUME comes with random registers in the gate, and entries at the next CSSA with random stacks ' +
     'lie between',
-  control: 'the interrupted frame is read by the enclave itself each time; the computation ends only through its own registers',
+  control:
+    'the interrupted frame is read by the enclave itself each time; the computation ends only through its own registers',
   run: async (stage: Stage) => {
     const { connection } = await stage.host();
     const micro = await stage.micro({ threads: 2, nssa: 3 });
@@ -52,7 +53,13 @@ export const resumeRegisters: Attack = Object.freeze({
           const nested = micro.enter(OP.STATE, { rsp: noise(), rbp: noise() });
           broken.push(!(nested.kind === 'EEXIT' && nested.rdx === 1n) && 'a nested entry had another CSSA');
         }
-        inside = micro.beginResume(0, { rsi: noise(), rdx: noise(), rsp: noise(), rbp: noise(), r8: noise() });
+        inside = micro.beginResume(0, {
+          rsi: noise(),
+          rdx: noise(),
+          rsp: noise(),
+          rbp: noise(),
+          r8: noise(),
+        });
       }
       new DataView(flag.bytes.buffer, flag.bytes.byteOffset).setUint32(0, 1, true);
       const exit = await inside;

@@ -37,7 +37,13 @@ export const resumeWithoutExit: Attack = Object.freeze({
       const ended = exitName(await resumed);
       broken.push(ended !== 'EEXIT' && `the interrupted call ended with ${ended}`);
       mustFail('a second time', 0);
-      return [finding('the host itself', `${tally.total} times: ${tally}; the interrupted call was resumed once`, broken)];
+      return [
+        finding(
+          'the host itself',
+          `${tally.total} times: ${tally}; the interrupted call was resumed once`,
+          broken,
+        ),
+      ];
     } finally {
       new DataView(flag.bytes.buffer, flag.bytes.byteOffset).setUint32(0, 1, true);
       await micro.close();

@@ -1,6 +1,7 @@
 /** A second machine of the same software: same launch digest, another chip. */
-import { type Cvm as CvmType, Cvm } from '@nestedsgx/sdk';
+
 import type { SgxDevice } from '@nestedsgx/guest';
+import { Cvm, type Cvm as CvmType } from '@nestedsgx/sdk';
 import { launchOptions } from '../stage/machine.js';
 import type { Stage } from '../stage/stage.js';
 

@@ -64,7 +64,9 @@ export const reportForgery: Attack = Object.freeze({
         return report;
       });
       forged('a report of another machine', 'other machine:', foreign);
-      return [finding('a malicious enclave', `${tally.total} reports: ${tally}; the genuine one passes`, broken)];
+      return [
+        finding('a malicious enclave', `${tally.total} reports: ${tally}; the genuine one passes`, broken),
+      ];
     } finally {
       await target.close();
       await forger.close();

@@ -1,4 +1,9 @@
-import { KEYNAME_SEAL, KEYPOLICY_MRENCLAVE, KEYPOLICY_MRSIGNER, KEYPOLICY_NOISVPRODID } from '@nestedsgx/arch';
+import {
+  KEYNAME_SEAL,
+  KEYPOLICY_MRENCLAVE,
+  KEYPOLICY_MRSIGNER,
+  KEYPOLICY_NOISVPRODID,
+} from '@nestedsgx/arch';
 import { type Attack, finding } from '../attack.js';
 import { keyOf } from '../stage/identity.js';
 import { Micro, type MicroImage, type MicroOptions, microImage } from '../stage/micro.js';
@@ -23,7 +28,8 @@ export const sealPolicies: Attack = Object.freeze({
   tries:
     "EGETKEY of another signer's, another product's, an older and a debug version of an enclave, with other policies, KEYIDs, masks and " +
     'SVNs, and of the same enclave on another machine',
-  control: "the signer's own newer version derives the older one's key, and the same request gives the same key twice",
+  control:
+    "the signer's own newer version derives the older one's key, and the same request gives the same key twice",
   run: async (stage: Stage) => {
     const { device } = await stage.host();
     const rival = await stage.rivalKey();
@@ -41,22 +47,36 @@ export const sealPolicies: Attack = Object.freeze({
     const newer = microImage(stage.signer, { ...shape, sign: { isvProdId: 1, isvSvn: 2 } });
     const base = await ask(mine, signer({ ISVSVN: 1 }));
     const same = await ask(newer, signer({ ISVSVN: 1 }));
-    broken.push((base.length !== 32 || base !== same) && `its own newer version gave ${same}, so this shows nothing`);
+    broken.push(
+      (base.length !== 32 || base !== same) && `its own newer version gave ${same}, so this shows nothing`,
+    );
     const others: [string, Promise<string>][] = [
       ["another signer's", ask(microImage(rival, shape), signer({ ISVSVN: 1 }))],
-      ['another product', ask(microImage(stage.signer, { ...shape, sign: { isvProdId: 2, isvSvn: 1 } }), signer({ ISVSVN: 1 }))],
+      [
+        'another product',
+        ask(microImage(stage.signer, { ...shape, sign: { isvProdId: 2, isvSvn: 1 } }), signer({ ISVSVN: 1 })),
+      ],
       ['an SVN of 2 asked by version 1', ask(mine, signer({ ISVSVN: 2 }))],
       ["version 1's key at SVN 2", ask(newer, signer({ ISVSVN: 2 }))],
       ['an SVN of 0', ask(mine, signer({ ISVSVN: 0 }))],
       ['a debug version', ask(mine, signer({ ISVSVN: 1 }), true)],
-      ['a debug version that masks DEBUG out', ask(mine, signer({ ISVSVN: 1, ATTRIBUTEMASK: { FLAGS: 0n, XFRM: 0n } }), true)],
+      [
+        'a debug version that masks DEBUG out',
+        ask(mine, signer({ ISVSVN: 1, ATTRIBUTEMASK: { FLAGS: 0n, XFRM: 0n } }), true),
+      ],
       ['the policy MRENCLAVE', ask(mine, signer({ ISVSVN: 1, KEYPOLICY: KEYPOLICY_MRENCLAVE }))],
       [
         'the policy MRENCLAVE with other data',
-        ask(microImage(stage.signer, { ...shape, data: Uint8Array.of(9) }), signer({ ISVSVN: 1, KEYPOLICY: KEYPOLICY_MRENCLAVE })),
+        ask(
+          microImage(stage.signer, { ...shape, data: Uint8Array.of(9) }),
+          signer({ ISVSVN: 1, KEYPOLICY: KEYPOLICY_MRENCLAVE }),
+        ),
       ],
       ['no policy', ask(mine, signer({ ISVSVN: 1, KEYPOLICY: 0 }))],
-      ['NOISVPRODID without KSS', ask(mine, signer({ ISVSVN: 1, KEYPOLICY: KEYPOLICY_MRSIGNER | KEYPOLICY_NOISVPRODID }))],
+      [
+        'NOISVPRODID without KSS',
+        ask(mine, signer({ ISVSVN: 1, KEYPOLICY: KEYPOLICY_MRSIGNER | KEYPOLICY_NOISVPRODID })),
+      ],
       ['a policy that does not exist', ask(mine, signer({ ISVSVN: 1, KEYPOLICY: 0x8002 }))],
       ['another KEYID', ask(mine, signer({ ISVSVN: 1, KEYID: new Uint8Array(32).fill(1) }))],
       [

@@ -1,11 +1,11 @@
 import { PT_REG, SECINFO_R, SECINFO_W, SVSM_CORE } from '@nestedsgx/arch';
 import { SGX_CALL } from '@nestedsgx/guest';
 import { type Attack, finding, refuse } from '../attack.js';
+import { einit } from '../lifecycle/measured-order.js';
 import { asKernel } from '../stage/kernel.js';
 import { Micro, microImage, OP } from '../stage/micro.js';
 import type { Stage } from '../stage/stage.js';
 import { prepare } from '../stage/stepwise.js';
-import { einit } from '../lifecycle/measured-order.js';
 
 const PAGE = 4096;
 const READ_WRITE = SECINFO_R | SECINFO_W | (PT_REG << 8);
@@ -51,20 +51,37 @@ export const doubleMapping: Attack = Object.freeze({
             }),
           ).code;
         const broken: (string | null | false)[] = [];
-        broken.push(middle !== 'success' && `ECREATE in the free frame gave ${middle}, so this shows nothing`);
+        broken.push(
+          middle !== 'success' && `ECREATE in the free frame gave ${middle}, so this shows nothing`,
+        );
         broken.push(deposit !== 'success' && `the deposit gave ${deposit}`);
         const { codes } = await refuse(
           [
-            { what: 'EADD of an own frame at a second address', act: () => kernel.eadd(secs, at, ownData, READ_WRITE).code },
+            {
+              what: 'EADD of an own frame at a second address',
+              act: () => kernel.eadd(secs, at, ownData, READ_WRITE).code,
+            },
             {
               what: "EADD of another enclave's frame",
               act: () => kernel.eadd(secs, at, other.frameOf(layout.data), READ_WRITE).code,
             },
             { what: 'EADD of the SECS as a page', act: () => kernel.eadd(secs, at, secs, READ_WRITE).code },
-            { what: "EADD of another's SECS as a page", act: () => kernel.eadd(secs, at, other.secs, READ_WRITE).code },
-            { what: 'a second frame for one address', act: () => kernel.eadd(secs, base + layout.data, free, READ_WRITE).code },
-            { what: 'a page below the ELRANGE', act: () => kernel.eadd(secs, base - PAGE, free, READ_WRITE).code },
-            { what: 'a page above the ELRANGE', act: () => kernel.eadd(secs, base + 2 ** 20, free, READ_WRITE).code },
+            {
+              what: "EADD of another's SECS as a page",
+              act: () => kernel.eadd(secs, at, other.secs, READ_WRITE).code,
+            },
+            {
+              what: 'a second frame for one address',
+              act: () => kernel.eadd(secs, base + layout.data, free, READ_WRITE).code,
+            },
+            {
+              what: 'a page below the ELRANGE',
+              act: () => kernel.eadd(secs, base - PAGE, free, READ_WRITE).code,
+            },
+            {
+              what: 'a page above the ELRANGE',
+              act: () => kernel.eadd(secs, base + 2 ** 20, free, READ_WRITE).code,
+            },
             { what: 'a range whose first frame is in use', act: () => range(at, run + PAGE, 1) },
             { what: 'a range over pages that are there', act: () => range(base + layout.data, run, 1) },
             {
@@ -72,7 +89,10 @@ export const doubleMapping: Attack = Object.freeze({
               act: () => range(at, connection.epc.first + connection.epc.count * PAGE, 1),
             },
             { what: 'gates in EPC', act: () => kernel.sgx(SGX_CALL.BIND_GATES, secs, ownData, 1).code },
-            { what: 'gates in a deposited page', act: () => kernel.sgx(SGX_CALL.BIND_GATES, secs, ram.gpa, 1).code },
+            {
+              what: 'gates in a deposited page',
+              act: () => kernel.sgx(SGX_CALL.BIND_GATES, secs, ram.gpa, 1).code,
+            },
             {
               what: 'gates that run into a deposited page',
               act: () => kernel.sgx(SGX_CALL.BIND_GATES, secs, ram.gpa - PAGE, 2).code,

@@ -48,7 +48,12 @@ export const pageSmash: Attack = Object.freeze({
           ['a misaligned 2 MiB PVALIDATE', PVALIDATE, inside, SIZE_2M | VALIDATE],
           ['a misaligned 2 MiB WITHDRAW_MEM', WITHDRAW_MEM, inside, SIZE_2M],
           ['a 2 MiB WITHDRAW_MEM of regular EPC', WITHDRAW_MEM, vault.gpa - (vault.gpa % LARGE), SIZE_2M],
-          ['a 2 MiB PVALIDATE of regular EPC', PVALIDATE, vault.gpa - (vault.gpa % LARGE), SIZE_2M | VALIDATE],
+          [
+            'a 2 MiB PVALIDATE of regular EPC',
+            PVALIDATE,
+            vault.gpa - (vault.gpa % LARGE),
+            SIZE_2M | VALIDATE,
+          ],
           ['a page size that does not exist', PVALIDATE, large.gpa, 3 | VALIDATE],
         ].map(([what, call, gpa, flags]) => ({
           what: what as string,
@@ -68,7 +73,11 @@ export const pageSmash: Attack = Object.freeze({
       );
       connection.memory.free(large);
       return [
-        finding('the host itself', `${codes.total} requests: ${codes}; the secret is unread and unchanged`, broken),
+        finding(
+          'the host itself',
+          `${codes.total} requests: ${codes}; the secret is unread and unchanged`,
+          broken,
+        ),
       ];
     });
   },

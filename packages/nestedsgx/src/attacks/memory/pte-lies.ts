@@ -16,7 +16,8 @@ export const pteLies: Attack = Object.freeze({
   tries:
     "SET_PTE with W on code, X on data and all rights on TCS and SSA; pages outside of the ELRANGE, not there, another enclave's; bits " +
     'that no entry has; pages taken away and given back',
-  control: 'taking rights away does fault the enclave, and giving them back lets it go on with the same content',
+  control:
+    'taking rights away does fault the enclave, and giving them back lets it go on with the same content',
   run: async (stage: Stage) => {
     const { connection } = await stage.host();
     const vault = await stage.vault();
@@ -54,14 +55,22 @@ export const pteLies: Attack = Object.freeze({
         set(base + data, 0);
         must('a read of a page taken away', exitName(micro.enter(OP.READ, { rsi: base + data }, 1)), ['#PF']);
         set(base + data, R);
-        must('a write to a page made read-only', exitName(micro.enter(OP.WRITE, { rsi: base + data, rdx: 9 }, 1)), ['#PF']);
+        must(
+          'a write to a page made read-only',
+          exitName(micro.enter(OP.WRITE, { rsi: base + data, rdx: 9 }, 1)),
+          ['#PF'],
+        );
         const seen = micro.read(data, 1);
         broken.push(seen !== 41n && `given back, the page holds ${String(seen)}`);
         set(base + data, R | W);
         broken.push(!micro.write(data, 42n, 1) && 'given back, the page cannot be written');
         broken.push(!vault.intact() && 'the other enclave was changed');
         return [
-          finding('the host itself', `${codes.total} entries refused: ${codes}; ${told.join(', ')}; given back, it is as before`, broken),
+          finding(
+            'the host itself',
+            `${codes.total} entries refused: ${codes}; ${told.join(', ')}; given back, it is as before`,
+            broken,
+          ),
         ];
       });
     } finally {

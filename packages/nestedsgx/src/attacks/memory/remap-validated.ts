@@ -4,8 +4,8 @@ import { type Attack, finding, refuse } from '../attack.js';
 import { asKernel } from '../stage/kernel.js';
 import { Micro, microImage } from '../stage/micro.js';
 import type { Stage } from '../stage/stage.js';
-import { fill, leaks } from '../stage/vault.js';
 import { buildStepwise, removeFrame } from '../stage/stepwise.js';
+import { fill, leaks } from '../stage/vault.js';
 import { victimOf } from '../stage/victim.js';
 
 const PAGE = 4096;
@@ -18,8 +18,9 @@ export const remapValidated: Attack = Object.freeze({
   title: 'put other memory under a page after it was validated',
   tries:
     'behind a page that is EPC: holes in the file of guest RAM, bytes written through the old mapping, a second deposit, PVALIDATE ' +
-    "away and back; and reads by another enclave, whose runner maps guest RAM",
-  control: 'on a page that is guest RAM the hole and the bytes do arrive, and PVALIDATE away and back empties it',
+    'away and back; and reads by another enclave, whose runner maps guest RAM',
+  control:
+    'on a page that is guest RAM the hole and the bytes do arrive, and PVALIDATE away and back empties it',
   run: async (stage: Stage) => {
     const { connection, device } = await stage.host();
     const adversary = await stage.adversary(stage.cast.guest);
@@ -67,7 +68,9 @@ export const remapValidated: Attack = Object.freeze({
       removeFrame(device, taken);
       await vault.close();
       broken.push(kernel.listed(WITHDRAW_MEM, taken).code !== 'success' && 'the page cannot be withdrawn');
-      broken.push(pages.bytes.some((byte) => byte !== 0) && 'the page is not empty when it is guest RAM again');
+      broken.push(
+        pages.bytes.some((byte) => byte !== 0) && 'the page is not empty when it is guest RAM again',
+      );
       connection.memory.free(pages);
       return [
         finding(

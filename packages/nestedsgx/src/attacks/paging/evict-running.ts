@@ -14,7 +14,8 @@ export const evictRunning: Attack = Object.freeze({
   tries:
     'EWB without EBLOCK, without ETRACK and with the thread inside, EVICT of its data, TCS and SSA, EBLOCK of SECS and version array, ' +
     'and ERESUME while SSA or TCS are out',
-  control: 'once the thread has left, the same pages go out and come back, and the interrupted computation ends rightly',
+  control:
+    'once the thread has left, the same pages go out and come back, and the interrupted computation ends rightly',
   run: async (stage: Stage) => {
     const { connection } = await stage.host();
     const micro = await stage.micro({ threads: 2, dataPages: 2 });
@@ -65,7 +66,9 @@ export const evictRunning: Attack = Object.freeze({
         ]);
         const counted = Number(micro.read(data, 1));
         await new Promise<void>((resolve) => setTimeout(resolve, 5));
-        broken.push(!(Number(micro.read(data, 1)) > counted) && 'no thread was inside, so this shows nothing');
+        broken.push(
+          !(Number(micro.read(data, 1)) > counted) && 'no thread was inside, so this shows nothing',
+        );
         const left = exitName(await interrupt(micro, inside));
         broken.push(left !== 'interrupt' && `the thread left with ${left}`);
         const out = [other, ssa(0), tcs(0)].map((offset, i) => pager.evict(micro, offset, va + 8 + 8 * i));
@@ -123,10 +126,16 @@ export const loadTwice: Attack = Object.freeze({
         const broken: (string | null | false)[] = [];
         const busy = await refuse(
           [
-            { what: 'a load into a frame in use', act: () => pager.load(out, micro.secs, { frame: micro.frameOf(second) }) },
+            {
+              what: 'a load into a frame in use',
+              act: () => pager.load(out, micro.secs, { frame: micro.frameOf(second) }),
+            },
             { what: 'a load over the SECS', act: () => pager.load(out, micro.secs, { frame: micro.secs }) },
             { what: 'a load over the version array', act: () => pager.load(out, micro.secs, { frame: va }) },
-            { what: 'a slot in no version array', act: () => pager.load(out, micro.secs, { slot: micro.frameOf(second) }) },
+            {
+              what: 'a slot in no version array',
+              act: () => pager.load(out, micro.secs, { slot: micro.frameOf(second) }),
+            },
             { what: 'a slot in a free frame', act: () => pager.load(out, micro.secs, { slot: spare }) },
             { what: 'a page as SECS', act: () => pager.load(out, micro.frameOf(second)) },
             { what: 'a misaligned slot', act: () => pager.load(out, micro.secs, { slot: va + 4 }) },
@@ -153,7 +162,11 @@ export const loadTwice: Attack = Object.freeze({
         const { codes } = await refuse(
           [
             { what: 'a second load', act: () => pager.load(out, micro.secs, { frame: spare }) },
-            { what: 'a second load at another address', act: () => pager.load(out, micro.secs, { frame: spare, linaddr: micro.base + micro.layout.free }) },
+            {
+              what: 'a second load at another address',
+              act: () =>
+                pager.load(out, micro.secs, { frame: spare, linaddr: micro.base + micro.layout.free }),
+            },
             { what: 'a second load into the same frame', act: () => pager.load(out, micro.secs) },
           ],
           busy.codes,

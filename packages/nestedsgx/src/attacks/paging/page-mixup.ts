@@ -17,7 +17,7 @@ export const pageMixup: Attack = Object.freeze({
   by: 'guest OS',
   title: 'load a page where another one belongs',
   tries:
-    "two pages of an enclave exchanged, a page at a free address, and pages of an enclave with the same MRENCLAVE: at its own and at the " +
+    'two pages of an enclave exchanged, a page at a free address, and pages of an enclave with the same MRENCLAVE: at its own and at the ' +
     "other's addresses, by ELDU, ELDB, ELDUC and ELDBC",
   control: 'each page loads at its own address in its own enclave, with the content that it had',
   run: async (stage: Stage) => {
@@ -53,7 +53,11 @@ export const pageMixup: Attack = Object.freeze({
           load('this page in another enclave at its address', one, twin.secs, {});
         }
         const { codes } = await refuse(cases, undefined, broken);
-        const right = [pager.load(one, micro.secs), pager.load(two, micro.secs), pager.load(foreign, twin.secs)];
+        const right = [
+          pager.load(one, micro.secs),
+          pager.load(two, micro.secs),
+          pager.load(foreign, twin.secs),
+        ];
         broken.push(right.some((code) => code !== 'success') && `the right places gave ${right.join(', ')}`);
         const seen = [micro.read(data), micro.read(data + PAGE), twin.read(data)];
         broken.push(
@@ -91,11 +95,14 @@ export const pageEdit: Attack = Object.freeze({
         micro.write(data, marker);
         const first = pager.evict(micro, data, va);
         const needle = Buffer.from(new BigUint64Array([marker]).buffer);
-        broken.push(Buffer.from(first.contents).indexOf(needle) >= 0 && 'the page was written out in the clear');
+        broken.push(
+          Buffer.from(first.contents).indexOf(needle) >= 0 && 'the page was written out in the clear',
+        );
         pager.load(first, micro.secs);
         const out = pager.evict(micro, data, va + 8);
         broken.push(
-          Buffer.compare(first.contents, out.contents) === 0 && 'the same page was written out as the same bytes twice',
+          Buffer.compare(first.contents, out.contents) === 0 &&
+            'the same page was written out as the same bytes twice',
         );
         const changed = (bytes: Uint8Array, change: (copy: Uint8Array) => void) => {
           const copy = bytes.slice();
@@ -104,7 +111,10 @@ export const pageEdit: Attack = Object.freeze({
         };
         const cases: Case[] = [];
         const contents = (what: string, change: (copy: Uint8Array) => void) =>
-          cases.push({ what, act: () => pager.load(out, micro.secs, { contents: changed(out.contents, change) }) });
+          cases.push({
+            what,
+            act: () => pager.load(out, micro.secs, { contents: changed(out.contents, change) }),
+          });
         const pcmd = (what: string, change: (copy: Uint8Array) => void) =>
           cases.push({ what, act: () => pager.load(out, micro.secs, { pcmd: changed(out.pcmd, change) }) });
         for (let i = 0; i < FLIPS; i++) {

@@ -55,7 +55,9 @@ export const pageReplay: Attack = Object.freeze({
         broken.push(last !== 'success' && `the right version gave ${last}`);
         const seen = micro.read(data);
         broken.push(seen !== NEW && `the enclave reads ${String(seen)} instead of what it wrote last`);
-        return [finding('the host itself', `${codes.total} loads: ${codes}; the latest version loads`, broken)];
+        return [
+          finding('the host itself', `${codes.total} loads: ${codes}; the latest version loads`, broken),
+        ];
       });
     } finally {
       await micro.close();
@@ -88,7 +90,8 @@ export const versionRollback: Attack = Object.freeze({
         if (oldArray.done === null) throw new Error(`EWB of the version array gave ${oldArray.code}`);
         const back = [pager.load(oldArray.done, 0), pager.load(old, micro.secs)];
         broken.push(
-          back.some((code) => code !== 'success') && `the honest way back gave ${back.join(', ')}, so this shows nothing`,
+          back.some((code) => code !== 'success') &&
+            `the honest way back gave ${back.join(', ')}, so this shows nothing`,
         );
         micro.write(data, NEW);
         const now = pager.evict(micro, data, va);
@@ -99,17 +102,30 @@ export const versionRollback: Attack = Object.freeze({
           [
             { what: 'the old array under its slot', act: () => pager.load(done, 0) },
             { what: 'the old array under the new slot', act: () => pager.load(done, 0, { slot: above + 8 }) },
-            { what: 'the old array under an empty slot', act: () => pager.load(done, 0, { slot: above + 16 }) },
+            {
+              what: 'the old array under an empty slot',
+              act: () => pager.load(done, 0, { slot: above + 16 }),
+            },
             {
               what: 'the old array with the new PCMD',
               act: () => pager.load(done, 0, { slot: above + 8, pcmd: newArray.done!.pcmd }),
             },
             {
               what: 'the array as a page of the enclave',
-              act: () => pager.load(newArray.done!, micro.secs, { linaddr: micro.base + micro.layout.free, pcmd: now.pcmd }),
+              act: () =>
+                pager.load(newArray.done!, micro.secs, {
+                  linaddr: micro.base + micro.layout.free,
+                  pcmd: now.pcmd,
+                }),
             },
-            { what: 'the page as a version array', act: () => pager.load(now, 0, { slot: above + 8, pcmd: newArray.done!.pcmd }) },
-            { what: 'a version array over one that is there', act: () => kernel.sgx(0x0a, PT_VA, above).code },
+            {
+              what: 'the page as a version array',
+              act: () => pager.load(now, 0, { slot: above + 8, pcmd: newArray.done!.pcmd }),
+            },
+            {
+              what: 'a version array over one that is there',
+              act: () => kernel.sgx(0x0a, PT_VA, above).code,
+            },
           ],
           undefined,
           broken,
@@ -118,7 +134,13 @@ export const versionRollback: Attack = Object.freeze({
         broken.push(last.some((code) => code !== 'success') && `the latest versions gave ${last.join(', ')}`);
         const seen = micro.read(data);
         broken.push(seen !== NEW && `the enclave reads ${String(seen)} instead of what it wrote last`);
-        return [finding('the host itself', `${codes.total} loads: ${codes}; the latest version array loads`, broken)];
+        return [
+          finding(
+            'the host itself',
+            `${codes.total} loads: ${codes}; the latest version array loads`,
+            broken,
+          ),
+        ];
       });
     } finally {
       await micro.close();

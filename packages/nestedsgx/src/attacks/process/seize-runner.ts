@@ -24,13 +24,16 @@ export const seizeRunner: Attack = Object.freeze({
       const refused = new Tally();
       for (const pid of [runner, cvm])
         for (const { what, granted, why } of await adversary.act('seize', { pid }))
-          if (granted) broken.push(`${what} of ${pid === runner ? 'the runner' : 'the confidential VM'} was granted`);
+          if (granted)
+            broken.push(`${what} of ${pid === runner ? 'the runner' : 'the confidential VM'} was granted`);
           else refused.add(why);
       const { done } = await adversary.begin('catch', { parent: cvm, ms: 600 });
       const late = await stage.anotherVault();
       const caught = await done;
       await late.close();
-      broken.push(caught.opened.length > 0 && `the memory of a new runner was opened: ${caught.opened.join(', ')}`);
+      broken.push(
+        caught.opened.length > 0 && `the memory of a new runner was opened: ${caught.opened.join(', ')}`,
+      );
       broken.push(caught.seen === 0 && 'no new runner was seen, so this shows little');
       findings.push(
         finding(

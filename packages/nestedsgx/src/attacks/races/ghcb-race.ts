@@ -51,8 +51,12 @@ export const ghcbRace: Attack = Object.freeze({
     }
     broken.push(!vault.intact() && 'the secret was changed');
     broken.push(codes.count('success') === 0 && 'no request came through, so this shows nothing');
-    broken.push(codes.count('INVALID_PARAMETER') === 0 && 'no foreign frame came through, so this shows little');
-    return [finding(stage.cast.guest.label, `${codes.total} requests: ${codes}; the victim is as before`, broken)];
+    broken.push(
+      codes.count('INVALID_PARAMETER') === 0 && 'no foreign frame came through, so this shows little',
+    );
+    return [
+      finding(stage.cast.guest.label, `${codes.total} requests: ${codes}; the victim is as before`, broken),
+    ];
   },
 });
 
@@ -79,18 +83,28 @@ export const staleRequests: Attack = Object.freeze({
     const epa = { protocol: SVSM_PROTOCOL_SGX, call: ENCLS.EPA, rcx: 3, rdx: frame };
     const remove = { protocol: SVSM_PROTOCOL_SGX, call: ENCLS.EREMOVE, rcx: 0, rdx: frame };
     const [first, gone] = await guest.act('calls', { pieces, calls: [epa, remove] });
-    broken.push((first!.rax !== 0 || gone!.rax !== 0) && 'the request is not served in earnest, so this shows nothing');
+    broken.push(
+      (first!.rax !== 0 || gone!.rax !== 0) && 'the request is not served in earnest, so this shows nothing',
+    );
     // The GHCB now holds EREMOVE; put EPA back as it was when it was served, without asking for it.
     const ghcb = (await guest.act('whereami', undefined)).ghcb;
-    await guest.act('poke', { gpa: ghcb + GHCB.offsets.RAX, bytes: u64(SVSM_PROTOCOL_SGX * 2 ** 32 + ENCLS.EPA) });
+    await guest.act('poke', {
+      gpa: ghcb + GHCB.offsets.RAX,
+      bytes: u64(SVSM_PROTOCOL_SGX * 2 ** 32 + ENCLS.EPA),
+    });
     await guest.act('poke', { gpa: ghcb + GHCB.offsets.RCX, bytes: u64(3) });
-    const words = { ring: caaGpa(vcpu) + CAA_RING, answer: caaGpa(vcpu) + CAA_ANSWER, pending: caaGpa(vcpu) + CAA_CALL_PENDING };
+    const words = {
+      ring: caaGpa(vcpu) + CAA_RING,
+      answer: caaGpa(vcpu) + CAA_ANSWER,
+      pending: caaGpa(vcpu) + CAA_CALL_PENDING,
+    };
     const rings = await guest.act('ringStale', { ...words, seed: stage.seed, ms: 400 });
     const after = device.query().freeFrames;
     broken.push(after !== before && `${before - after} frames changed hands over requests that nobody made`);
     const [again, last] = await guest.act('calls', { calls: [epa, remove] });
     broken.push(
-      (!again!.answered || again!.rax !== 0 || again!.rcx !== 0 || last!.rax !== 0) && 'an honest request is not served afterwards',
+      (!again!.answered || again!.rax !== 0 || again!.rcx !== 0 || last!.rax !== 0) &&
+        'an honest request is not served afterwards',
     );
     return [
       finding(

@@ -54,8 +54,18 @@ export const listRace: Attack = Object.freeze({
         const list = (entries: Uint8Array[]) => Buffer.concat(entries);
         const out = [0, 1, 2, 3].map((i) => evict(i));
         const back = [0, 1, 2, 3].map((i) => load(i));
-        const hostileOut = [evict(2, vault.gpa), evict(2, frames[2], vault.gpa), evict(2, frames[2], MONITOR_GPA), evict(2, vault.built.file.secs)];
-        const hostileBack = [load(2, vault.gpa), load(2, kernel.page(10), micro.base + offsets[0]!), load(2, MONITOR_GPA), load(2, kernel.page(11))];
+        const hostileOut = [
+          evict(2, vault.gpa),
+          evict(2, frames[2], vault.gpa),
+          evict(2, frames[2], MONITOR_GPA),
+          evict(2, vault.built.file.secs),
+        ];
+        const hostileBack = [
+          load(2, vault.gpa),
+          load(2, kernel.page(10), micro.base + offsets[0]!),
+          load(2, MONITOR_GPA),
+          load(2, kernel.page(11)),
+        ];
         /** Brings everything in, whatever the race left outside: honest lists of what is still missing. */
         const settle = () => {
           for (let i = 0; i < PAGES; i++) {
@@ -70,7 +80,12 @@ export const listRace: Attack = Object.freeze({
           for (const side of ['out', 'back'] as const) {
             const gpa = side === 'out' ? outList + 2 * EVICT_ENTRY.size : backList + 2 * LOAD_ENTRY.size;
             const [one, two] = side === 'out' ? [out[2]!, hostileOut[h]!] : [back[2]!, hostileBack[h]!];
-            const { done } = await adversary.begin('toggle', { gpa, one: text64(one), two: text64(two), ms: MS / 2 });
+            const { done } = await adversary.begin('toggle', {
+              gpa,
+              one: text64(one),
+              two: text64(two),
+              ms: MS / 2,
+            });
             const started = performance.now();
             while (performance.now() - started < MS / 2 - 10) {
               evictions.add(kernel.sgx(SGX_CALL.EVICT, micro.secs, outList, PAGES).code);
@@ -87,7 +102,8 @@ export const listRace: Attack = Object.freeze({
         settle();
         const seen = offsets.map((offset) => micro.read(offset));
         broken.push(
-          seen.some((word, i) => word !== BigInt(1000 + i)) && `the enclave finds ${seen.map(String).join(', ')}`,
+          seen.some((word, i) => word !== BigInt(1000 + i)) &&
+            `the enclave finds ${seen.map(String).join(', ')}`,
         );
         broken.push(!vault.intact() && 'the secret was changed');
         broken.push(leaks(vault.secret, kernel.block.bytes) && 'the secret came into guest RAM');
@@ -96,7 +112,10 @@ export const listRace: Attack = Object.freeze({
           ['LOAD', loads],
         ] as const) {
           const good = tally.count('success');
-          broken.push((good === 0 || good === tally.total) && `${name}: only one side of the race came through (${tally})`);
+          broken.push(
+            (good === 0 || good === tally.total) &&
+              `${name}: only one side of the race came through (${tally})`,
+          );
         }
       });
     } finally {

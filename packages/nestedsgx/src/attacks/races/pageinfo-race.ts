@@ -53,7 +53,12 @@ export const pageinfoRace: Attack = Object.freeze({
           info(young.file.base + 2 ** 20, kernel.page(1), young.file.secs),
         ];
         for (const two of hostile) {
-          const { done } = await adversary.begin('toggle', { gpa: pageinfo, one: text64(honest), two: text64(two), ms: MS });
+          const { done } = await adversary.begin('toggle', {
+            gpa: pageinfo,
+            one: text64(honest),
+            two: text64(two),
+            ms: MS,
+          });
           const started = performance.now();
           while (performance.now() - started < MS - 20) {
             const { code } = kernel.sgx(ENCLS.EADD, pageinfo, frame);
@@ -80,7 +85,8 @@ export const pageinfoRace: Attack = Object.freeze({
           kernel.bytes(1).fill(0);
           kernel.bytes(2).set(info(enclave.file.base + layout.page, kernel.page(1), enclave.file.secs));
           kernel.sgx(ENCLS.EADD, pageinfo, target);
-          for (let chunk = 0; chunk < 16; chunk++) kernel.sgx(ENCLS.EEXTEND, enclave.file.secs, target + chunk * 256);
+          for (let chunk = 0; chunk < 16; chunk++)
+            kernel.sgx(ENCLS.EEXTEND, enclave.file.secs, target + chunk * 256);
           await done;
           const code = einit(kernel, enclave.file.secs, layout.sigstruct);
           codes.add(`EINIT ${code}`);
@@ -89,7 +95,9 @@ export const pageinfoRace: Attack = Object.freeze({
             const micro = Micro.of(connection, layout, enclave);
             const jumped = micro.enter(8, { rsi: micro.base + layout.page });
             if (jumped.kind === 'AEX') faulted++;
-            broken.push(jumped.kind === 'AEX' && jumped.vector !== 14 && 'a page that was signed without X is executed');
+            broken.push(
+              jumped.kind === 'AEX' && jumped.vector !== 14 && 'a page that was signed without X is executed',
+            );
             await micro.close();
           } else enclave.give();
           kernel.sgx(ENCLS.EREMOVE, 0, target);
@@ -101,6 +109,12 @@ export const pageinfoRace: Attack = Object.freeze({
       young.give();
     }
     broken.push(accepted !== faulted && 'an accepted enclave has other rights than were signed');
-    return [finding(stage.cast.guest.label, `${codes.total} times: ${codes}; the secret is unread and unchanged`, broken)];
+    return [
+      finding(
+        stage.cast.guest.label,
+        `${codes.total} times: ${codes}; the secret is unread and unchanged`,
+        broken,
+      ),
+    ];
   },
 });

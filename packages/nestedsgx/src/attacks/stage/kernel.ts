@@ -1,5 +1,13 @@
 /** The guest's kernel turned hostile: leaves and calls with operands of its own making, past all checks of the driver. */
-import { ADD_RANGE, type AddRange, ENCLS, PAGEINFO, SECS, SVSM_PROTOCOL, secinfoBytes } from '@nestedsgx/arch';
+import {
+  ADD_RANGE,
+  type AddRange,
+  ENCLS,
+  PAGEINFO,
+  SECS,
+  SVSM_PROTOCOL,
+  secinfoBytes,
+} from '@nestedsgx/arch';
 import { type GuestConnection, SGX_PROTOCOL, type Vcpu } from '@nestedsgx/guest';
 import { leafCode } from '../answers.js';
 

@@ -56,7 +56,9 @@ export class Pager {
     const { code } = kernel.sgx(ENCLS.EWB, pageinfo, frame, slot);
     if (code !== 'success') return { code, done: null };
     const at = pageinfo - kernel.block.gpa;
-    const linaddr = Number(new DataView(kernel.block.bytes.buffer, kernel.block.bytes.byteOffset).getBigUint64(at, true));
+    const linaddr = Number(
+      new DataView(kernel.block.bytes.buffer, kernel.block.bytes.byteOffset).getBigUint64(at, true),
+    );
     return {
       code,
       done: {
