@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type GuestConnection, SgxDevice, sgxCall } from '../src/index.js';
+import { type GuestBlock, type GuestConnection, SgxDevice, sgxCall } from '../src/index.js';
 import { addNumbered, created, running, touch, wordOf } from './enclave-of.js';
 import { codeOf, withFake } from './harness.js';
 
@@ -240,4 +240,30 @@ test('demand and eviction at once keep the books', () =>
     b.close();
     assert.deepEqual(used(connection), { pages: 0, secs: 0 });
     assert.equal(device.supply.free, 64);
+  }));
+
+test('without guest RAM for the backing store nothing is lost, and it goes on when there is some', () =>
+  withFake('normal-64', (connection) => {
+    const device = new SgxDevice(connection);
+    const file = created(device, 2 ** 21);
+    addNumbered(file, 0, 62 - 1, 1);
+    device.staging.pages();
+    const hogs: GuestBlock[] = [];
+    for (let size = 2 ** 25; size >= 2 ** 16; size /= 2)
+      while (codeOf(() => hogs.push(connection.memory.alloc(size))) === 'nothing thrown');
+    assert.equal(
+      codeOf(() => addNumbered(file, 61 * PAGE, 40, 62)),
+      'SGX_IOCTL',
+    );
+    assert.equal(file.pages.evicted, 0);
+    for (const hog of hogs) connection.memory.free(hog);
+    addNumbered(file, file.pages.pages * PAGE, 40, file.pages.pages + 1);
+    file.init(new Uint8Array(1808));
+    const { pages } = file.pages;
+    for (let i = 0; i < 2 * pages; i++) {
+      assert.ok(touch(file, (i % pages) * PAGE));
+      assert.equal(wordOf(connection, file, (i % pages) * PAGE), 1 + (i % pages));
+    }
+    file.close();
+    assert.deepEqual(used(connection), { pages: 0, secs: 0 });
   }));

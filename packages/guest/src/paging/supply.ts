@@ -175,7 +175,18 @@ export class EpcSupply {
     for (let round = 0; round < MAX_ROUNDS && this.free - RESERVE < wanted; round++) {
       const victims = chooseVictims(this, list, Math.max(batch, wanted), skipNeeded);
       let freed = 0;
-      for (const [file, offsets] of victims) freed += evictPages(file, offsets);
+      try {
+        for (const [file, offsets] of victims) freed += evictPages(file, offsets);
+      } catch (error) {
+        // Whoever was chosen and stays can be chosen again.
+        for (const [file, offsets] of victims)
+          for (const offset of offsets) {
+            const gpa = file.pages.frame(offset);
+            if (gpa !== 0) list.add(gpa, file, offset, file.pages.aged(offset) ? LIST.AGED : LIST.ACTIVE);
+          }
+        if (freed === 0 && this.free - RESERVE < wanted) throw error;
+        break;
+      }
       if (freed === 0) {
         if (!skipNeeded) break;
         skipNeeded = false;
