@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { close, pidfdOpen } from '@nestedsgx/os';
+import { acceptUnix, close, listenUnix, pidfdOpen, recvFds } from '@nestedsgx/os';
 import { endProcess, type LaunchOptions, launchCvm, launchEnvironment } from '../src/index.js';
 import { processEnded } from '../src/launch/launcher.js';
 import { completeOptions } from '../src/launch/options.js';
@@ -93,9 +93,51 @@ test('a machine that says why it failed, says nothing, or ends, is a failed laun
   await assert.rejects(launch('syntax error'), { code: 'CVM_LAUNCH_FAILED' });
   const script = `${SAY} fs.writeFileSync(${JSON.stringify(join(dir, 'pid'))}, String(process.pid)); exports.main = wait;`;
   await assert.rejects(launch(script, { timeoutMs: 700 }), { code: 'CVM_LAUNCH_FAILED' });
-  const { readFileSync } = await import('node:fs');
   const pid = Number(readFileSync(join(dir, 'pid'), 'utf8'));
   assert.throws(() => close(pidfdOpen(pid)), { code: 'ESRCH' });
+});
+
+test('a machine whose guest RAM found no place is tried again, but not for ever', async () => {
+  const count = join(dir, 'attempts');
+  const script = (until: number) => `${SAY}
+  const count = ${JSON.stringify(count)};
+  fs.appendFileSync(count, 'x');
+  exports.main = async () => {
+    if (fs.readFileSync(count, 'latin1').length < ${until}) return say({ op: 'failed', code: 'MACHINE_NO_SLOT', message: 'no place' });
+    say({ op: 'ready', launchDigest: 'ab' });
+    await wait();
+  };`;
+  const attempts = () => readFileSync(count, 'latin1').length;
+  const cvm = await launch(script(2));
+  assert.equal(attempts(), 2);
+  cvm.control.close();
+  assert.equal(await endProcess(cvm.pid, cvm.pidfd, 3000), true);
+  rmSync(count);
+  await assert.rejects(launch(script(9)), { code: 'CVM_LAUNCH_FAILED', message: /MACHINE_NO_SLOT/ });
+  assert.equal(attempts(), 3);
+});
+
+test('a tracer that NSGX_TRACE names gets a connection to the machine; one that is not there is said', async () => {
+  const path = join(dir, 'trace.sock');
+  const script = `${SAY} exports.main = async ({ fds }) => {
+    fs.writeSync(fds.tracer, 'hello');
+    say({ op: 'ready', launchDigest: 'ab', config: JSON.parse(fs.readFileSync(8, 'latin1')) });
+    await wait();
+  };`;
+  process.env.NSGX_TRACE = path;
+  try {
+    await assert.rejects(launch(script), { code: 'CVM_LAUNCH_FAILED', message: /nobody traces/ });
+    const listener = listenUnix(path);
+    const cvm = await launch(script);
+    assert.equal((cvm.ready.config as { tracer?: boolean }).tracer, true);
+    const tracer = acceptUnix(listener) as number;
+    assert.equal(new TextDecoder().decode(recvFds(tracer, 64, 0, 2000)?.bytes), 'hello');
+    cvm.control.close();
+    assert.equal(await endProcess(cvm.pid, cvm.pidfd, 3000), true);
+    for (const fd of [tracer, listener]) close(fd);
+  } finally {
+    delete process.env.NSGX_TRACE;
+  }
 });
 
 test('launch options are checked and completed', () => {

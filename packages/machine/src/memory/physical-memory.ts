@@ -223,7 +223,9 @@ function mapInSlot(fd: number, length: number, slot: number | undefined): Mappin
       last = error;
     }
   }
-  throw new MachineError('MACHINE_NO_SLOT', `guest RAM cannot be mapped in any of ${slots.length} slots`, {
+  const which = slot === undefined ? `any of ${RAM_SLOTS} slots` : `slot ${slot}`;
+  const why = last instanceof Error ? last.message : String(last);
+  throw new MachineError('MACHINE_NO_SLOT', `guest RAM cannot be mapped in ${which}: ${why}`, {
     cause: last,
     advice: 'Close other machines of this process, or check the limit on address space (ulimit -v).',
   });

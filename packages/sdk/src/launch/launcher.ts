@@ -1,6 +1,7 @@
 /** Starting the process of a confidential VM. */
 import { closeSync, constants, mkdirSync, openSync, rmSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { NsgxError } from '@nestedsgx/arch';
 import { ControlSocket } from '@nestedsgx/guest';
 import {
   close,
@@ -36,6 +37,7 @@ export interface LaunchedCvm {
 }
 
 const SIGKILL = 9;
+const LAUNCH_ATTEMPTS = 3;
 
 /**
  * Starts a confidential VM and waits until it is ready: reads every part once into sealed memory, starts Node with a
@@ -43,6 +45,18 @@ const SIGKILL = 9;
  * @throws PLATFORM_UNSUPPORTED, INSTALLATION_INCOMPLETE, LAUNCH_OPTION_INVALID, CVM_LAUNCH_FAILED
  */
 export async function launchCvm(options: LaunchOptions = {}): Promise<LaunchedCvm> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await launchOnce(options);
+    } catch (error) {
+      // Node's own heap lies anywhere: now and then some of it in the new process, where guest RAM was to be.
+      const code = ((error as Error).cause as { code?: unknown } | undefined)?.code;
+      if (code !== 'MACHINE_NO_SLOT' || attempt >= LAUNCH_ATTEMPTS) throw error;
+    }
+  }
+}
+
+async function launchOnce(options: LaunchOptions): Promise<LaunchedCvm> {
   const complete = completeOptions(options);
   const installation = { ...findOrGiven(complete.installation) };
   if (complete.configuration.stateDir !== null) makeStateDir(complete.configuration.stateDir, complete.user);
@@ -171,6 +185,7 @@ async function awaitReady(control: ControlSocket, timeoutMs: number): Promise<Re
     'CVM_LAUNCH_FAILED',
     `the confidential VM did not start: ${field('message', 500) ?? 'no reason given'} (${field('code', 64) ?? '?'})`,
     field('advice', 500) ?? 'run `nsgx doctor`',
+    new NsgxError(field('code', 64) ?? '?', field('message', 500) ?? 'no reason given'),
   );
 }
 
