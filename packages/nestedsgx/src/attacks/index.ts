@@ -10,4 +10,4 @@ export {
 export { type Cast, castFor, type Person } from './people.js';
 export type { MachineOptions } from './stage/machine.js';
 export { type AttackOptions, attacksNamed, runAttacks } from './suite.js';
-export { attackTable, tourAttacks } from './table.js';
+export { attackTable, longAttacks, tourAttacks } from './table.js';

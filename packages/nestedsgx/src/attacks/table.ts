@@ -139,11 +139,32 @@ export const tourAttacks: readonly string[] = Object.freeze([
   'tampered-page',
   'forged-sigstruct',
   'tampered-seal',
-  'futex-requeue',
   'confused-deputy',
   'foreign-enclave',
   'false-evidence',
   'enclave-syscall',
   'enclave-stub',
   'enclave-spy',
+  'late-changes',
+  'cssa-limit',
+  'page-replay',
+  'restrict-lie',
+]);
+
+/** The longest races and floods: left out where a short form of the suite is wanted. */
+export const longAttacks: readonly string[] = Object.freeze([
+  'signature-race',
+  'gate-scribble',
+  'futex-requeue',
+  'ghcb-race',
+  'list-race',
+  'pageinfo-race',
+  'huge-enclaves',
+  'request-flood',
+  'seize-runner',
+  'runner-scribble',
+  'seal-policies',
+  'descriptor-flood',
+  'epc-exhaustion',
+  'launch-environment',
 ]);

@@ -3,6 +3,7 @@ import {
   KEYPOLICY_MRENCLAVE,
   KEYPOLICY_MRSIGNER,
   KEYPOLICY_NOISVPRODID,
+  SECS,
 } from '@nestedsgx/arch';
 import { type Attack, finding } from '../attack.js';
 import { keyOf } from '../stage/identity.js';
@@ -19,6 +20,11 @@ const signer = (more: Request = {}): Request => ({
   ATTRIBUTEMASK: ALL,
   ...more,
 });
+
+/** Sets DEBUG in a SECS. */
+function setDebug(secs: Uint8Array): void {
+  secs[SECS.offsets.ATTRIBUTES]! |= 2;
+}
 
 export const sealPolicies: Attack = Object.freeze({
   name: 'seal-policies',
@@ -37,7 +43,7 @@ export const sealPolicies: Attack = Object.freeze({
     const told: string[] = [];
     const shape: MicroOptions = { dataPages: 3 };
     const ask = async (image: MicroImage, request: Request, debug = false) => {
-      const secs = debug ? { secs: (bytes: Uint8Array) => void (bytes[48]! |= 2) } : {};
+      const secs = debug ? { secs: setDebug } : {};
       const micro = Micro.load(device, image, secs);
       const key = keyOf(micro, request);
       await micro.close();

@@ -1,11 +1,12 @@
 import type { Command } from 'commander';
-import { type AttackResult, attacksNamed, runAttacks } from '../../attacks/index.js';
+import { ATTACK_GROUPS, type AttackResult, attacksNamed, runAttacks } from '../../attacks/index.js';
 import colors from '../colors.js';
 import type { ActionWrapper, CommandModule } from '../program.js';
 import { Refused, type Terminal, UsageError } from '../terminal.js';
 
 interface AttackCommandOptions {
   list?: boolean;
+  only?: string[];
   seed?: string;
 }
 
@@ -16,6 +17,7 @@ export const attackCommand: CommandModule = {
       .command('attack')
       .description('attack a fresh machine as a hostile guest would; exit 1 if anything is broken')
       .argument('[names...]', 'which attacks (default: all)')
+      .option('--only <name...>', 'the same as naming them')
       .option('--list', 'say what there is, and try nothing')
       .option('--seed <number>', 'seed of what attackers do at random (default: of the clock)')
       .addHelpText('after', '\nExample:\n  $ nsgx attack epc-read gate-scribble')
@@ -23,17 +25,28 @@ export const attackCommand: CommandModule = {
   },
 };
 
-async function runAttack(terminal: Terminal, names: string[], options: AttackCommandOptions): Promise<void> {
+async function runAttack(terminal: Terminal, named: string[], options: AttackCommandOptions): Promise<void> {
+  const names = [...named, ...(options.only ?? [])];
   const attacks = attacksNamed(names);
   if (options.list) {
-    const rows = attacks.flatMap(({ name, title, tries }) => [
-      [name, title],
-      ['', colors.dim(tries)],
-    ]);
-    terminal.answer(
-      { attacks: attacks.map(({ name, title, tries }) => ({ name, title, tries })) },
-      terminal.table(rows),
+    const rows = ATTACK_GROUPS.flatMap((group) =>
+      attacks
+        .filter((attack) => attack.group === group)
+        .flatMap(({ name, title, by, tries }, i) => [
+          ...(i === 0 ? [[colors.bold(group), '']] : []),
+          [name, `${title} (${by})`],
+          ['', colors.dim(tries)],
+        ]),
     );
+    const document = attacks.map(({ name, group, by, title, tries, control }) => ({
+      name,
+      group,
+      by,
+      title,
+      tries,
+      control,
+    }));
+    terminal.answer({ attacks: document }, terminal.table(rows));
     return;
   }
   const seed = seedOf(options.seed);
@@ -46,9 +59,12 @@ async function runAttack(terminal: Terminal, names: string[], options: AttackCom
   });
   const broken = results.filter((result) => !result.held).length;
   const held = results.length - broken;
-  const attempts = results.map(({ name, as, held: stood, observed }) => ({
+  const attempts = results.map(({ name, group, by, as, tries, held: stood, observed }) => ({
     name,
+    group,
+    by,
     as,
+    tries,
     held: stood,
     observed,
   }));
