@@ -65,3 +65,8 @@ export const SOURCE = Object.freeze({
   TCS_AEXNOTIFY: 12,
 });
 export const SOURCES = 13;
+
+/** True for pages that the TCS of {@link SOURCE} name as SSA frames. */
+export function isSsaPage(page: number): boolean {
+  return page >= 2 && page <= 5;
+}

@@ -92,6 +92,12 @@ const MUTATIONS: readonly Mutation[] = [
     steps: 3,
   },
   {
+    what: 'SET_PTE that changes nothing',
+    hook: (name, execute) => (name === 'SET_PTE' ? SUCCESS : execute()),
+    within: 500,
+    steps: 6,
+  },
+  {
     what: 'a code with the wrong flag',
     hook: (name, execute) => {
       const outcome = execute();

@@ -1,6 +1,6 @@
 /** Compares what both sides can be seen to be: EPCM, version arrays, enclaves, threads, mappings, contents. */
 import type { EnclaveRecord, LeafOutcome } from '@nestedsgx/monitor';
-import { FRAMES, PAGE } from '../layout.js';
+import { FRAMES, isSsaPage, PAGE } from '../layout.js';
 import { cssa } from '../model/enclu/eenter.js';
 import { type Model, PT } from '../model/model.js';
 import type { Outcome } from '../model/outcome.js';
@@ -128,7 +128,7 @@ function compareEnclave(m: Model, e: Enclave, record: EnclaveRecord, contents: b
     if (running !== null) {
       const rights = running.rights.get(page);
       if (rights !== undefined) mapped++;
-      const difference = compareRights(entry, rights ?? 0);
+      const difference = compareRights(entry, rights ?? 0, m.p.ssaStaysMapped && isSsaPage(page));
       if (difference !== null) return `page ${page}: ${difference}`;
       if (entry.type === PT.TCS) {
         const thread = compareThread(entry, record, frame);
@@ -141,14 +141,15 @@ function compareEnclave(m: Model, e: Enclave, record: EnclaveRecord, contents: b
   return null;
 }
 
-/** A settled page is mapped with what the EPCM gives; any other with less, or not at all. */
-function compareRights(e: Entry, rights: number): string | null {
-  const given = e.type === PT.REG ? (e.r ? 1 : 0) | (e.w ? 2 : 0) | (e.x ? 4 : 0) : 0;
+/** A settled page is mapped with what EPCM and page table give; any other with less, or not at all. */
+function compareRights(e: Entry, rights: number, stays: boolean): string | null {
+  const epcm = e.type === PT.REG ? (e.r ? 1 : 0) | (e.w ? 2 : 0) | (e.x ? 4 : 0) : 0;
+  const given = epcm & e.pte;
   const unsettled = e.pending || e.modified;
-  const most = unsettled ? 0 : given;
+  const most = unsettled ? 0 : stays ? epcm : given;
   const least = unsettled || e.blocked ? 0 : given;
-  if ((rights & ~most) !== 0) return `mapped ${rights}, the EPCM gives ${most}`;
-  return (least & ~rights) !== 0 ? `mapped ${rights}, the EPCM gives ${least}` : null;
+  if ((rights & ~most) !== 0) return `mapped ${rights}, EPCM and page table give ${most}`;
+  return (least & ~rights) !== 0 ? `mapped ${rights}, EPCM and page table give ${least}` : null;
 }
 
 function compareThread(e: Entry, record: EnclaveRecord, frame: number): string | null {

@@ -193,6 +193,10 @@ export class Generator {
       case 'EDECCSSA':
         s.page = this.#pageWhere(m, s, (e) => e.type === PT.TCS);
         break;
+      case 'SET_PTE':
+        s.page = this.#pageWhere(m, s, (e) => e.type !== PT.VA);
+        s.flags = r.oneIn(2) ? 7 : r.below(8);
+        break;
       case 'STORE':
         s.slot = r.oneIn(2) ? 0 : r.below(512);
         s.source = s.slot === 0 ? 0 : 1 + r.below(255);

@@ -47,6 +47,12 @@ export function shrink(
         progress = true;
       }
     }
+    const jumped = jump(best, fails);
+    if (jumped !== null) {
+      best = jumped;
+      failure = fails(best)!;
+      progress = true;
+    }
     for (let i = 0; i < best.length; i++) {
       for (const name of ['twist', ...FIELDS[best[i].op]] as const) {
         if (best[i][name] === 0) continue;
@@ -60,4 +66,18 @@ export function shrink(
     }
   }
   return { steps: best, failure };
+}
+
+/** The last step acts on a frame of an earlier step instead, so that everything between can go. */
+function jump(steps: Step[], fails: (candidate: readonly Step[]) => Failure | null): Step[] | null {
+  const last = steps.length - 1;
+  if (last < 2 || !FIELDS[steps[last].op].includes('frame')) return null;
+  for (let keep = 1; keep < last - 1; keep++) {
+    for (const frame of new Set(steps.slice(0, keep).map((s) => s.frame))) {
+      const candidate = [...steps.slice(0, keep), { ...steps[last], frame }];
+      const its = fails(candidate);
+      if (its !== null && its.at === keep) return candidate;
+    }
+  }
+  return null;
 }

@@ -20,6 +20,7 @@ import type { Coverage } from './coverage.js';
 import { storeOperands } from './enclave-stores.js';
 import { guestEvent } from './guest-events.js';
 import { enclsOperands, encluRegisters } from './operands.js';
+import { setPteStep } from './set-pte.js';
 import { sigstructOf, tokenOf } from './sigstructs.js';
 import type { Step } from './steps.js';
 import { threadEvent } from './thread-events.js';
@@ -98,6 +99,7 @@ export class Simulation {
       if (s.op in MODEL_ENCLS) return this.#encls(s, s.op as EnclsName);
       if (s.op in MODEL_ENCLU) return this.#enclu(s, s.op as EncluName);
       if (threadEvent(this, s)) return this.threadDifference;
+      if (s.op === 'SET_PTE') return setPteStep(this, s);
       guestEvent(this, s);
       return null;
     } catch (error) {
@@ -234,7 +236,7 @@ export class Simulation {
   /** The page if threads can write it: settled (a blocked page keeps no translation here), PT_REG, W. */
   writable(enclave: Enclave, page: number): Entry | null {
     const entry = this.model.pageAt(enclave, enclave.base + page * PAGE);
-    if (entry === null || entry.type !== PT.REG || !entry.w) return null;
+    if (entry === null || entry.type !== PT.REG || !entry.w || (entry.pte & 2) === 0) return null;
     return entry.pending || entry.modified || entry.blocked ? null : entry;
   }
 

@@ -34,6 +34,7 @@ export type Op =
   | 'EEXIT'
   | 'AEX'
   | 'EDECCSSA'
+  | 'SET_PTE'
   | 'STORE'
   | 'TAMPER'
   | 'GATES'
@@ -101,6 +102,7 @@ export const FIELDS: Readonly<Record<Op, readonly (keyof Arguments)[]>> = Object
   EEXIT: ['secs', 'page'],
   AEX: ['secs', 'page'],
   EDECCSSA: ['secs', 'page'],
+  SET_PTE: ['secs', 'page', 'flags'],
   STORE: ['secs', 'page', 'slot', 'source'],
   TAMPER: ['source', 'flags', 'slot'],
   GATES: ['secs', 'slot'],

@@ -51,6 +51,7 @@ function enter(
   const checked = tcs === null ? null : checkDifference(sim, enclave, record, tcs, resume);
   if (checked !== null) return checked;
   const before = tcs?.type === PT.TCS ? cssa(tcs) : 0;
+  const wholeBefore = tcs?.wholeAtEntry ?? true;
   let expected: Outcome = resume ? eresume(m, enclave, address) : eenter(m, enclave, address);
   // Deviation: a thread needs a gate.
   if (expected === OK && enclave.gates === 0) {
@@ -61,8 +62,8 @@ function enter(
   const entered = running === null ? false : running.enter(running.slotOf(address - enclave.base), resume);
   sim.coverage.calls++;
   if (entered === (expected === OK)) return null;
-  if (expected === OK && m.p.wholeSsaNeeded && !wholeSsa(m, enclave, tcs!)) {
-    undoEntry(tcs!, before);
+  if (expected === OK && m.p.wholeSsaNeeded && !(wholeBefore && wholeSsa(m, enclave, tcs!))) {
+    undoEntry(tcs!, before, wholeBefore);
     return null;
   }
   return `${resume ? 'ERESUME' : 'EENTER'}: model ${outcomeText(expected)}, the processor ${entered ? 'lets it in' : 'refuses'}`;

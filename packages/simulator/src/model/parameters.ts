@@ -21,10 +21,15 @@ export interface ModelParameters {
   /** Deviation: the processor holds a copy of a busy TCS, which a debugger cannot write. */
   busyTcsRefused: boolean;
   /**
-   * Deviation: a thread whose TCS names an SSA frame that cannot be used may be refused, even when the frame that it
-   * would use is another one. (Entering where the manual refuses is never allowed.)
+   * Deviation: a thread whose TCS names an SSA frame that cannot be used, or could not when it entered last, may be
+   * refused, even when the frame that it would use is another one. (Entering where the manual refuses is never allowed.)
    */
   wholeSsaNeeded: boolean;
+  /**
+   * Deviation: pages of SSA frames stay mapped whatever the guest's page table says later, so that an asynchronous exit can
+   * always save.
+   */
+  ssaStaysMapped: boolean;
   /** Deviation: PROVISIONKEY needs an authorization before EINIT. */
   provisionNeedsAuthorization: boolean;
 }
@@ -43,5 +48,6 @@ export const DEFAULT_PARAMETERS: Readonly<ModelParameters> = Object.freeze({
   maxThreads: 3,
   busyTcsRefused: true,
   wholeSsaNeeded: true,
+  ssaStaysMapped: true,
   provisionNeedsAuthorization: true,
 });

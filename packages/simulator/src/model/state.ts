@@ -27,8 +27,12 @@ export interface Entry {
   stale: boolean;
   /** Entries into the enclave that were under way at that ETRACK. */
   waitFor: readonly number[];
+  /** What the guest's page table allows: R 1, W 2, X 4. */
+  pte: number;
   /** PT_TCS: the entry that its thread is inside with; 0 when the TCS is not busy. */
   inside: number;
+  /** PT_TCS: every SSA frame could be used when its thread entered last. */
+  wholeAtEntry: boolean;
 }
 
 /** One enclave, from ECREATE on. */
@@ -94,7 +98,9 @@ export function freeEntry(): Entry {
     slots: null,
     stale: false,
     waitFor: [],
+    pte: 7,
     inside: 0,
+    wholeAtEntry: true,
   };
 }
 

@@ -90,6 +90,7 @@ export function eenter(m: Model, enclave: Enclave, address: number): Outcome {
   if (outcome !== OK) return outcome;
   if (tcs!.inside !== 0) return GP;
   tcs!.inside = m.newEntry();
+  tcs!.wholeAtEntry = wholeSsa(m, enclave, tcs!);
   return OK;
 }
 
@@ -102,6 +103,7 @@ export function eresume(m: Model, enclave: Enclave, address: number): Outcome {
   if (tcs!.inside !== 0) return GP;
   setCssa(tcs!, saved - 1);
   tcs!.inside = m.newEntry();
+  tcs!.wholeAtEntry = wholeSsa(m, enclave, tcs!);
   return OK;
 }
 
@@ -126,7 +128,8 @@ export function edeccssa(m: Model, enclave: Enclave, tcs: Entry): Outcome {
 }
 
 /** Takes an entry back that a deviation of the platform refused. */
-export function undoEntry(tcs: Entry, before: number): void {
+export function undoEntry(tcs: Entry, before: number, whole: boolean): void {
   tcs.inside = 0;
+  tcs.wholeAtEntry = whole;
   setCssa(tcs, before);
 }
