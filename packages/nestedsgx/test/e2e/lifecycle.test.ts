@@ -119,7 +119,7 @@ test('machines launched and closed leave no process, descriptor or mapping', asy
 });
 
 test('EPC or guest RAM that runs out is a typed error, and what is closed can be used again', async () => {
-  await using cvm = await launch({ epcBytes: 4 * MIB });
+  await using cvm = await launch({ epcBytes: 4 * MIB }, { reclaim: false });
   const codes = new Set<string>();
   for (let round = 0; round < 3; round++) {
     const loaded: Calc[] = [];
@@ -143,4 +143,20 @@ test('EPC or guest RAM that runs out is a typed error, and what is closed can be
   assert.doesNotMatch(await codeOf(() => e.ecalls.echo(large)), /^(none|untyped)/);
   assert.doesNotMatch(await codeOf(() => e.async.echo(large)), /^(none|untyped)/);
   assert.equal(e.ecalls.add(2, 3), 5);
+});
+
+test('many more enclaves than the EPC holds take turns', async () => {
+  await using cvm = await launch({ epcBytes: 4 * MIB });
+  const loaded: Calc[] = [];
+  for (let i = 0; i < 24; i++) loaded.push(await load(cvm));
+  for (let round = 0; round < 3; round++)
+    loaded.forEach((e, i) => {
+      assert.equal(e.ecalls.add(i, round), i + round);
+    });
+  const { device } = await cvm.guest();
+  assert.ok(loaded.reduce((pages, e) => pages + e.stats().pages, 0) > 2 * 1024);
+  assert.ok(device.supply.counters.reloaded > 0);
+  await Promise.all(loaded.map((e) => e.close()));
+  assert.equal(device.supply.store.used, 0);
+  assert.equal(device.supply.free, 1024);
 });

@@ -1,5 +1,6 @@
 /** What the tests of whole machines look at: processes, descriptors, mappings, memory, time. */
 import { readdirSync, readFileSync } from 'node:fs';
+import type { ConnectOptions } from '@nestedsgx/sdk';
 import { type AnyInterface, Cvm, type Enclave, type LaunchOptions, sampleImage } from '../../src/index.js';
 
 /** True for the full counts of `npm run soak`. */
@@ -12,8 +13,8 @@ export const SEED = Number(process.env.NSGX_SEED ?? 20_251_122) >>> 0;
 export type Calc = Enclave<AnyInterface>;
 
 /** A private machine without a state directory. */
-export function launch(options: LaunchOptions = {}): Promise<Cvm> {
-  return Cvm.launch({ stateDir: null, ramBytes: 256 * 2 ** 20, epcBytes: 512 * 2 ** 20, ...options });
+export function launch(options: LaunchOptions = {}, share: ConnectOptions = {}): Promise<Cvm> {
+  return Cvm.launch({ stateDir: null, ramBytes: 256 * 2 ** 20, epcBytes: 512 * 2 ** 20, ...options }, share);
 }
 
 /** The sample `calc` (or another) with quiet OCALL handlers. */
