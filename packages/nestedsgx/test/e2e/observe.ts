@@ -1,7 +1,13 @@
 /** What the tests of whole machines look at: processes, descriptors, mappings, memory, time. */
 import { readdirSync, readFileSync } from 'node:fs';
-import type { ConnectOptions } from '@nestedsgx/sdk';
-import { type AnyInterface, Cvm, type Enclave, type LaunchOptions, sampleImage } from '../../src/index.js';
+import {
+  type AnyInterface,
+  type ConnectOptions,
+  Cvm,
+  type Enclave,
+  type LaunchOptions,
+  sampleImage,
+} from '../../src/index.js';
 
 /** True for the full counts of `npm run soak`. */
 export const SOAK = process.env.NSGX_SOAK !== undefined && process.env.NSGX_SOAK !== '';
