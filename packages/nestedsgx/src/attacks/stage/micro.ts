@@ -62,6 +62,9 @@ const CODE = Buffer.from(
 /** Offset of {@link MicroOptions.code}; OP.CALL goes there. */
 export const EXTRA_CODE = 0x800;
 
+/** Code that leaves by EEXIT, as the end of the micro enclave's own. */
+export const EXIT_CODE = CODE.subarray(0x62, 0x71);
+
 const READ_WRITE = SECINFO_R | SECINFO_W | (PT_REG << 8);
 
 /** Shape of a micro enclave. */
@@ -79,6 +82,8 @@ export interface MicroOptions {
   code?: Uint8Array;
   /** What the first data page holds. */
   data?: Uint8Array;
+  /** What the last page holds. */
+  last?: Uint8Array;
   sign?: SignOptions;
   /** The signature's ATTRIBUTES.FLAGS beside MODE64BIT. */
   flags?: bigint;
@@ -137,7 +142,9 @@ export function microImage(signer: SigningKey, options: MicroOptions = {}): Micr
         yield run(tcs(i), PT_TCS << 8, bytes);
         yield run(ssa(i), READ_WRITE, new Uint8Array(nssa * PAGE));
       }
-      yield run(page, READ_WRITE, new Uint8Array(PAGE));
+      const last = new Uint8Array(PAGE);
+      if (options.last !== undefined) last.set(options.last);
+      yield run(page, READ_WRITE, last);
     },
   };
   const sigstruct = signImage(image, signer, {

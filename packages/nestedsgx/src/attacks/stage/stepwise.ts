@@ -59,7 +59,8 @@ export function prepare(device: SgxDevice, victim: VictimImage, steps: Steps = {
   const blocks = steps.source === undefined ? [source] : [];
   const give = () => {
     file.close();
-    for (const block of blocks.splice(0)) memory.free(block);
+    // What could not be removed may still write its gates.
+    if (file.gone) for (const block of blocks.splice(0)) memory.free(block);
   };
   const handOver = () => {
     if (steps.source === undefined && blocks.length > 0) memory.free(source);
