@@ -18,7 +18,7 @@ const PROBE = 8;
 
 /** Adapts how many kept pages lose their place with every batch written back. */
 export class AgeingPolicy {
-  #demoted = 4;
+  #demoted = 1;
   #credit = 0;
   #pays = true;
   #ended = 0;

@@ -75,12 +75,15 @@ function demote(supply: EpcSupply, list: FrameList, frames: number): void {
   const kept = list.length(LIST.HOT);
   if (kept <= AgeingPolicy.few(frames)) return;
   const chosen: Victims = new Map();
-  const wanted = Math.max(supply.ageing.demoted(), kept - AgeingPolicy.room(frames));
-  for (let looks = Math.min(wanted, kept); looks > 0; looks--) {
+  const seen = supply.ageing.demoted();
+  const wanted = Math.max(seen, kept - AgeingPolicy.room(frames));
+  for (let i = 0; i < Math.min(wanted, kept); i++) {
     const frame = list.oldest(LIST.HOT);
     const file = list.file(frame);
     const offset = list.offset(frame);
-    if (file.threads.neededForEntry(offset) || !file.initialised || !supply.ageing.looks()) {
+    // Those that only make room are not asked for: so many are kept that some of them are by chance.
+    const ask = i < seen && file.initialised && !file.threads.neededForEntry(offset);
+    if (!ask || !supply.ageing.looks()) {
       list.move(frame, LIST.ACTIVE);
       continue;
     }
