@@ -128,7 +128,9 @@ function compareEnclave(m: Model, e: Enclave, record: EnclaveRecord, contents: b
     if (running !== null) {
       const rights = running.rights.get(page);
       if (rights !== undefined) mapped++;
-      const difference = compareRights(entry, rights ?? 0, m.p.ssaStaysMapped && isSsaPage(page));
+      if (entry.type === PT.TCS) e.tcsAddresses.add(entry.address);
+      const stays = m.p.ssaStaysMapped && (isSsaPage(page) || e.tcsAddresses.has(entry.address));
+      const difference = compareRights(entry, rights ?? 0, stays);
       if (difference !== null) return `page ${page}: ${difference}`;
       if (entry.type === PT.TCS) {
         const thread = compareThread(entry, record, frame);

@@ -26,8 +26,8 @@ export interface ModelParameters {
    */
   wholeSsaNeeded: boolean;
   /**
-   * Deviation: pages of SSA frames stay mapped whatever the guest's page table says later, so that an asynchronous exit can
-   * always save.
+   * Deviation: pages of SSA frames, and pages where a TCS was, stay mapped whatever the guest's page table says later, so
+   * that an asynchronous exit can always save.
    */
   ssaStaysMapped: boolean;
   /** Deviation: PROVISIONKEY needs an authorization before EINIT. */

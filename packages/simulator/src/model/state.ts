@@ -56,6 +56,8 @@ export interface Enclave {
   provisionAuthorized: boolean;
   /** Entries under way at the last ETRACK. */
   cycle: readonly number[];
+  /** Addresses where a TCS is or was. */
+  tcsAddresses: Set<number>;
 }
 
 /** What EWB wrote, and what ELD must find again. */

@@ -54,6 +54,7 @@ export function ecreate(m: Model, rbx: number, rcx: number): Outcome {
     gates: 0,
     provisionAuthorized: false,
     cycle: [],
+    tcsAddresses: new Set<number>(),
   };
   m.enclaves.push(enclave);
   Object.assign(entry, freeEntry(), { valid: true, type: PT.SECS, enclave });
