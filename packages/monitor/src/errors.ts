@@ -6,6 +6,7 @@ export const MONITOR_ERRORS = Object.freeze({
   MONITOR_INVARIANT: 'The monitor found its own state inconsistent; the machine must stop.',
   MONITOR_CONFIG: 'The monitor was configured with values that cannot work together.',
   MONITOR_ATTACH: 'A connection, virtual CPU or EPC range cannot be attached as asked.',
+  MONITOR_LIMIT: 'A request would need more of the monitor’s memory than it may; nothing was changed.',
   MONITOR_QUOTING: 'The attestation key could not be bound to an SNP report.',
 } as const);
 

@@ -36,9 +36,23 @@ export function evict(s: MonitorState, owner: FrameOwner, operands: ListOperands
   if (isRefusal(opened)) return { outcome: opened, done: 0 };
   const { enclave, bytes } = opened;
   const { count } = operands;
-  const refused = blockAll(s, owner, enclave, bytes, count);
+  const { refused, admission } = blockAll(s, owner, enclave, bytes, count);
   if (refused !== null) return { outcome: refused, done: 0 };
   forgetTracking();
+  const written = writeAll(s, owner, enclave, bytes, count);
+  // Blocking has kept out whom it had to; with a page gone a thread that has left can be looked at anew. Once will do.
+  if (admission && written.done > 0) refreshAdmission(s, enclave);
+  return written;
+}
+
+/** EWB of all. */
+function writeAll(
+  s: MonitorState,
+  owner: FrameOwner,
+  enclave: EnclaveRecord,
+  bytes: Uint8Array,
+  count: number,
+): BulkOutcome {
   for (let done = 0; done < count; ) {
     const outcome = checkEntry(s, owner, bytes, done);
     if (outcome !== null) {
@@ -53,17 +67,21 @@ export function evict(s: MonitorState, owner: FrameOwner, operands: ListOperands
   return { outcome: DONE, done: count };
 }
 
-/** EBLOCK of all that are not blocked yet; a tracking cycle where one is needed. */
+/**
+ * EBLOCK of all that are not blocked yet; a tracking cycle where one is needed. `admission`: some of the pages matter for
+ * who may enter.
+ */
 function blockAll(
   s: MonitorState,
   owner: FrameOwner,
   enclave: EnclaveRecord,
   bytes: Uint8Array,
   count: number,
-): LeafOutcome | null {
+): { refused: LeafOutcome | null; admission: boolean } {
   let refused: LeafOutcome | null = null;
   let untracked = false;
   let admission = false;
+  let refresh = false;
   for (let i = 0; i < count && refused === null; i++) {
     const gpa = u64ToNumber(bytes, i * SIZE + E.FRAME);
     refused = eblockCheckPage(s, owner, gpa);
@@ -73,16 +91,18 @@ function blockAll(
       refused = trip(EVICT_CHECKS, 'own-page');
       break;
     }
+    const matters = enclave.admissionPages.has((s.epcm.address(frame) - enclave.base) / PAGE);
+    admission ||= matters;
     if ((s.epcm.bits(frame) & EPCM_BLOCKED) === 0) {
       block(s, enclave, frame);
-      admission ||= enclave.admissionPages.has((s.epcm.address(frame) - enclave.base) / PAGE);
+      refresh ||= matters;
     }
     untracked ||= s.epcm.stamp(frame) >= enclave.epoch;
   }
-  if (admission) refreshAdmission(s, enclave);
+  if (refresh) refreshAdmission(s, enclave);
   // Where the previous cycle is not complete EWB finds the pages untracked.
   if (untracked && refused === null) beginTracking(enclave);
-  return refused;
+  return { refused, admission };
 }
 
 /** EWB's checks of entry `i`, which becomes row `i` of the batch. */

@@ -5,7 +5,9 @@ import { checkList, DONE, type LeafOutcome, trip } from '../leaf/checks.js';
 import { eldCheckOperands, eldCheckRow, tripLoad } from '../paging/load.js';
 import { isChildType, loadRun, pcmdType, readPcmds } from '../paging/load-run.js';
 import { batch, PAGE, RUN_PAGES } from '../paging/page-batch.js';
+import type { EnclaveRecord } from '../state/enclave.js';
 import { type FrameOwner, type MonitorState, u64ToNumber } from '../state/state.js';
+import { refreshAdmission } from '../state/threads.js';
 import type { BulkOutcome } from './add-range.js';
 import { isRefusal, LIST_ROWS, type ListOperands, openList } from './page-list.js';
 
@@ -23,7 +25,22 @@ export function load(s: MonitorState, owner: FrameOwner, operands: ListOperands)
   const opened = openList(LOAD_CHECKS, s, owner, operands, SIZE);
   if (isRefusal(opened)) return { outcome: opened, done: 0 };
   const { enclave, bytes } = opened;
-  const { count } = operands;
+  const seen = { admission: false };
+  const loaded = loadAll(s, owner, enclave, bytes, operands.count, seen);
+  // Nobody is kept out by a page that comes, so once at the end is soon enough.
+  if (seen.admission) refreshAdmission(s, enclave);
+  return loaded;
+}
+
+/** ELDU of all; notes in `seen` whether some of the pages matter for who may enter. */
+function loadAll(
+  s: MonitorState,
+  owner: FrameOwner,
+  enclave: EnclaveRecord,
+  bytes: Uint8Array,
+  count: number,
+  seen: { admission: boolean },
+): BulkOutcome {
   for (let done = 0; done < count; ) {
     const refused = checkEntry(s, owner, bytes, done);
     if (refused !== null) return { outcome: refused, done };
@@ -38,8 +55,9 @@ export function load(s: MonitorState, owner: FrameOwner, operands: ListOperands)
         : tripLoad(ELDU_CHECKS, 'pcmd-readable', batch, done, gpa());
       return { outcome, done };
     }
-    const { count: loaded, refusal } = loadRun(s, enclave, batch, done, known, false);
+    const { count: loaded, refusal, admission } = loadRun(s, enclave, batch, done, known, false);
     done += loaded;
+    seen.admission ||= admission;
     if (refusal !== null) return { outcome: tripLoad(ELDU_CHECKS, refusal, batch, done, gpa()), done };
   }
   return { outcome: DONE, done: count };

@@ -2,7 +2,7 @@
 import { PT_SECS, PT_VA, writeU64 } from '@nestedsgx/arch';
 import { checkList, DONE, type LeafOutcome, PF_ACCESS, trip } from '../leaf/checks.js';
 import { evictOwnerless, evictRun } from '../paging/evict.js';
-import { evictEnclave, versionArrayEvicted } from '../paging/evicted-enclaves.js';
+import { checkChains, evictEnclave, versionArrayEvicted } from '../paging/evicted-enclaves.js';
 import { isChildType, SECS_EID } from '../paging/load-run.js';
 import { batch, PAGE, type PageBatch } from '../paging/page-batch.js';
 import { PCMD_SIZE } from '../paging/pcmd.js';
@@ -17,6 +17,7 @@ import {
   u64ToNumber,
   writeGuest,
 } from '../state/state.js';
+import { admissionFollows } from '../state/threads.js';
 import { stampTracked } from '../state/tracking.js';
 
 /** EWB's checks, in the manual's order; outputs are checked before anything is written. */
@@ -47,7 +48,7 @@ export const EWB_CHECKS = checkList('EWB', [
   ],
 ] as const);
 
-/** RBX = PAGEINFO, RCX = EPC page, RDX = version slot. */
+/** RBX = PAGEINFO, RCX = EPC page, RDX = version slot. Throws MONITOR_LIMIT, see {@link checkChains}. */
 export function ewb(s: MonitorState, owner: FrameOwner, rbx: number, rcx: number, rdx: number): LeafOutcome {
   const C = EWB_CHECKS;
   if (rbx % 32 !== 0 || rcx % PAGE !== 0) return trip(C, 'pageinfo-page-aligned');
@@ -70,7 +71,9 @@ export function ewb(s: MonitorState, owner: FrameOwner, rbx: number, rcx: number
   }
   if (!guestWritable(s, rbx, 8)) return trip(C, 'pageinfo-writable', rbx, PF_ACCESS);
   const linaddr = s.epcm.address(frame);
+  const enclave = s.enclaves.get(s.epcm.secs(frame));
   const occupied = writeOut(s, frame);
+  if (enclave !== undefined) admissionFollows(s, enclave, linaddr - enclave.base);
   const bytes = new Uint8Array(8);
   writeU64(bytes, 0, BigInt(linaddr));
   writeGuest(s, rbx, bytes);
@@ -89,6 +92,7 @@ function writeOut(s: MonitorState, frame: number): boolean {
     evictEnclave(s, enclave, batch.version[0]);
     return occupied;
   }
+  checkChains(s, frame);
   const occupied = evictOwnerless(s, batch, 0, 0, s.versions.page(frame));
   versionArrayEvicted(s, frame, batch.version[0]);
   return occupied;

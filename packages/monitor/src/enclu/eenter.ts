@@ -100,12 +100,19 @@ export function enterableFrames(
   tcs: Uint8Array,
 ): number {
   const nssa = Math.min(readU32(tcs, TCS.offsets.NSSA), MAX_SSA_FRAMES);
-  let frames = 0;
+  const first =
+    nssa > 0 &&
+    checkEnter(s, enclave, page, 0, tcs) === DONE &&
+    checkResume(s, enclave, page, 1, tcs) === DONE &&
+    checkDecrement(s, enclave, 1, tcs) === DONE;
+  if (!first) return 0;
+  // The three ask the same of the frames above, and of those only that differs: there may be 64 for each of 255 threads.
+  const { ossa } = tcsFields(tcs);
+  let frames = 1;
   while (
     frames < nssa &&
-    checkEnter(s, enclave, page, frames, tcs) === DONE &&
-    checkResume(s, enclave, page, frames + 1, tcs) === DONE &&
-    checkDecrement(s, enclave, frames + 1, tcs) === DONE
+    xsavePageFault(s, enclave, ossa, frames) < 0 &&
+    gprPageFault(s, enclave, ossa, frames) < 0
   )
     frames++;
   return frames;

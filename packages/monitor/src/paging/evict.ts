@@ -6,7 +6,7 @@ import { available } from '../state/available.js';
 import { type EnclaveRecord, LOST_REASON, loseEnclave } from '../state/enclave.js';
 import { EPCM_PT_SHIFT, EPCM_W } from '../state/epcm.js';
 import type { MonitorState } from '../state/state.js';
-import { composeTcs, refreshAdmission } from '../state/threads.js';
+import { composeTcs } from '../state/threads.js';
 import { versionLost } from './evicted-enclaves.js';
 import { PAGE, type PageBatch, RUN_PAGES, writeRows } from './page-batch.js';
 import { MacHeader, PCMD_MAC, PCMD_SIZE, putPcmd } from './pcmd.js';
@@ -18,7 +18,8 @@ const pcmds = new Uint8Array(RUN_PAGES * PCMD_SIZE);
 
 /**
  * Evicts rows [first, first + count) of the batch: child pages of one enclave at consecutive linear addresses, blocked and
- * tracked, with outputs that VMPL1 may write and different slots. True when a slot held a version already.
+ * tracked, with outputs that VMPL1 may write and different slots. Admission is the caller's to refresh. True when a slot
+ * held a version already.
  */
 export function evictRun(
   s: MonitorState,
@@ -38,15 +39,12 @@ export function evictRun(
     switchWrites(s, enclave, rows, first, count, true);
     throw error;
   }
-  let admission = false;
   let occupied = false;
   for (let i = first; i < first + count; i++) {
     occupied = fillSlot(s, rows, i) || occupied;
-    const page = unlinkPage(s, enclave, rows.frame[i]) / PAGE;
-    admission ||= enclave.admissionPages.has(page);
+    unlinkPage(s, enclave, rows.frame[i]);
   }
   dropPages(s, enclave, offset, length);
-  if (admission) refreshAdmission(s, enclave);
   enclave.paging.evicted += count;
   return occupied;
 }

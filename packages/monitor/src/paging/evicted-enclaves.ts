@@ -3,7 +3,7 @@
  * SECS can come back while its version exists: in a slot of a version array, which itself may be evicted under a version
  * in another one, and so on. Once that chain is broken nobody can ever load it, and the enclave is destroyed.
  */
-import { invariant } from '../errors.js';
+import { invariant, MonitorError } from '../errors.js';
 import { type EnclaveRecord, LOST_REASON, loseEnclave } from '../state/enclave.js';
 import { endEnclave } from '../state/enclave-life.js';
 import { NO_FRAME } from '../state/epcm.js';
@@ -39,6 +39,20 @@ export function restoreEnclave(s: MonitorState, { enclave }: EvictedEnclave, fra
   enclave.secsFrame = frame;
   s.enclaves.set(frame, enclave);
   if (enclave.running !== null && enclave.running.lost === null) enclave.running.unfreeze();
+}
+
+/** Evicted version arrays that may lie between a slot in EPC and an evicted SECS. */
+export const MAX_CHAIN = 8;
+
+/** Throws MONITOR_LIMIT when the version array in `frame` must stay in EPC: too many others lead to a SECS through it. */
+export function checkChains(s: MonitorState, frame: number): void {
+  for (const { enclave, chain } of s.evictedEnclaves.values())
+    if (chain.length > MAX_CHAIN && s.versions.holds(frame, chain.at(-1)!))
+      throw new MonitorError(
+        'MONITOR_LIMIT',
+        `the SECS of enclave ${enclave.id} lies behind ${MAX_CHAIN} evicted version arrays already`,
+        { advice: 'Load the SECS, or the version arrays that lead to it.' },
+      );
 }
 
 /** The version array in `frame` was evicted under `version`: what hangs on its slots hangs on that version now. */

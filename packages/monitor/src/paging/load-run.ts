@@ -7,7 +7,7 @@ import { type EnclaveRecord, LOST_REASON, loseEnclave } from '../state/enclave.j
 import { EPCM_BLOCKED, EPCM_PT_SHIFT, NO_FRAME } from '../state/epcm.js';
 import { installRun } from '../state/mapping.js';
 import type { MonitorState } from '../state/state.js';
-import { refreshAdmission, settleTcs } from '../state/threads.js';
+import { settleTcs } from '../state/threads.js';
 import { evictedUnder, restoreEnclave, versionArrayLoaded } from './evicted-enclaves.js';
 import { PAGE, type PageBatch, RUN_PAGES, readRows } from './page-batch.js';
 import { EVICTED_BITS, MacHeader, PCMD_SIZE, pcmdBits, pcmdMac } from './pcmd.js';
@@ -25,13 +25,15 @@ export type LoadRefusal =
 export interface Loaded {
   count: number;
   refusal: LoadRefusal | null;
+  /** Some of the pages matter for who may enter: the caller refreshes admission. */
+  admission: boolean;
 }
 
 const header = new MacHeader();
 const sealed = new Uint8Array(RUN_PAGES * PAGE);
 const opened = new Uint8Array(RUN_PAGES * PAGE);
 const pcmds = new Uint8Array(RUN_PAGES * PCMD_SIZE);
-const result: Loaded = { count: 0, refusal: null };
+const result: Loaded = { count: 0, refusal: null, admission: false };
 /** Place of the EID in the page of an evicted SECS, reserved in the manual's table. */
 export const SECS_EID = PAGE - 8;
 
@@ -65,6 +67,7 @@ export function loadRun(
 ): Loaded {
   const readable = readRows(s, rows.contents, first, count, sealed, PAGE);
   result.refusal = readable < count ? 'source-readable' : null;
+  result.admission = false;
   let done = 0;
   for (; done < readable; done++) {
     const refusal = openRow(s, enclave, rows, first + done, done, blocked);
@@ -92,13 +95,14 @@ function openRow(
   if (s.epcm.valid(frame)) return 'page-free';
   const page = openSealed(s, rows, row, i, enclave.id);
   if (page === null) return 'mac';
-  opened.set(page, i * PAGE);
-  wipe(page);
   const linaddr = rows.linaddr[row];
   const offset = linaddr - enclave.base;
   // The MAC covers EID and LINADDR, and what EWB encrypted lay in the ELRANGE.
   invariant(offset >= 0 && offset < enclave.size && offset % PAGE === 0, 'a page from outside the ELRANGE');
-  if (enclave.pages.get(offset / PAGE) !== NO_FRAME) return 'linaddr-free';
+  const free = enclave.pages.get(offset / PAGE) === NO_FRAME;
+  if (free) opened.set(page, i * PAGE);
+  wipe(page);
+  if (!free) return 'linaddr-free';
   s.versions.set(rows.va[row], rows.slot[row], 0);
   const bits = (pcmdBits(pcmds, i * PCMD_SIZE) & EVICTED_BITS) | (blocked ? EPCM_BLOCKED : 0);
   s.epcm.fill(frame, bits, enclave.secsFrame, linaddr);
@@ -126,12 +130,10 @@ function place(s: MonitorState, enclave: EnclaveRecord, rows: PageBatch, first: 
   }
   if (!installRun(s, enclave, offset, length))
     loseEnclave(enclave, 'a page could not be given back', LOST_REASON.RUNNER);
-  let admission = false;
   for (let i = first; i < first + count; i++) {
     if (s.epcm.type(rows.frame[i]) === PT_TCS) settleTcs(s, enclave, rows.frame[i]);
-    admission ||= enclave.admissionPages.has((rows.linaddr[i] - enclave.base) / PAGE);
+    result.admission ||= enclave.admissionPages.has((rows.linaddr[i] - enclave.base) / PAGE);
   }
-  if (admission) refreshAdmission(s, enclave);
   enclave.paging.loaded += count;
 }
 

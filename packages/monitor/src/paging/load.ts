@@ -3,6 +3,7 @@ import { PT_SECS, PT_VA } from '@nestedsgx/arch';
 import { type CheckList, checkList, DONE, type LeafOutcome, PF_ACCESS, trip } from '../leaf/checks.js';
 import { FOREIGN, NOT_EPC } from '../state/frames.js';
 import { type FrameOwner, type MonitorState, readGuest, u64ToNumber } from '../state/state.js';
+import { refreshAdmission } from '../state/threads.js';
 import {
   isChildType,
   type LoadRefusal,
@@ -81,7 +82,10 @@ export function eld(
     if (secsFrame === NOT_EPC) return trip(C, 'secs-in-epc', secsAt, PF_ACCESS);
     if (secsFrame === FOREIGN) return trip(C, 'secs-owned');
     if (!s.epcm.valid(secsFrame) || s.epcm.type(secsFrame) !== PT_SECS) return trip(C, 'secs-valid', secsAt);
-    refusal = loadRun(s, s.enclaves.get(secsFrame)!, batch, 0, 1, blocked).refusal;
+    const enclave = s.enclaves.get(secsFrame)!;
+    const loaded = loadRun(s, enclave, batch, 0, 1, blocked);
+    refusal = loaded.refusal;
+    if (loaded.admission) refreshAdmission(s, enclave);
   } else if (type === PT_SECS) {
     refusal = loadSecs(s, batch, 0);
   } else if (type === PT_VA) {

@@ -7,7 +7,7 @@ import { EnclavePages } from './page-table.js';
 const ATTRIBUTES_AT = SECS.offsets.ATTRIBUTES;
 
 /** Reasons for ENCLAVE_STATUS. */
-export const LOST_REASON = Object.freeze({ NONE: 0, RUNNER: 1, START: 2, DETACHED: 3 } as const);
+export const LOST_REASON = Object.freeze({ NONE: 0, RUNNER: 1, START: 2, DETACHED: 3, STOPPED: 4 } as const);
 
 /** The TCS of a thread slot: its page, and how many SSA frames the processor was told of. */
 export interface TcsRecord {
@@ -50,6 +50,8 @@ export class EnclaveRecord {
   epochAtStart = 1;
   /** From EINIT on: page numbers whose state can change who may enter. */
   readonly admissionPages = new Set<number>();
+  /** With more of them than this those of threads that are gone are forgotten (threads.ts). */
+  admissionBound = 4096;
   /** Pages that EWB took out, ELD brought back and EAUG added, and how often either was refused for what the page is or was. */
   readonly paging = { evicted: 0, loaded: 0, augmented: 0, refused: 0 };
   /** Leaves that were executed on its pages or by its threads. */

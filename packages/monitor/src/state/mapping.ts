@@ -3,7 +3,7 @@
  * page that is BLOCKED, PENDING or MODIFIED. Source: Intel SDM Vol. 3D, "Access Control for Enclave Pages".
  */
 import { PT_REG } from '@nestedsgx/arch';
-import type { PageRange } from '../ports.js';
+import type { PageRange, RunningEnclave } from '../ports.js';
 import { available } from './available.js';
 import { type EnclaveRecord, LOST_REASON, loseEnclave } from './enclave.js';
 import {
@@ -89,17 +89,10 @@ function apply(
 ): boolean {
   const { running } = enclave;
   if (from === to || length === 0 || running === null || running.lost !== null) return true;
-  const range: PageRange = {
-    offset,
-    length,
-    r: (to & EPCM_R) !== 0,
-    w: (to & EPCM_W) !== 0,
-    x: (to & EPCM_X) !== 0,
-  };
   const applied = available(() => {
     if (to === 0) running.unmap(offset, length);
-    else if (from === 0) running.map(range);
-    else running.protect(range);
+    else if (from === 0) running.map(rangeOf(offset, length, to));
+    else running.protect(rangeOf(offset, length, to));
   }, s.failures);
   if (applied) {
     for (let at = offset; at < offset + length; at += PAGE)
@@ -107,5 +100,24 @@ function apply(
     return true;
   }
   if ((from & ~to) !== 0) loseEnclave(enclave, 'a permission could not be taken away', LOST_REASON.RUNNER);
+  // Some of the pages may have got rights that the EPCM will not know of when it takes them away: none keeps any.
+  else if (!available(() => takeBack(running, offset, length, from), s.failures))
+    loseEnclave(enclave, 'a change of permissions could not be undone', LOST_REASON.RUNNER);
   return false;
+}
+
+/** After a failure to give more: all pages have rights `from` again. */
+function takeBack(running: RunningEnclave, offset: number, length: number, from: number): void {
+  if (from === 0) running.unmap(offset, length);
+  else running.protect(rangeOf(offset, length, from));
+}
+
+function rangeOf(offset: number, length: number, rights: number): PageRange {
+  return {
+    offset,
+    length,
+    r: (rights & EPCM_R) !== 0,
+    w: (rights & EPCM_W) !== 0,
+    x: (rights & EPCM_X) !== 0,
+  };
 }

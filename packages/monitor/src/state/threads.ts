@@ -9,6 +9,7 @@ import { invariant } from '../errors.js';
 import type { RunningEnclave, ThreadStart } from '../ports.js';
 import type { EnclaveRecord, TcsRecord } from './enclave.js';
 import { EPCM_MODIFIED, NO_FRAME } from './epcm.js';
+import { installMapping } from './mapping.js';
 import { xsaveSize } from './platform.js';
 import { type MonitorState, u64ToNumber } from './state.js';
 
@@ -258,16 +259,47 @@ function noteThread(
   start: ThreadStart,
   tcs: Uint8Array,
 ): void {
-  const { admissionPages, ssaFrameBytes } = enclave;
   record.nssa = start.nssa;
-  admissionPages.add(start.tcsOffset / PAGE);
-  const saved = xsaveSize(s.platform, enclave.xfrm);
-  const frames = Math.min(start.nssa + 1, readU32(tcs, o.NSSA));
+  addAdmissionPages(s, enclave, record, start.ossa, readU32(tcs, o.NSSA));
+  if (enclave.admissionPages.size > enclave.admissionBound) forgetAdmissionPages(s, enclave);
+}
+
+/** The pages of one thread. `nssa` is the TCS's. */
+function addAdmissionPages(
+  s: MonitorState,
+  { admissionPages, ssaFrameBytes, size, xfrm }: EnclaveRecord,
+  record: TcsRecord,
+  ossa: number,
+  nssa: number,
+): void {
+  admissionPages.add(record.offset / PAGE);
+  const saved = xsaveSize(s.platform, xfrm);
+  const frames = Math.min(record.nssa + 1, nssa);
   for (let i = 0; i < frames; i++) {
-    const frame = start.ossa + i * ssaFrameBytes;
-    if (!(frame + ssaFrameBytes <= enclave.size) || frame % PAGE !== 0) break;
+    const frame = ossa + i * ssaFrameBytes;
+    if (!(frame + ssaFrameBytes <= size) || frame % PAGE !== 0) break;
     for (let at = frame; at < frame + saved; at += PAGE) admissionPages.add(at / PAGE);
     admissionPages.add((frame + ssaFrameBytes) / PAGE - 1);
+  }
+}
+
+/**
+ * Leaves only the pages of threads that exist: TCSs and what they name as SSA come and go as often as the enclave likes.
+ * What was kept mapped for an asynchronous exit gets the rights that it has otherwise.
+ */
+function forgetAdmissionPages(s: MonitorState, enclave: EnclaveRecord): void {
+  const { admissionPages } = enclave;
+  const before = [...admissionPages];
+  admissionPages.clear();
+  for (const record of enclave.tcs) {
+    if (record === null) continue;
+    const tcs = enclave.memory.read(record.offset, TCS_HEAD);
+    addAdmissionPages(s, enclave, record, offsetOrZero(tcs, o.OSSA), readU32(tcs, o.NSSA));
+  }
+  enclave.admissionBound = Math.max(4096, 2 * admissionPages.size);
+  for (const page of before) {
+    const frame = admissionPages.has(page) ? NO_FRAME : enclave.pages.get(page);
+    if (frame !== NO_FRAME) installMapping(s, enclave, frame);
   }
 }
 

@@ -120,6 +120,17 @@ function enclaveStatus(c: CallContext): CallAnswer {
   return success(enclave.initialized ? ENCLAVE_STATUS.RUNNING : ENCLAVE_STATUS.UNINITIALIZED, 0, slot);
 }
 
+/**
+ * STOP: RCX = SECS. No thread of the enclave executes any more, as if its threads were never scheduled again; its pages
+ * can then be removed, whatever the enclave does with its threads.
+ */
+function stop(c: CallContext): CallAnswer {
+  const enclave = enclaveAt(c, c.call.rcx);
+  if (enclave === null || !enclave.initialized) return failure(SVSM.INVALID_PARAMETER);
+  loseEnclave(enclave, 'its guest stopped it', LOST_REASON.STOPPED);
+  return success();
+}
+
 /** AUTHORIZE_PROVISION: RCX = SECS. Before EINIT. */
 function authorizeProvision(c: CallContext): CallAnswer {
   const enclave = enclaveAt(c, c.call.rcx);
@@ -134,6 +145,7 @@ const CALLS: ReadonlyMap<number, { name: string; handle: CallHandler }> = new Ma
   [SGX_CALL.BIND_GATES, { name: 'BIND_GATES', handle: bindGates }],
   [SGX_CALL.QUOTE, { name: 'QUOTE', handle: quote }],
   [SGX_CALL.QE_TARGETINFO, { name: 'QE_TARGETINFO', handle: qeTargetinfo }],
+  [SGX_CALL.STOP, { name: 'STOP', handle: stop }],
   [SGX_CALL.KICK, { name: 'KICK', handle: kick }],
   [SGX_CALL.ENCLAVE_STATUS, { name: 'ENCLAVE_STATUS', handle: enclaveStatus }],
   [SGX_CALL.AUTHORIZE_PROVISION, { name: 'AUTHORIZE_PROVISION', handle: authorizeProvision }],
