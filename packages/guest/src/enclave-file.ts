@@ -98,6 +98,10 @@ export class SgxEnclaveFile {
     return this.#gone;
   }
 
+  get closed(): boolean {
+    return this.#closed;
+  }
+
   get initialised(): boolean {
     return this.#initialised;
   }

@@ -1,4 +1,7 @@
-/** EREMOVE of many frames, with interrupts for threads that are still inside. */
+/**
+ * EREMOVE of many frames, with interrupts for threads that are still inside. An enclave that is to go and whose threads
+ * do not leave is stopped: they are never scheduled again.
+ */
 import { ENCLS, SGX_ERROR } from '@nestedsgx/arch';
 import type { SgxEnclaveFile } from './enclave-file.js';
 import { encls, leafOutcome, SGX_CALL, sgxCall } from './svsm.js';
@@ -7,8 +10,8 @@ import { SVSM_RESULT } from './vcpu.js';
 const PAGE = 4096;
 /** Frames that one REMOVE_RANGE takes at most. */
 const REMOVE_AT_ONCE = 4096;
-/** Attempts, a millisecond apart, to remove pages of an enclave with threads inside. */
-const REMOVE_ATTEMPTS = 100;
+/** Time for threads to leave, in milliseconds. */
+const PATIENCE_MS = 250;
 const PAUSE = new Int32Array(new SharedArrayBuffer(4));
 
 /** True when all were removed. What the monitor no longer knows (cvm gone, enclave lost) is not given out again. */
@@ -16,7 +19,8 @@ export function removeFrames(file: SgxEnclaveFile, gpa: number, count: number): 
   const { vcpu } = file.device.connection;
   if (vcpu.closed !== null || file.device.connection.closed) return false;
   try {
-    for (let done = 0, attempt = 0; done < count; ) {
+    const leaving = new Leaving(file);
+    for (let done = 0; done < count; ) {
       const pieces = Math.min(count - done, REMOVE_AT_ONCE);
       const result = sgxCall(vcpu, SGX_CALL.REMOVE_RANGE, gpa + done * PAGE, pieces);
       if (result.rax === SVSM_RESULT.UNSUPPORTED_CALL)
@@ -24,8 +28,7 @@ export function removeFrames(file: SgxEnclaveFile, gpa: number, count: number): 
       const outcome = leafOutcome(result, 'REMOVE_RANGE');
       done += Math.floor(outcome.rdx / PAGE);
       if (outcome.fault === undefined && outcome.code === 0) continue;
-      if (outcome.code !== SGX_ERROR.SGX_ENCLAVE_ACT || attempt++ >= REMOVE_ATTEMPTS) return false;
-      interrupt(file);
+      if (outcome.code !== SGX_ERROR.SGX_ENCLAVE_ACT || !leaving.again()) return false;
     }
     return true;
   } catch {
@@ -46,19 +49,40 @@ export function removeRuns(file: SgxEnclaveFile, frames: number[]): { gpa: numbe
   return removed;
 }
 
-/** Makes threads leave that are inside though nobody waits for them: an entry may come from noise in a gate page. */
-function interrupt(file: SgxEnclaveFile): void {
-  file.threads.kickOut(file.secs, true);
-  Atomics.wait(PAUSE, 0, 0, 1);
+/**
+ * Makes threads leave that are inside though nobody waits for them: an entry may come from noise in a gate page, and an
+ * enclave may lie about its threads.
+ */
+class Leaving {
+  readonly #file: SgxEnclaveFile;
+  readonly #until = performance.now() + PATIENCE_MS;
+  #stopped = false;
+
+  constructor(file: SgxEnclaveFile) {
+    this.#file = file;
+  }
+
+  /** False when another attempt to remove makes no sense. */
+  again(): boolean {
+    const file = this.#file;
+    if (performance.now() < this.#until) {
+      file.threads.kickOut(file.secs, true);
+      Atomics.wait(PAUSE, 0, 0, 1);
+      return true;
+    }
+    if (this.#stopped || !file.closed) return false;
+    this.#stopped = true;
+    return sgxCall(file.device.connection.vcpu, SGX_CALL.STOP, file.secs).rax === 0;
+  }
 }
 
 function removeSingly(file: SgxEnclaveFile, gpa: number, count: number): boolean {
   const { vcpu } = file.device.connection;
-  for (let i = 0, attempt = 0; i < count; ) {
+  const leaving = new Leaving(file);
+  for (let i = 0; i < count; ) {
     const outcome = encls(vcpu, ENCLS.EREMOVE, 'EREMOVE', 0, gpa + i * PAGE);
     if (outcome.fault === undefined && outcome.code === 0) i++;
-    else if (outcome.code !== SGX_ERROR.SGX_ENCLAVE_ACT || attempt++ >= REMOVE_ATTEMPTS) return false;
-    else interrupt(file);
+    else if (outcome.code !== SGX_ERROR.SGX_ENCLAVE_ACT || !leaving.again()) return false;
   }
   return true;
 }

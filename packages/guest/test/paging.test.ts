@@ -5,7 +5,7 @@ import { addNumbered, created, running, touch, wordOf } from './enclave-of.js';
 import { codeOf, withFake } from './harness.js';
 
 const PAGE = 4096;
-const seed = Number(process.env.NSGX_FUZZ_SEED ?? 20261122);
+const seed = Number(process.env.NSGX_SEED ?? 20261122);
 
 /** A small generator of numbers below `n`, the same for the same seed. */
 function randomFrom(state: number): (n: number) => number {

@@ -15,7 +15,7 @@ const REG = 0x200;
 const TRIM = 0x400;
 const NEW = REG | RW | PENDING;
 const MIB = 2 ** 20;
-const seed = BigInt(process.env.NSGX_FUZZ_SEED ?? 20261122);
+const seed = BigInt(process.env.NSGX_SEED ?? 20261122);
 let cvm: Cvm;
 
 before(async () => {

@@ -9,7 +9,7 @@ const WORKING_SET = 4000;
 const SEQUENTIAL = 0;
 const RANDOM = 1;
 const HOT = 2;
-const seed = BigInt(process.env.NSGX_FUZZ_SEED ?? 20261122);
+const seed = BigInt(process.env.NSGX_SEED ?? 20261122);
 
 /** Offsets of evicted pages of the working set. */
 function evictedPages(file: SgxEnclaveFile, least: number): number[] {
