@@ -12,6 +12,7 @@ import { ANSWER, CONTROL, CONTROL_TCS, LOST_REASON, TCS_STATE } from '../layout/
 import { EXIT_KIND, GATE, PROGRESS } from '../layout/gate.js';
 import type { ControlMemory } from './control-memory.js';
 import type { MemfdEnclaveMemory } from './enclave-memory.js';
+import { Patience } from './patience.js';
 import type { Protections } from './protections.js';
 import { RunnerMappings } from './runner-mappings.js';
 import type { RunnerProcess } from './runner-process.js';
@@ -50,6 +51,7 @@ export class NativeEnclave implements RunningEnclave {
   readonly #memory: MemfdEnclaveMemory;
   readonly #place: EnclavePlace;
   readonly #mappings: RunnerMappings;
+  readonly #patience = new Patience(performance.now());
   readonly #answered: Int32Array;
   /** Threads beyond have never had a TCS: none of them can be inside or ask for anything. */
   #used: number;
@@ -213,8 +215,10 @@ export class NativeEnclave implements RunningEnclave {
 
   /** Has the runner's agent change a protection. Returns its errno, or 0. */
   #protect(address: number, length: number, prot: number): number {
+    const began = performance.now();
     const errno = this.#runner.protect(this.#control, address, length, prot);
-    if (errno !== null) return errno;
+    const patient = this.#patience.spend(began, performance.now());
+    if (errno !== null && patient) return errno;
     this.markLost('the runner did not change its mappings in time');
     throw new CpuError(
       'ENCLAVE_STOPPED',
