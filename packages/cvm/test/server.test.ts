@@ -6,7 +6,8 @@ import type { MonitorStats, TraceEvent, TraceSink } from '@nestedsgx/monitor';
 import * as os from '@nestedsgx/os';
 import { Resources } from '../src/control/resources.js';
 import { type ControlBackend, ControlServer } from '../src/control/server.js';
-import { TRACE_RING, TRACER_LIMIT, Tracing } from '../src/control/tracing.js';
+import { TRACE_RING, TRACER_LIMIT, TRACERS_RESERVED, Tracing } from '../src/control/tracing.js';
+import { visible } from '../src/control/visible.js';
 
 const descriptors = () => readdirSync('/proc/self/fd').length;
 const text = (value: object) => new TextEncoder().encode(JSON.stringify(value));
@@ -304,4 +305,34 @@ test('figures are given with the clock of the machine', async () => {
   assert.equal((reply.enclaves as object[]).length, 1);
   assert.equal((reply.machine as { calls: number }).calls, 0);
   os.close(fd);
+});
+
+test('an account that is not the machine’s sees its own enclaves, and no text of what others were refused', () => {
+  const stats = new Backend().stats();
+  const full = {
+    ...stats,
+    failures: { count: 2, recent: ['ENOSPC: somebody’s file'] },
+    enclaves: [{ owner: 1 }, { owner: 2 }] as MonitorStats['enclaves'],
+  };
+  assert.equal(
+    visible(full, true, () => false),
+    full,
+  );
+  const seen = visible(full, false, (owner) => owner === 2);
+  assert.deepEqual(seen.failures, { count: 2, recent: [] });
+  assert.deepEqual(
+    seen.enclaves.map(({ owner }) => owner),
+    [2],
+  );
+});
+
+test('other accounts cannot take all places of tracers', () => {
+  const tracing = new Tracing({ uidOf: () => undefined, trySend: () => true, setSink: () => {} });
+  const own = process.getuid!();
+  let token = 1;
+  for (let i = 0; i < TRACER_LIMIT - TRACERS_RESERVED; i++) tracing.subscribe(token++, own + 1 + i, {});
+  assert.throws(() => tracing.subscribe(token++, own + 100, {}), { code: 'CVM_RESOURCES' });
+  for (let i = 0; i < TRACERS_RESERVED; i++)
+    assert.deepEqual(tracing.subscribe(token++, own, {}), { all: true });
+  assert.throws(() => tracing.subscribe(token++, own, {}), { code: 'CVM_RESOURCES' });
 });

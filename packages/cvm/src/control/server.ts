@@ -11,6 +11,7 @@ import {
 } from './protocol.js';
 import { type GuestShare, type Resources, vcpuPlace } from './resources.js';
 import { Tracing } from './tracing.js';
+import { visible } from './visible.js';
 
 const CONNECTION_LIMIT = 128;
 
@@ -181,10 +182,10 @@ export class ControlServer {
         this.send(connection, { ok: true, ...fitting(backend.processes()) }, []);
         return;
       case 'stats': {
-        const { enclaves, ...machine } = backend.stats();
-        const seen = enclaves.filter(({ owner }) => this.maySee(connection, owner));
+        const owns = (owner: number) => this.connections.get(owner)?.uid === connection.uid;
+        const { enclaves, ...machine } = visible(backend.stats(), seesAll(connection.uid), owns);
         const clock = performance.now();
-        this.send(connection, { ok: true, clock, machine, ...fitting(seen, 8192) }, []);
+        this.send(connection, { ok: true, clock, machine, ...fitting(enclaves, 8192) }, []);
         return;
       }
       case 'trace': {
@@ -207,12 +208,6 @@ export class ControlServer {
   private subscribe(connection: Connection, filter: TraceFilter): void {
     const { all } = this.tracing.subscribe(connection.token, connection.uid, filter);
     this.send(connection, { ok: true, pid: process.pid, all }, []);
-  }
-
-  /** What others do is shown to the machine's own account and to root only. */
-  private maySee(connection: Connection, owner: number): boolean {
-    const { uid } = connection;
-    return uid === 0 || uid === process.getuid?.() || this.connections.get(owner)?.uid === uid;
   }
 
   /** `separate-user` is a claim in the evidence, so a machine that makes it serves no guest of its own account. */
@@ -267,6 +262,11 @@ export class ControlServer {
       if (!isResourceError(error)) throw error;
     }
   }
+}
+
+/** What others do is shown to the machine's own account and to root only. */
+function seesAll(uid: number): boolean {
+  return uid === 0 || uid === process.getuid?.();
 }
 
 /** As many enclaves as one datagram holds beside `other` bytes, and how many more there are. */

@@ -8,6 +8,8 @@ import { MESSAGE_LIMIT, type TraceFilter } from './protocol.js';
 
 /** Tracers of one machine at most. */
 export const TRACER_LIMIT = 8;
+/** Of them kept for the machine's own account and root. */
+export const TRACERS_RESERVED = 2;
 /** Records that wait for one tracer at most. */
 export const TRACE_RING = 8192;
 /** Records that are worth a message before the machine is idle. */
@@ -64,11 +66,11 @@ export class Tracing {
   subscribe(token: number, uid: number, filter: TraceFilter): { all: boolean } {
     if (this.#tracers.has(token))
       throw new NsgxError('CVM_REQUEST_REFUSED', 'this connection traces already');
-    if (this.#tracers.size >= TRACER_LIMIT)
+    const all = uid === 0 || uid === process.getuid?.();
+    if (this.#tracers.size >= (all ? TRACER_LIMIT : TRACER_LIMIT - TRACERS_RESERVED))
       throw new NsgxError('CVM_RESOURCES', `${TRACER_LIMIT} tracers are the most on one machine`, {
         advice: 'End another nsgx trace first.',
       });
-    const all = uid === 0 || uid === process.getuid?.();
     this.#tracers.set(token, {
       token,
       uid,
