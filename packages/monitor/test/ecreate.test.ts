@@ -96,3 +96,15 @@ test('SSAFRAMESIZE must hold XSAVE of every enabled component', () => {
   assert.equal(new World(layout).create(avx512).kind, 'fault');
   must(new World(layout).create({ ...avx512, SSAFRAMESIZE: 2 }));
 });
+
+test('half of the enclaves are one guest’s at most', () => {
+  const w = new World({ maxEnclaves: 4 });
+  must(w.create(GOOD_SECS, 0));
+  must(w.create(GOOD_SECS, 1));
+  assert.equal(w.create(GOOD_SECS, 2).kind, 'refused');
+  must(w.create(GOOD_SECS, 50, w.other));
+  must(w.create(GOOD_SECS, 51, w.other));
+  assert.equal(w.create(GOOD_SECS, 52, w.other).kind, 'refused');
+  must(w.remove(0));
+  must(w.create(GOOD_SECS, 2));
+});

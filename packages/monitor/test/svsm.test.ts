@@ -9,6 +9,7 @@ import {
   REPORT,
   SECS,
   SGX_CALL,
+  SGX_ERROR,
   SVSM,
   SVSM_PROTOCOL_SGX,
   secinfoBytes,
@@ -105,6 +106,24 @@ test('a connection cannot touch what belongs to another, and a stray vCPU nothin
   ])
     assert.equal(answer.rax, SVSM.INVALID_PARAMETER);
   assert.equal(w.sgx(SGX_CALL.QUERY, 0, 0, 0, 2).rax, SVSM.INVALID_REQUEST);
+  w.monitor.checkInvariants();
+});
+
+test('STOP ends the execution of an enclave whose threads never leave, so that it can be removed', () => {
+  const w = new MonitorWorld();
+  create(w);
+  assert.equal(w.sgx(SGX_CALL.STOP, gpaOf(0)).rax, SVSM.INVALID_PARAMETER, 'not initialized');
+  assert.deepEqual(w.sgx(ENCLS.EREMOVE, 0, gpaOf(0)), OK);
+  const { running } = launch(w);
+  running.inside = true;
+  assert.equal(w.sgx(SGX_CALL.REMOVE_RANGE, gpaOf(1), 4).rcx, SGX_ERROR.SGX_ENCLAVE_ACT);
+  assert.equal(w.sgx(SGX_CALL.STOP, gpaOf(0), 0, 0, 1).rax, SVSM.INVALID_PARAMETER, 'another connection');
+  assert.deepEqual(w.sgx(SGX_CALL.STOP, gpaOf(0)), OK);
+  assert.equal(running.stopped, true);
+  assert.equal(w.sgx(SGX_CALL.ENCLAVE_STATUS, gpaOf(0)).rcx, ENCLAVE_STATUS.LOST);
+  assert.deepEqual(w.sgx(SGX_CALL.STOP, gpaOf(0)), OK, 'again');
+  assert.equal(w.sgx(SGX_CALL.REMOVE_RANGE, gpaOf(1), 4).rcx, 0);
+  assert.deepEqual(w.sgx(ENCLS.EREMOVE, 0, gpaOf(0)), OK);
   w.monitor.checkInvariants();
 });
 

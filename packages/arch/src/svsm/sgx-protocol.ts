@@ -22,6 +22,7 @@ export const SGX_CALL = Object.freeze({
   EVICT: 0x10a,
   LOAD: 0x10b,
   AUG_RANGE: 0x10c,
+  STOP: 0x10d,
 } as const);
 
 /** Entries of one SET_PTE, EVICT or LOAD at most. */

@@ -44,7 +44,12 @@ export const ECREATE_CHECKS = checkList('ECREATE', [
   ['attributes-supported', '#GP(0)', 'ATTRIBUTES has supported bits only'],
   ['secs-reserved-zero', '#GP(0)', 'reserved fields of the SECS are 0'],
   ['kss-fields', '#GP(0)', 'CONFIGID and CONFIGSVN are 0 without ATTRIBUTES.KSS'],
-  ['enclave-limit', 'REFUSED', 'fewer enclaves exist than the machine allows', 'deviation'],
+  [
+    'enclave-limit',
+    'REFUSED',
+    'fewer enclaves exist than the machine and its share for a guest allow',
+    'deviation',
+  ],
   ['memory-available', 'REFUSED', 'the machine can make the memory of the enclave', 'deviation'],
 ] as const);
 
@@ -74,7 +79,7 @@ export function ecreate(s: MonitorState, owner: FrameOwner, rbx: number, rcx: nu
   if (secs === null) return trip(C, 'source-readable', srcpge, PF_ACCESS);
   const refused = checkSecs(s, secs);
   if (refused !== null) return refused;
-  if (s.enclaves.size + s.evictedEnclaves.size >= s.platform.maxEnclaves) return trip(C, 'enclave-limit');
+  if (enclavesFull(s, owner)) return trip(C, 'enclave-limit');
 
   clearToUninitialized(secs);
   const measurement = s.hashing.measurement();
@@ -128,4 +133,15 @@ function clearToUninitialized(secs: Uint8Array): void {
   secs.fill(0, o.MRSIGNER, o.MRSIGNER + 32);
   secs.fill(0, o.ISVPRODID, o.ISVSVN + 2);
   writeU64(secs, o.ATTRIBUTES, readU64(secs, o.ATTRIBUTES) & ~1n);
+}
+
+/** The machine has its limit, and half of it is one guest's at most, so that a greedy one leaves room for others. */
+function enclavesFull(s: MonitorState, owner: FrameOwner): boolean {
+  const { maxEnclaves } = s.platform;
+  if (s.enclaves.size + s.evictedEnclaves.size >= maxEnclaves) return true;
+  if (s.enclaves.size + s.evictedEnclaves.size < maxEnclaves / 2) return false;
+  let own = 0;
+  for (const enclave of s.enclaves.values()) if (enclave.owner === owner.id) own++;
+  for (const { enclave } of s.evictedEnclaves.values()) if (enclave.owner === owner.id) own++;
+  return own >= maxEnclaves / 2;
 }

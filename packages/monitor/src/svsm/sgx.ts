@@ -9,7 +9,7 @@ import { removeRange } from '../bulk/remove-range.js';
 import { setPte } from '../bulk/set-pte.js';
 import { enclsLeaf } from '../leaves.js';
 import type { CallAnswer } from '../ports.js';
-import type { EnclaveRecord } from '../state/enclave.js';
+import { type EnclaveRecord, LOST_REASON, loseEnclave } from '../state/enclave.js';
 import { type FrameOwner, type MonitorState, readGuest, writeGuest } from '../state/state.js';
 import { claimSlot, refreshSlot } from '../state/threads.js';
 import { type CallContext, type CallHandler, failure, isPage, leafAnswer, success } from './context.js';

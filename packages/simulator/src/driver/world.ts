@@ -57,7 +57,8 @@ export class World {
       xfrmMask: BigInt(p.xfrm),
       launchKeyHash: p.launchSigner === null ? null : simSigners()[p.launchSigner].mrsigner,
       provisionNeedsAuthorization: p.provisionNeedsAuthorization,
-      maxEnclaves: p.maxEnclaves,
+      // Half of a machine’s enclaves are one guest’s at most, and there is one guest.
+      maxEnclaves: 2 * p.maxEnclaves,
       maxThreads: p.maxThreads,
     };
     const parts = { platform, machine, processor: this.processor, hashing, keys: this.#keys };
