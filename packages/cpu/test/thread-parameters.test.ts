@@ -65,6 +65,27 @@ test('a thread that has lost its TCS has no frame to enter with, until it gets a
   }
 });
 
+test('ERESUME of a frame that may no longer be used is #PF there, and works once it may be again', () => {
+  const enclave = machine.start({ code: assemble(`test %edi,%edi\njz 1f\nud2\n1: ${enclu(4)}`) });
+  const set = (nssa: number) => {
+    enclave.running.setAdmitted(0, false);
+    enclave.running.setThread(0, { ...parameters, nssa }, enclave.running.threadState(0).cssa);
+    enclave.running.setAdmitted(0, true);
+  };
+  try {
+    for (let i = 0; i < 2; i++) assert.equal(enclave.gate.enter(1, 0), EXIT_KIND.AEX);
+    set(1);
+    const page = BigInt(enclave.base + AT.SSA + 4096);
+    const refused = { kind: 'ENTRY_FAILED', vector: 14, errorCode: 0, address: page };
+    assert.deepEqual(enclave.gate.exit(enclave.gate.resume()), refused);
+    assert.equal(enclave.running.threadState(0).cssa, 2);
+    set(2);
+    assert.equal(enclave.gate.resume(), EXIT_KIND.AEX, 'UD2 again');
+  } finally {
+    enclave.close();
+  }
+});
+
 test('every entry and every exit is counted once', () => {
   const code = assemble(`
     test %edi,%edi

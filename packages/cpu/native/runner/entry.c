@@ -159,6 +159,8 @@ static void eresume(struct thread *t, const struct request *r) {
   do {
     if (!admit(t)) return not_admitted(t, t->cssa ? t->cssa - 1 : 0);
     if (flags_contradict(t) || t->cssa == 0) return entry_protection_fault(t);
+    /* A frame that the monitor does not vouch for may be gone at the next exit. */
+    if (t->cssa > t->nssa) return entry_failed(t, 14, 0, t->ssa + (u64)(t->cssa - 1) * enclave.ssa_frame_bytes);
     COUNT_ONE(t, eresume);
     why = resume_frame(t, r);
     if (why == 0 || why == BACK_RETRY) WRITE(tcs(t)->eresume, tcs(t)->eresume - 1);
