@@ -80,17 +80,37 @@ export class CodePatches {
    */
   interrupt(offset: number, length: number): void {
     for (const page of this.#in(offset, length))
-      for (const { at } of this.#pages.get(page)!) pwrite(this.#fd, INT3, at);
+      this.#rewrite(this.#pages.get(page)!, (code, _, at) => code.set(INT3, at));
   }
 
   /** Writes the architectural bytes, the first byte of each site last. */
   restore(offset: number, length: number): void {
     for (const page of this.#in(offset, length)) {
-      for (const { at, original } of this.#pages.get(page)!) {
-        if (original.length > 1) pwrite(this.#fd, original.subarray(1), at + 1);
-        pwrite(this.#fd, original.subarray(0, 1), at);
-      }
+      const patches = this.#pages.get(page)!;
+      this.#rewrite(
+        patches,
+        (code, { original }, at) => code.set(original.subarray(1), at + 1),
+        (code, { original }, at) => code.set(original.subarray(0, 1), at),
+      );
       this.#drop(page);
+    }
+  }
+
+  /**
+   * Changes the sites of a page in steps, each with one write: there may be hundreds. What lies between them is written as
+   * it is; nobody else can change it, as pages with patches cannot be written.
+   */
+  #rewrite(
+    patches: readonly Patch[],
+    ...steps: ((code: Uint8Array, patch: Patch, at: number) => void)[]
+  ): void {
+    const from = patches[0]!.at;
+    const last = patches[patches.length - 1]!;
+    const code = new Uint8Array(last.at + last.bytes.length - from);
+    pread(this.#fd, code, from);
+    for (const step of steps) {
+      for (const patch of patches) step(code, patch, patch.at - from);
+      pwrite(this.#fd, code, from);
     }
   }
 
@@ -100,7 +120,7 @@ export class CodePatches {
   }
 
   #drop(page: number): void {
-    for (const { site } of this.#pages.get(page)!) this.#stub.retire(site);
+    this.#stub.retire(this.#pages.get(page)!.map(({ site }) => site));
     this.#pages.delete(page);
   }
 

@@ -1,7 +1,7 @@
 import { close, memfdCreate, pwrite } from '@nestedsgx/os';
 import { MAX_SITES, RUNNER_MEMORY } from '../layout/memory.js';
 import { PLAN_SITE, SITE_KIND } from '../layout/plan.js';
-import { encode } from '../layout/writer.js';
+import { writeFields } from '../layout/writer.js';
 import type { EncluSite } from './sites.js';
 import { shortJump, slotAddress, slotJump, TRAMPOLINE_BYTES, trampoline } from './trampoline.js';
 
@@ -63,6 +63,10 @@ export class SiteStub {
   readonly #onGrown: (sites: number) => void;
   readonly #known = new Map<number, Site>();
   readonly #sites: Site[] = [];
+  /** The site table as it is, or is about to be, in the file. */
+  readonly #table = new Uint8Array(TABLE_BYTES);
+  /** Rows whose RETIRED flag in the file is not what it should be. */
+  #stale: number[] = [];
 
   /**
    * @param base BASEADDR
@@ -111,6 +115,7 @@ export class SiteStub {
       const patch = this.#patch(code, run, site);
       if (patch) out.push(patch);
     }
+    this.#writeFlags();
     if (this.count > before) this.#onGrown(this.count);
     return out;
   }
@@ -152,23 +157,41 @@ export class SiteStub {
       new DataView(slot.buffer).setBigUint64(0, BigInt(RUNNER_MEMORY.TRAMPOLINES + inStub), true);
       pwrite(this.fd, slot, slotAddress(index + 1) - RUNNER_MEMORY.SLOTS);
     }
-    pwrite(this.fd, encode(PLAN_SITE, { enclu, leaf, kind }), TABLE_AT + index * PLAN_SITE.size);
+    const row = index * PLAN_SITE.size;
+    writeFields(PLAN_SITE, { enclu, leaf, kind }, this.#table, row);
+    pwrite(this.fd, this.#table.subarray(row, row + PLAN_SITE.size), TABLE_AT + row);
     const site = { index, leaf, kind, retired: false };
     this.#sites.push(site);
     this.#known.set(enclu, site);
     return index;
   }
 
-  /** Notes that a site is not patched any more: an INT3 there is the enclave's own. */
-  retire(index: number): void {
-    this.#note(this.#sites[index]!, true);
+  /** Notes that sites are not patched any more: an INT3 there is the enclave's own. */
+  retire(indices: Iterable<number>): void {
+    for (const index of indices) this.#note(this.#sites[index]!, true);
+    this.#writeFlags();
   }
 
   #note(site: Site, retired: boolean): void {
-    if (site.retired === retired || this.#closed) return;
+    if (site.retired === retired) return;
     site.retired = retired;
-    const kind = Uint32Array.of(site.kind | (retired ? SITE_KIND.RETIRED : 0));
-    pwrite(this.fd, new Uint8Array(kind.buffer), TABLE_AT + site.index * PLAN_SITE.size + PLAN_SITE.at.kind);
+    this.#table[site.index * PLAN_SITE.size + PLAN_SITE.at.kind] =
+      site.kind | (retired ? SITE_KIND.RETIRED : 0);
+    this.#stale.push(site.index);
+  }
+
+  /** Writes rows that changed, neighbours together: a page may have hundreds of sites. */
+  #writeFlags(): void {
+    const stale = this.#stale.sort((a, b) => a - b);
+    this.#stale = [];
+    for (let from = 0; from < stale.length && !this.#closed; ) {
+      let to = from + 1;
+      while (to < stale.length && stale[to]! <= stale[to - 1]! + 1) to++;
+      const first = stale[from]! * PLAN_SITE.size;
+      const end = (stale[to - 1]! + 1) * PLAN_SITE.size;
+      pwrite(this.fd, this.#table.subarray(first, end), TABLE_AT + first);
+      from = to;
+    }
   }
 
   /** Gives the file back; what was patched stays known. */
