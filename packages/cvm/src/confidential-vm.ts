@@ -12,6 +12,7 @@ import {
   DEFAULT_PLATFORM,
   Monitor,
   type MonitorStats,
+  nodeGcm,
   ThreadedHashing,
   type TraceSink,
 } from '@nestedsgx/monitor';
@@ -92,6 +93,7 @@ export class ConfidentialVm implements ControlBackend {
       processor: this.processor,
       channel: guestMessages(machine),
       hashing: this.hashing,
+      gcm: (key) => os.PageGcm.create(key) ?? nodeGcm(key),
       isolation: configuration.isolation,
       platform: {
         depositBase: SLICES_GPA,

@@ -20,7 +20,7 @@ export type { LeafCount } from './leaf/counters.js';
 export * from './leaves.js';
 export { type Isolation, Monitor, type MonitorOptions, type MonitorStats } from './monitor.js';
 export type { EvictedEnclave } from './paging/evicted-enclaves.js';
-export { PageCipher } from './paging/page-cipher.js';
+export { nodeGcm, PageCipher } from './paging/page-cipher.js';
 export { VA_SLOTS, VersionArrays } from './paging/version-arrays.js';
 export type * from './ports.js';
 export { KEY_BINDING_LABEL, QuotingEnclave } from './quote/quoting-enclave.js';

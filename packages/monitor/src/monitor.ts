@@ -8,7 +8,15 @@ import { KeyHierarchy } from './keys/hierarchy.js';
 import type { LeafOutcome } from './leaf/checks.js';
 import { type LeafCount, LeafCounters } from './leaf/counters.js';
 import { allEnclaves, destroyEvicted, removeVersionArray } from './paging/evicted-enclaves.js';
-import type { EnclaveProcessor, HashingPort, MachinePort, ReportPort, VcpuPort } from './ports.js';
+import { PageCipher, systemEntropy } from './paging/page-cipher.js';
+import type {
+  EnclaveProcessor,
+  HashingPort,
+  MachinePort,
+  PageGcmFactory,
+  ReportPort,
+  VcpuPort,
+} from './ports.js';
 import { QuotingEnclave } from './quote/quoting-enclave.js';
 import { executeRunnerLeaf } from './runner-leaves.js';
 import { attempt, available } from './state/available.js';
@@ -39,6 +47,8 @@ export interface MonitorOptions {
   hash?: HashProvider;
   /** Replaces the measurement, for example by one that hashes in another thread. */
   hashing?: HashingPort;
+  /** Replaces the cipher of evicted pages, for example by one that costs less a page. */
+  gcm?: PageGcmFactory;
   /** Receives one event for every leaf and call. */
   log?: TraceSink;
 }
@@ -80,6 +90,7 @@ export class Monitor {
       processor: options.processor,
       hashing,
       keys,
+      pageCipher: new PageCipher(systemEntropy, options.gcm),
     });
     this.quoting = new QuotingEnclave(hash, options.channel, chainOf(options));
     this.#log = options.log;

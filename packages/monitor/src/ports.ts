@@ -26,6 +26,19 @@ export interface GuestMemoryPort {
   copyOut(vmpl: number, gpa: number, bytes: Uint8Array): void;
 }
 
+/** AES-128-GCM of pages under one key, with IVs of 12, additional data of 128 and MACs of 16 bytes. */
+export interface PageGcm {
+  /** Encrypts `page` into `out`, which may not overlap it, and puts the MAC into `mac`. */
+  seal(iv: Uint8Array, additional: Uint8Array, page: Uint8Array, out: Uint8Array, mac: Uint8Array): void;
+  /** Decrypts `page` into `out`; false, and zeros there, when the MAC is not that of the rest. */
+  open(iv: Uint8Array, additional: Uint8Array, page: Uint8Array, out: Uint8Array, mac: Uint8Array): boolean;
+  /** Forgets the key. */
+  close(): void;
+}
+
+/** Makes one from 16 bytes of key, which are wiped afterwards. */
+export type PageGcmFactory = (key: Uint8Array) => PageGcm;
+
 /** Rights of a mapping. */
 export interface Permissions {
   r: boolean;

@@ -189,8 +189,10 @@ test('EUPDATESVN renews the page key', () => {
   const before = w.saved(1);
   for (const frame of [1, 2, 3, 5, 6, 0, VA]) must(w.remove(frame));
   assert.equal(tripped(eupdatesvn(w.s)), 'EUPDATESVN.svn-newer');
-  const sealed = w.s.pageCipher.open(8, new Uint8Array(128), before.contents, before.pcmd.subarray(112));
-  assert.equal(sealed, null);
+  const out = new Uint8Array(4096).fill(1);
+  const opened = w.s.pageCipher.open(8, new Uint8Array(128), before.contents, out, before.pcmd.subarray(112));
+  assert.equal(opened, false);
+  assert.deepEqual(out, new Uint8Array(4096));
   assert.equal(eupdatesvn(w.s).flags, FLAG_ZF);
 });
 

@@ -18,6 +18,7 @@ export {
   packageLibraryPath,
   viewOf,
 } from './native.js';
+export * from './page-gcm.js';
 export * from './processes.js';
 export * from './sockets.js';
 export * from './spawn.js';

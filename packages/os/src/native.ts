@@ -113,6 +113,12 @@ const DECLARATIONS = {
   uffdWriteProtect:
     'int64_t nsgx_uffd_write_protect(int32_t fd, uint64_t address, uint64_t length, int32_t on)',
   uffdWake: 'int64_t nsgx_uffd_wake(int32_t fd, uint64_t address, uint64_t length)',
+  gcmCreate: 'int64_t nsgx_gcm_create(void *key)',
+  gcmDestroy: 'int64_t nsgx_gcm_destroy(uint64_t context)',
+  gcmSeal:
+    'int64_t nsgx_gcm_seal(uint64_t context, void *iv, void *header, void *page, void *out, void *tag)',
+  gcmOpen:
+    'int64_t nsgx_gcm_open(uint64_t context, void *iv, void *header, void *page, void *out, void *tag)',
   pumpCreate: 'int64_t nsgx_pump_create(uint64_t wake, uint64_t asleep)',
   pumpPendingAddress: 'int64_t nsgx_pump_pending_address(uint64_t pump)',
   pumpAdd: 'int64_t nsgx_pump_add(uint64_t pump, int32_t fd, uint32_t token, int32_t kind)',

@@ -9,7 +9,7 @@ import type { MonitorState } from '../state/state.js';
 import { composeTcs } from '../state/threads.js';
 import { versionLost } from './evicted-enclaves.js';
 import { PAGE, type PageBatch, RUN_PAGES, writeRows } from './page-batch.js';
-import { MacHeader, PCMD_MAC, PCMD_SIZE, putPcmd } from './pcmd.js';
+import { MacHeader, PCMD_SIZE, pcmdMac, putPcmd } from './pcmd.js';
 
 const header = new MacHeader();
 const plain = new Uint8Array(RUN_PAGES * PAGE);
@@ -108,7 +108,7 @@ function seal(
   const at = i * PCMD_SIZE;
   putPcmd(pcmds, at, bits, enclaveId);
   const additional = header.fromEpcm(bits, eid, linaddr);
-  sealed.set(s.pageCipher.seal(version, additional, page, pcmds, at + PCMD_MAC), i * PAGE);
+  s.pageCipher.seal(version, additional, page, sealed.subarray(i * PAGE, (i + 1) * PAGE), pcmdMac(pcmds, at));
 }
 
 /**

@@ -93,16 +93,15 @@ function openRow(
 ): LoadRefusal | null {
   const frame = rows.frame[row];
   if (s.epcm.valid(frame)) return 'page-free';
-  const page = openSealed(s, rows, row, i, enclave.id);
-  if (page === null) return 'mac';
+  if (!openSealed(s, rows, row, i, enclave.id)) return 'mac';
   const linaddr = rows.linaddr[row];
   const offset = linaddr - enclave.base;
   // The MAC covers EID and LINADDR, and what EWB encrypted lay in the ELRANGE.
   invariant(offset >= 0 && offset < enclave.size && offset % PAGE === 0, 'a page from outside the ELRANGE');
-  const free = enclave.pages.get(offset / PAGE) === NO_FRAME;
-  if (free) opened.set(page, i * PAGE);
-  wipe(page);
-  if (!free) return 'linaddr-free';
+  if (enclave.pages.get(offset / PAGE) !== NO_FRAME) {
+    wipe(opened.subarray(i * PAGE, (i + 1) * PAGE));
+    return 'linaddr-free';
+  }
   s.versions.set(rows.va[row], rows.slot[row], 0);
   const bits = (pcmdBits(pcmds, i * PCMD_SIZE) & EVICTED_BITS) | (blocked ? EPCM_BLOCKED : 0);
   s.epcm.fill(frame, bits, enclave.secsFrame, linaddr);
@@ -140,8 +139,8 @@ function place(s: MonitorState, enclave: EnclaveRecord, rows: PageBatch, first: 
 /** Loads row `row`, a SECS, whose PCMD was read. */
 export function loadSecs(s: MonitorState, rows: PageBatch, row: number): LoadRefusal | null {
   if (readRows(s, rows.contents, row, 1, sealed, PAGE) === 0) return 'source-readable';
-  const page = openSealed(s, rows, row, 0, 0);
-  if (page === null) return 'mac';
+  if (!openSealed(s, rows, row, 0, 0)) return 'mac';
+  const page = opened.subarray(0, PAGE);
   const evicted = evictedUnder(s, Number(readU64(page, SECS_EID)), rows.version[row]);
   wipe(page);
   invariant(evicted !== undefined, 'an evicted SECS verified and its enclave is not known');
@@ -153,8 +152,8 @@ export function loadSecs(s: MonitorState, rows: PageBatch, row: number): LoadRef
 /** Loads row `row`, a version array, whose PCMD was read. */
 export function loadVersionArray(s: MonitorState, rows: PageBatch, row: number): LoadRefusal | null {
   if (readRows(s, rows.contents, row, 1, sealed, PAGE) === 0) return 'source-readable';
-  const page = openSealed(s, rows, row, 0, 0);
-  if (page === null) return 'mac';
+  if (!openSealed(s, rows, row, 0, 0)) return 'mac';
+  const page = opened.subarray(0, PAGE);
   takeFrame(s, rows, row);
   s.versions.load(rows.frame[row], page);
   wipe(page);
@@ -167,25 +166,21 @@ function takeFrame(s: MonitorState, rows: PageBatch, row: number): void {
   s.epcm.fill(rows.frame[row], pcmdBits(pcmds, 0) & EVICTED_BITS, NO_FRAME, 0);
 }
 
-/** Decrypts page `i` of the buffers; null when it is not what was evicted under the version in its slot. */
-function openSealed(
-  s: MonitorState,
-  rows: PageBatch,
-  row: number,
-  i: number,
-  eid: number,
-): Uint8Array | null {
+/** Decrypts page `i` of the buffers; false when it is not what was evicted under the version in its slot. */
+function openSealed(s: MonitorState, rows: PageBatch, row: number, i: number, eid: number): boolean {
   const version = s.versions.get(rows.va[row], rows.slot[row]);
   rows.version[row] = version;
   const linaddr = rows.linaddr[row];
   // An address beyond 2^53 is none that EWB wrote; it must not be cut to one.
-  if (version === 0 || !Number.isSafeInteger(linaddr)) return null;
+  if (version === 0 || !Number.isSafeInteger(linaddr)) return false;
   const at = i * PCMD_SIZE;
   const additional = header.fromPcmd(pcmds, at, eid, linaddr);
+  const from = sealed.subarray(i * PAGE, (i + 1) * PAGE);
   return s.pageCipher.open(
     version,
     additional,
-    sealed.subarray(i * PAGE, (i + 1) * PAGE),
+    from,
+    opened.subarray(i * PAGE, (i + 1) * PAGE),
     pcmdMac(pcmds, at),
   );
 }

@@ -2,15 +2,10 @@
  * AES-128-GCM of pages that leave the EPC, under CR_BASE_PK: a random key of this launch, so that nothing evicted outlives
  * the machine. Source: Intel SDM Vol. 3D, "EWB" and "ELDB/ELDU/ELDBC/ELDUC", Operation.
  */
-import {
-  createCipheriv,
-  createDecipheriv,
-  createSecretKey,
-  type KeyObject,
-  randomFillSync,
-} from 'node:crypto';
+import { createCipheriv, createDecipheriv, createSecretKey, randomFillSync } from 'node:crypto';
 import { MonitorError } from '../errors.js';
 import { wipe } from '../keys/cmac.js';
+import type { PageGcm, PageGcmFactory } from '../ports.js';
 
 const ALGORITHM = 'aes-128-gcm';
 /** Bytes of the MAC header, the additional data. */
@@ -32,52 +27,71 @@ export const systemEntropy: EntropySource = (bytes) => {
   }
 };
 
+/** AES-128-GCM by cipher objects of node:crypto, one for each page and way. */
+export const nodeGcm: PageGcmFactory = (bytes) => {
+  const key = createSecretKey(bytes);
+  return {
+    seal(iv, additional, page, out, mac) {
+      const cipher = createCipheriv(ALGORITHM, key, iv, TAG);
+      cipher.setAAD(additional);
+      out.set(cipher.update(page));
+      cipher.final();
+      mac.set(cipher.getAuthTag());
+    },
+    open(iv, additional, page, out, mac) {
+      const decipher = createDecipheriv(ALGORITHM, key, iv, TAG);
+      decipher.setAAD(additional);
+      decipher.setAuthTag(mac);
+      const contents = decipher.update(page);
+      try {
+        decipher.final();
+        out.set(contents);
+        return true;
+      } catch {
+        wipe(out);
+        return false;
+      } finally {
+        wipe(contents);
+      }
+    },
+    close() {},
+  };
+};
+
 /** Encrypts and opens pages. A version is used for one page only; the caller counts. */
 export class PageCipher {
-  #key: KeyObject;
+  #gcm: PageGcm;
+  readonly #make: PageGcmFactory;
   readonly #entropy: EntropySource;
   readonly #iv = new Uint8Array(12);
   readonly #ivView = new DataView(this.#iv.buffer);
 
   /** Throws MONITOR_CONFIG without entropy. */
-  constructor(entropy: EntropySource = systemEntropy) {
+  constructor(entropy: EntropySource = systemEntropy, make: PageGcmFactory = nodeGcm) {
     this.#entropy = entropy;
-    const key = freshKey(entropy);
-    if (key === null) throw new MonitorError('MONITOR_CONFIG', 'there is no randomness for CR_BASE_PK');
-    this.#key = key;
+    this.#make = make;
+    const gcm = this.#fresh();
+    if (gcm === null) throw new MonitorError('MONITOR_CONFIG', 'there is no randomness for CR_BASE_PK');
+    this.#gcm = gcm;
   }
 
   /** A new key: what was evicted before can never be loaded again. False (nothing changed) without entropy. */
   renew(): boolean {
-    const key = freshKey(this.#entropy);
-    if (key === null) return false;
-    this.#key = key;
+    const gcm = this.#fresh();
+    if (gcm === null) return false;
+    this.#gcm.close();
+    this.#gcm = gcm;
     return true;
   }
 
-  /** Encrypts a page; the MAC goes to `mac` at `macAt`. */
-  seal(version: number, header: Uint8Array, page: Uint8Array, mac: Uint8Array, macAt: number): Uint8Array {
-    const cipher = createCipheriv(ALGORITHM, this.#key, this.#counter(version), TAG);
-    cipher.setAAD(header);
-    const out = cipher.update(page);
-    cipher.final();
-    mac.set(cipher.getAuthTag(), macAt);
-    return out;
+  /** Encrypts a page into `out`; the MAC goes to `mac`. */
+  seal(version: number, header: Uint8Array, page: Uint8Array, out: Uint8Array, mac: Uint8Array): void {
+    this.#gcm.seal(this.#counter(version), header, page, out, mac);
   }
 
-  /** Decrypts a page; null when header, page, version and MAC do not belong together. */
-  open(version: number, header: Uint8Array, page: Uint8Array, mac: Uint8Array): Uint8Array | null {
-    const decipher = createDecipheriv(ALGORITHM, this.#key, this.#counter(version), TAG);
-    decipher.setAAD(header);
-    decipher.setAuthTag(mac);
-    const out = decipher.update(page);
-    try {
-      decipher.final();
-      return out;
-    } catch {
-      wipe(out);
-      return null;
-    }
+  /** Decrypts a page into `out`; false (zeros) when header, page, version and MAC do not belong together. */
+  open(version: number, header: Uint8Array, page: Uint8Array, out: Uint8Array, mac: Uint8Array): boolean {
+    return this.#gcm.open(this.#counter(version), header, page, out, mac);
   }
 
   /** The 96-bit counter VER << 32, little-endian. */
@@ -86,12 +100,12 @@ export class PageCipher {
     this.#ivView.setUint32(8, Math.floor(version / 0x1_0000_0000), true);
     return this.#iv;
   }
-}
 
-function freshKey(entropy: EntropySource): KeyObject | null {
-  const bytes = new Uint8Array(16);
-  if (!entropy(bytes)) return null;
-  const key = createSecretKey(bytes);
-  wipe(bytes);
-  return key;
+  #fresh(): PageGcm | null {
+    const bytes = new Uint8Array(16);
+    if (!this.#entropy(bytes)) return null;
+    const gcm = this.#make(bytes);
+    wipe(bytes);
+    return gcm;
+  }
 }

@@ -5,7 +5,7 @@ import { MAC_HEADER_SIZE, MAC_SIZE } from './page-cipher.js';
 /** Bytes of a PCMD. */
 export const PCMD_SIZE = PCMD.size;
 /** Where PCMD.MAC lies. */
-export const PCMD_MAC = PCMD.offsets.MAC;
+const PCMD_MAC = PCMD.offsets.MAC;
 /** R, W, X, PENDING, MODIFIED, PR and PT: the bits of an EPCM entry that travel with the page. */
 export const EVICTED_BITS = 0xff3f;
 
