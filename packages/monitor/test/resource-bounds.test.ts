@@ -186,3 +186,16 @@ test('neither does EMODPE whose new right could not be given', () => {
   must(restrict(w, 10, 0));
   assert.equal(running.rights.get(0xa000), undefined);
 });
+
+test('EMODPE that asks for nothing new looks at no thread', () => {
+  const w = new World();
+  const { running } = w.running();
+  let calls = 0;
+  running.setAdmitted = () => {
+    calls++;
+  };
+  for (let i = 0; i < 3; i++) must(extend(w, BASE + 0x2000, 3));
+  assert.equal(calls, 0);
+  must(extend(w, BASE + 0x2000, 4));
+  assert.equal(calls, 1);
+});

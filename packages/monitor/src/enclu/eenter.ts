@@ -15,6 +15,7 @@ import {
   tcsEntry,
   tcsFields,
   USER_HALF,
+  usableFrames,
   xsavePageFault,
 } from './entry.js';
 import { checkResume } from './eresume.js';
@@ -107,13 +108,5 @@ export function enterableFrames(
     checkDecrement(s, enclave, 1, tcs) === DONE;
   if (!first) return 0;
   // The three ask the same of the frames above, and of those only that differs: there may be 64 for each of 255 threads.
-  const { ossa } = tcsFields(tcs);
-  let frames = 1;
-  while (
-    frames < nssa &&
-    xsavePageFault(s, enclave, ossa, frames) < 0 &&
-    gprPageFault(s, enclave, ossa, frames) < 0
-  )
-    frames++;
-  return frames;
+  return usableFrames(s, enclave, tcsFields(tcs).ossa, 1, nssa);
 }

@@ -93,6 +93,29 @@ export function gprPageFault(s: MonitorState, enclave: EnclaveRecord, ossa: numb
   return ssaPageUsable(s, enclave, at) ? -1 : enclave.base + at;
 }
 
+/** The first SSA frame from `from` on of which a page cannot be used, at most `limit`. */
+export function usableFrames(
+  s: MonitorState,
+  enclave: EnclaveRecord,
+  ossa: number,
+  from: number,
+  limit: number,
+): number {
+  const { ssaFrameBytes } = enclave;
+  const saved = xsaveSize(s.platform, enclave.xfrm);
+  const tail = GPRSGX_SIZE + miscSize(enclave.miscselect);
+  let frame = from;
+  for (; frame < limit; frame++) {
+    const ssa = ossa + ssaFrameBytes * frame;
+    const gpr = ssa + ssaFrameBytes - tail;
+    if (!ssaPageUsable(s, enclave, gpr - (gpr % PAGE))) break;
+    let at = ssa;
+    while (at < ssa + saved && ssaPageUsable(s, enclave, at)) at += PAGE;
+    if (at < ssa + saved) break;
+  }
+  return frame;
+}
+
 function ssaPageUsable(s: MonitorState, enclave: EnclaveRecord, offset: number): boolean {
   if (!(offset >= 0 && offset < enclave.size)) return false;
   const frame = enclave.pages.get(offset / PAGE);
