@@ -22,6 +22,7 @@ export const CALL_ROWS: readonly CallRow[] = Object.freeze(
       { name: 'BIND_GATES', operands: 'RCX = SECS, RDX = gates, R8 = pages', section: OWN },
       { name: 'QUOTE', operands: 'RCX = REPORT, RDX = output, R8 = capacity', section: OWN },
       { name: 'QE_TARGETINFO', operands: 'RCX = output', section: OWN },
+      { name: 'STOP', operands: 'RCX = SECS', section: OWN },
       { name: 'KICK', operands: 'RCX = SECS, RDX = thread', section: OWN },
       { name: 'ENCLAVE_STATUS', operands: 'RCX = SECS', section: OWN },
       { name: 'AUTHORIZE_PROVISION', operands: 'RCX = SECS', section: OWN },
