@@ -214,7 +214,7 @@ export function operandTable(around: Surroundings): readonly Operand[] {
   row('QUOTE', 'REPORT', 'memory', (t) => k.service(SGX_CALL.QUOTE, t, k.page(8), 16_384));
   row('QUOTE', 'the output', 'memory', (t) => k.service(SGX_CALL.QUOTE, k.page(3), t, 16_384));
   row('QE_TARGETINFO', 'the output', 'memory', (t) => k.service(SGX_CALL.QE_TARGETINFO, t));
-  for (const name of ['KICK', 'ENCLAVE_STATUS', 'AUTHORIZE_PROVISION'] as const)
+  for (const name of ['KICK', 'STOP', 'ENCLAVE_STATUS', 'AUTHORIZE_PROVISION'] as const)
     row(name, 'SECS', 'frame', (t) => k.service(SGX_CALL[name], t));
   row('REMOVE_RANGE', 'the first frame', 'frame', (t) => k.sgx(SGX_CALL.REMOVE_RANGE, t, 1).code);
   for (const name of ['PVALIDATE', 'DEPOSIT_MEM', 'WITHDRAW_MEM'] as const)
