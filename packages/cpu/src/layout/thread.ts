@@ -71,6 +71,9 @@ export const THREAD = defineLayout('thread', 4096, {
   hits: ['u32', 412],
   published: ['u64', 416],
   accepted: ['u64', 424],
+  /** Waits that sleep without letting the host run first, and how many after the next failure. */
+  yieldsOff: ['u32', 432],
+  yieldsOffFor: ['u32', 436],
 });
 
 /** Why control came back to a runner thread's loop. */
