@@ -1,14 +1,16 @@
 /** What a guest can make the monitor keep, and how much work one call can be. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { PT_TRIM, PT_VA } from '@nestedsgx/arch';
+import { PT_TRIM, PT_VA, SGX_CALL, SVSM, SVSM_PROTOCOL_SGX } from '@nestedsgx/arch';
+import { SET_PTE_RUNS, setPte } from '../src/bulk/set-pte.js';
 import { epa } from '../src/encls/epa.js';
 import { ewb } from '../src/encls/ewb.js';
 import { checkInvariants, type PageRange } from '../src/index.js';
 import { MAX_CHAIN } from '../src/paging/evicted-enclaves.js';
 import { EnclavePages } from '../src/state/page-table.js';
-import { FakeOsError, type FakeRunning } from './support/fake-machine.js';
-import { PagingWorld, slotAt, VA } from './support/paging-world.js';
+import { sgxCall } from '../src/svsm/sgx.js';
+import { callOf, FakeOsError, type FakeRunning } from './support/fake-machine.js';
+import { LIST, PagingWorld, slotAt, VA } from './support/paging-world.js';
 import {
   accept,
   augment,
@@ -198,4 +200,31 @@ test('EMODPE that asks for nothing new looks at no thread', () => {
   assert.equal(calls, 0);
   must(extend(w, BASE + 0x2000, 4));
   assert.equal(calls, 1);
+});
+
+test('SET_PTE of many places is done in several calls', () => {
+  const w = new PagingWorld();
+  const { running } = w.running();
+  // The same page again and again: each entry is a change of its own.
+  const count = 2 * SET_PTE_RUNS + 5;
+  w.ptes(Array.from({ length: count }, (_, i) => BASE + 0x4000 + (i % 2 === 0 ? 1 : 3)));
+  const call = (from: number) => {
+    const port = callOf(
+      SVSM_PROTOCOL_SGX,
+      SGX_CALL.SET_PTE,
+      BigInt(gpaOf(0)),
+      BigInt(LIST + 8 * from),
+      BigInt(count - from),
+    );
+    const context = { s: w.s, owner: w.owner, call: port } as never;
+    return sgxCall(SGX_CALL.SET_PTE)!.handle(context, () => {});
+  };
+  const incomplete = { rax: SVSM.INCOMPLETE, rcx: 0, rdx: SET_PTE_RUNS, r8: 0 };
+  assert.deepEqual(call(0), incomplete);
+  assert.deepEqual(call(SET_PTE_RUNS), incomplete);
+  assert.deepEqual(call(2 * SET_PTE_RUNS), { rax: 0, rcx: 0, rdx: 5, r8: 0 });
+  assert.equal(running.rights.get(0x4000), 'r');
+  // Adjacent pages are one change, however many they are.
+  w.ptes([2, 3, 4].map((page) => BASE + page * 4096 + 7));
+  assert.equal(setPte(w.s, w.owner, { secs: gpaOf(0), list: LIST, count: 3 }).incomplete, undefined);
 });

@@ -44,6 +44,8 @@ const A = ADD_RANGE.offsets;
 export interface BulkOutcome {
   readonly outcome: LeafOutcome;
   readonly done: number;
+  /** Nothing stopped it, but others are to have their turn: the guest calls again for the rest. */
+  readonly incomplete?: boolean;
 }
 
 let scratch: Uint8Array | null = null;

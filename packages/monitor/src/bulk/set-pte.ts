@@ -17,8 +17,13 @@ export const SET_PTE_CHECKS = checkList('SET_PTE', [
 
 const PAGE = 4096;
 const ENTRY = 8;
+/** Changes of one call, each of adjacent pages. One may take a millisecond where a page is full of ENCLUs. */
+export const SET_PTE_RUNS = 64;
 
-/** Entries are linaddr | R | W | X, 0 rights = not present. `done` counts entries. */
+/**
+ * Entries are linaddr | R | W | X, 0 rights = not present. `done` counts entries; after {@link SET_PTE_RUNS} changes the
+ * call is incomplete.
+ */
 export function setPte(s: MonitorState, owner: FrameOwner, operands: ListOperands): BulkOutcome {
   const C = SET_PTE_CHECKS;
   const opened = openList(C, s, owner, operands, ENTRY);
@@ -28,6 +33,7 @@ export function setPte(s: MonitorState, owner: FrameOwner, operands: ListOperand
   // Entries of adjacent pages are collected and applied together.
   let start = 0;
   let first = -1;
+  let runs = 0;
   for (let i = 0; i <= count; i++) {
     const entry = i < count ? u64ToNumber(bytes, i * ENTRY) : 0;
     const low = entry % PAGE;
@@ -36,8 +42,10 @@ export function setPte(s: MonitorState, owner: FrameOwner, operands: ListOperand
       if (!installRun(s, enclave, first, (i - start) * PAGE))
         return { outcome: trip(C, 'mapping-available'), done: start };
       start = i;
+      runs++;
     }
     if (i === count) break;
+    if (runs === SET_PTE_RUNS) return { outcome: DONE, done: i, incomplete: true };
     const refused = low > EPCM_RWX ? 'entry-bits' : pageAt(enclave, offset) < 0 ? 'page-present' : null;
     if (refused !== null) {
       if (i > start) installRun(s, enclave, first, (i - start) * PAGE);

@@ -53,14 +53,17 @@ const removeRangeCall: CallHandler = ({ s, owner, call }, note) => {
   return leafAnswer(outcome, done);
 };
 
-/** Calls on lists of pages: RCX = SECS, RDX = list, R8 = entries; RCX = SGX code, RDX = entries done. */
+/**
+ * Calls on lists of pages: RCX = SECS, RDX = list, R8 = entries; RCX = SGX code, RDX = entries done. RAX = INCOMPLETE asks
+ * for another call with the entries from there on.
+ */
 function listCall(
   serve: (s: MonitorState, owner: FrameOwner, operands: ListOperands) => BulkOutcome,
 ): CallHandler {
   return ({ s, owner, call }, note) => {
-    const { outcome, done } = serve(s, owner, { secs: call.rcx, list: call.rdx, count: call.r8 });
+    const { outcome, done, incomplete } = serve(s, owner, { secs: call.rcx, list: call.rdx, count: call.r8 });
     note(outcome);
-    return leafAnswer(outcome, done);
+    return incomplete ? { rax: SVSM.INCOMPLETE, rcx: 0, rdx: done, r8: 0 } : leafAnswer(outcome, done);
   };
 }
 
