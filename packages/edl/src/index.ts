@@ -19,3 +19,10 @@ export {
   writeArguments,
   writeResult,
 } from './message.js';
+export type * from './parse/ast.js';
+export { type EdlWarning, isDeepCopy } from './parse/checks.js';
+export type { EdlResolver } from './parse/imports.js';
+export { EDL_KEYWORDS } from './parse/lexer.js';
+export { DEFAULT_EDL_LIMITS, type EdlLimits } from './parse/limits.js';
+export { type ParsedEdl, type ParseEdlOptions, parseEdl } from './parse/parse-edl.js';
+export { EdlError, type EdlSource, type Span } from './parse/source.js';
