@@ -44,10 +44,18 @@ export function restoreEnclave(s: MonitorState, { enclave }: EvictedEnclave, fra
 /** Evicted version arrays that may lie between a slot in EPC and an evicted SECS. */
 export const MAX_CHAIN = 8;
 
+/** The evicted enclaves that hang on the slots of the version array in `frame`. */
+function behind(s: MonitorState, frame: number): EvictedEnclave[] {
+  if (s.evictedEnclaves.size === 0) return [];
+  const held = s.versions.held(frame);
+  if (held.size === 0) return [];
+  return [...s.evictedEnclaves.values()].filter(({ chain }) => held.has(chain.at(-1)!));
+}
+
 /** Throws MONITOR_LIMIT when the version array in `frame` must stay in EPC: too many others lead to a SECS through it. */
 export function checkChains(s: MonitorState, frame: number): void {
-  for (const { enclave, chain } of s.evictedEnclaves.values())
-    if (chain.length > MAX_CHAIN && s.versions.holds(frame, chain.at(-1)!))
+  for (const { enclave, chain } of behind(s, frame))
+    if (chain.length > MAX_CHAIN)
       throw new MonitorError(
         'MONITOR_LIMIT',
         `the SECS of enclave ${enclave.id} lies behind ${MAX_CHAIN} evicted version arrays already`,
@@ -57,8 +65,7 @@ export function checkChains(s: MonitorState, frame: number): void {
 
 /** The version array in `frame` was evicted under `version`: what hangs on its slots hangs on that version now. */
 export function versionArrayEvicted(s: MonitorState, frame: number, version: number): void {
-  for (const { chain } of s.evictedEnclaves.values())
-    if (s.versions.holds(frame, chain.at(-1)!)) chain.push(version);
+  for (const { chain } of behind(s, frame)) chain.push(version);
   s.versions.drop(frame);
   s.epcm.clear(frame);
 }
@@ -85,8 +92,7 @@ export function allEnclaves(s: MonitorState): EnclaveRecord[] {
 
 /** EREMOVE of a version array: all versions in its slots are lost. */
 export function removeVersionArray(s: MonitorState, frame: number): void {
-  for (const evicted of [...s.evictedEnclaves.values()])
-    if (s.versions.holds(frame, evicted.chain.at(-1)!)) destroyEvicted(s, evicted);
+  for (const evicted of behind(s, frame)) destroyEvicted(s, evicted);
   s.versions.drop(frame);
   s.epcm.clear(frame);
 }

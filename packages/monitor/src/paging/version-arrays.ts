@@ -53,6 +53,13 @@ export class VersionArrays {
     return this.#arrays.get(frame)?.includes(version) ?? false;
   }
 
+  /** The versions in the slots of a frame. */
+  held(frame: number): ReadonlySet<number> {
+    const held = new Set(this.#arrays.get(frame));
+    held.delete(0);
+    return held;
+  }
+
   /** The page that EWB encrypts: 512 little-endian u64. */
   page(frame: number): Uint8Array {
     const bytes = new Uint8Array(PAGE);
