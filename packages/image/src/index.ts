@@ -1,7 +1,14 @@
-/** Enclave images: reading and writing SGXS, MRENCLAVE, SIGSTRUCT options and two-step signing. Pure, any OS. */
+/** Enclave images: reading and writing SGXS, reading Intel's .signed.so, MRENCLAVE, SIGSTRUCT options and two-step signing. Pure, any OS. */
 export * from './errors.js';
 export * from './image.js';
+export * from './intel/intel-image.js';
+export type { LayoutRange } from './intel/layout.js';
+export { DEFAULT_SIGNED_SO_LIMITS, type SignedSoLimits } from './intel/limits.js';
+export type { LayoutRow, MetadataBlock } from './intel/metadata.js';
+export * from './intel/metadata-format.js';
+export * from './intel/signed-so.js';
 export * from './measure.js';
+export * from './open-image.js';
 export { DEFAULT_SGXS_LIMITS, type SgxsLimits } from './sgxs/format.js';
 export { readSgxsHeader, type SgxsHeader } from './sgxs/header.js';
 export * from './sgxs/read.js';
