@@ -25,6 +25,10 @@ export function removeFrames(file: SgxEnclaveFile, gpa: number, count: number): 
       const result = sgxCall(vcpu, SGX_CALL.REMOVE_RANGE, gpa + done * PAGE, pieces);
       if (result.rax === SVSM_RESULT.UNSUPPORTED_CALL)
         return removeSingly(file, gpa + done * PAGE, count - done);
+      if (result.rax === SVSM_RESULT.INCOMPLETE) {
+        done += Math.floor(result.rdx / PAGE);
+        continue;
+      }
       const outcome = leafOutcome(result, 'REMOVE_RANGE');
       done += Math.floor(outcome.rdx / PAGE);
       if (outcome.fault === undefined && outcome.code === 0) continue;

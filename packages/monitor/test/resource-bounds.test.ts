@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { PT_TRIM, PT_VA, SGX_CALL, SVSM, SVSM_PROTOCOL_SGX } from '@nestedsgx/arch';
+import { removeRange } from '../src/bulk/remove-range.js';
 import { SET_PTE_RUNS, setPte } from '../src/bulk/set-pte.js';
 import { epa } from '../src/encls/epa.js';
 import { ewb } from '../src/encls/ewb.js';
@@ -227,4 +228,30 @@ test('SET_PTE of many places is done in several calls', () => {
   // Adjacent pages are one change, however many they are.
   w.ptes([2, 3, 4].map((page) => BASE + page * 4096 + 7));
   assert.equal(setPte(w.s, w.owner, { secs: gpaOf(0), list: LIST, count: 3 }).incomplete, undefined);
+});
+
+test('REMOVE_RANGE of many enclaves is done in several calls', () => {
+  const w = new World({}, undefined);
+  const secs = 40;
+  for (let frame = 0; frame < secs; frame++) must(w.create(GOOD_SECS, frame));
+  const all = removeRange(w.s, w.owner, gpaOf(0), secs);
+  assert.deepEqual([all.done, all.incomplete], [secs * 4096, undefined], 'these are few');
+  // Two enclaves whose frames alternate: each page is a run of its own.
+  must(w.create(GOOD_SECS, 46));
+  must(w.create(GOOD_SECS, 47));
+  for (let frame = 0; frame < 46; frame++)
+    must(w.add(frame, BASE + frame * 4096, REG_RW, 0, 46 + (frame % 2)));
+  const calls: number[] = [];
+  for (let done = 0; done < 48; ) {
+    const { outcome, done: bytes, incomplete } = removeRange(w.s, w.owner, gpaOf(done), 48 - done, 640);
+    assert.equal(outcome.kind, 'done');
+    calls.push(bytes / 4096);
+    done += bytes / 4096;
+    assert.equal(incomplete === true, done < 48);
+    checkInvariants(w.s, [w.owner, w.other]);
+  }
+  assert.deepEqual(
+    [calls.length > 3, calls.every((pages) => pages > 0), w.s.epcm.validCount],
+    [true, true, 0],
+  );
 });

@@ -26,13 +26,26 @@ const PAGE = 4096;
 /** Most frames of one call. */
 export const REMOVE_RANGE_MAX = 65_536;
 
-/** RCX = gPA of the first frame, RDX = number of frames. `done` counts bytes. */
-export function removeRange(s: MonitorState, owner: FrameOwner, first: number, count: number): BulkOutcome {
+/** Work of one call: a run of pages that is unmapped and scrubbed is 1. What is removed beyond is another call's. */
+export const REMOVE_WORK = 4096;
+/** Stopping a runner, or all threads of one and looking at them anew. */
+const ENCLAVE_WORK = 64;
+
+/** RCX = gPA of the first frame, RDX = number of frames. `done` counts bytes; see {@link REMOVE_WORK} for `incomplete`. */
+export function removeRange(
+  s: MonitorState,
+  owner: FrameOwner,
+  first: number,
+  count: number,
+  limit = REMOVE_WORK,
+): BulkOutcome {
   if (first % PAGE !== 0) return { outcome: trip(REMOVE_RANGE_CHECKS, 'page-aligned'), done: 0 };
   if (!(count >= 1 && count <= REMOVE_RANGE_MAX) || !Number.isInteger(count))
     return { outcome: trip(REMOVE_RANGE_CHECKS, 'count'), done: 0 };
   const end = first + count * PAGE;
+  const budget = { left: limit };
   for (let at = first; at < end; ) {
+    if (budget.left <= 0) return { outcome: DONE, done: at - first, incomplete: true };
     const frame = s.frames.resolve(owner, at);
     if (frame < 0) {
       const id = frame === FOREIGN ? 'page-owned' : 'page-in-epc';
@@ -40,12 +53,13 @@ export function removeRange(s: MonitorState, owner: FrameOwner, first: number, c
     }
     const enclave = childOf(s, frame);
     if (enclave === null) {
+      if (s.epcm.valid(frame) && s.epcm.type(frame) === PT_SECS) budget.left -= ENCLAVE_WORK;
       const outcome = eremove(s, owner, 0, at);
       if (outcome !== DONE) return { outcome, done: at - first };
       at += PAGE;
       continue;
     }
-    const refused = removeRun(s, owner, enclave, at, end);
+    const refused = removeRun(s, owner, enclave, at, end, budget);
     if (typeof refused !== 'number') return { outcome: refused, done: at - first };
     at = refused;
   }
@@ -66,16 +80,20 @@ function removeRun(
   enclave: EnclaveRecord,
   at: number,
   end: number,
+  budget: { left: number },
 ): number | LeafOutcome {
   const quiet = quiesce(enclave);
   let start = -1;
   let length = 0;
   let admission = false;
+  budget.left -= ENCLAVE_WORK;
   const flush = () => {
     if (length > 0) dropPages(s, enclave, start, length);
+    budget.left--;
   };
   let next = at;
   for (; next < end; next += PAGE) {
+    if (next > at && budget.left <= 0) break;
     const frame = s.frames.resolve(owner, next);
     if (frame < 0 || childOf(s, frame) !== enclave) break;
     if (!quiet && !trimmed(s, frame)) break;

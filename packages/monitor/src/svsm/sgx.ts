@@ -7,6 +7,7 @@ import { load } from '../bulk/load.js';
 import type { ListOperands } from '../bulk/page-list.js';
 import { removeRange } from '../bulk/remove-range.js';
 import { setPte } from '../bulk/set-pte.js';
+import type { LeafOutcome } from '../leaf/checks.js';
 import { enclsLeaf } from '../leaves.js';
 import type { CallAnswer } from '../ports.js';
 import { type EnclaveRecord, LOST_REASON, loseEnclave } from '../state/enclave.js';
@@ -46,24 +47,23 @@ const augRangeCall: CallHandler = ({ s, owner, call }, note) => {
   return leafAnswer(outcome, done);
 };
 
-/** REMOVE_RANGE: answers as ADD_RANGE. */
-const removeRangeCall: CallHandler = ({ s, owner, call }, note) => {
-  const { outcome, done } = removeRange(s, owner, call.rcx, call.rdx);
+/** RAX = INCOMPLETE asks for another call with the rest, so that others have their turn between. */
+function bulkAnswer({ outcome, done, incomplete }: BulkOutcome, note: (o: LeafOutcome) => void): CallAnswer {
   note(outcome);
-  return leafAnswer(outcome, done);
+  return incomplete ? { rax: SVSM.INCOMPLETE, rcx: 0, rdx: done, r8: 0 } : leafAnswer(outcome, done);
+}
+
+/** REMOVE_RANGE: answers as ADD_RANGE, or INCOMPLETE. */
+const removeRangeCall: CallHandler = ({ s, owner, call }, note) => {
+  return bulkAnswer(removeRange(s, owner, call.rcx, call.rdx), note);
 };
 
-/**
- * Calls on lists of pages: RCX = SECS, RDX = list, R8 = entries; RCX = SGX code, RDX = entries done. RAX = INCOMPLETE asks
- * for another call with the entries from there on.
- */
+/** Calls on lists of pages: RCX = SECS, RDX = list, R8 = entries; RCX = SGX code, RDX = entries done. SET_PTE: or INCOMPLETE. */
 function listCall(
   serve: (s: MonitorState, owner: FrameOwner, operands: ListOperands) => BulkOutcome,
 ): CallHandler {
   return ({ s, owner, call }, note) => {
-    const { outcome, done, incomplete } = serve(s, owner, { secs: call.rcx, list: call.rdx, count: call.r8 });
-    note(outcome);
-    return incomplete ? { rax: SVSM.INCOMPLETE, rcx: 0, rdx: done, r8: 0 } : leafAnswer(outcome, done);
+    return bulkAnswer(serve(s, owner, { secs: call.rcx, list: call.rdx, count: call.r8 }), note);
   };
 }
 
