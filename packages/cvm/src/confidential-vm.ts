@@ -214,7 +214,7 @@ export class ConfidentialVm implements ControlBackend {
     };
   }
 
-  processes(): object[] {
+  processes(): { owner: number }[] {
     return this.monitor
       .stats()
       .enclaves.map(({ transitions: _, paging: __, leaves: ___, ...enclave }) => enclave);

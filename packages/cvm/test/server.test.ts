@@ -7,7 +7,7 @@ import * as os from '@nestedsgx/os';
 import { Resources } from '../src/control/resources.js';
 import { type ControlBackend, ControlServer } from '../src/control/server.js';
 import { TRACE_RING, TRACER_LIMIT, TRACERS_RESERVED, Tracing } from '../src/control/tracing.js';
-import { visible } from '../src/control/visible.js';
+import { visible, visibleOf } from '../src/control/visible.js';
 
 const descriptors = () => readdirSync('/proc/self/fd').length;
 const text = (value: object) => new TextEncoder().encode(JSON.stringify(value));
@@ -43,8 +43,8 @@ class Backend implements ControlBackend {
   info(): object {
     return {};
   }
-  processes(): object[] {
-    return this.enclaves;
+  processes(): { owner: number }[] {
+    return this.enclaves as { owner: number }[];
   }
   stats(): MonitorStats {
     const epc = { frames: 1, used: 0, deposited: 0 };
@@ -323,6 +323,10 @@ test('an account that is not the machine’s sees its own enclaves, and no text 
   assert.deepEqual(
     seen.enclaves.map(({ owner }) => owner),
     [2],
+  );
+  assert.deepEqual(
+    visibleOf([{ owner: 1 }, { owner: 2 }], false, (owner) => owner === 1),
+    [{ owner: 1 }],
   );
 });
 

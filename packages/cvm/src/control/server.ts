@@ -11,7 +11,7 @@ import {
 } from './protocol.js';
 import { type GuestShare, type Resources, vcpuPlace } from './resources.js';
 import { Tracing } from './tracing.js';
-import { visible } from './visible.js';
+import { visible, visibleOf } from './visible.js';
 
 const CONNECTION_LIMIT = 128;
 
@@ -27,7 +27,7 @@ export interface ControlBackend {
   addVcpu(owner: number, vcpu: number, share: GuestShare): void;
   detach(owner: number, share: GuestShare): void;
   info(): object;
-  processes(): object[];
+  processes(): { owner: number }[];
   stats(): MonitorStats;
   /** Sets the monitor's trace hook; undefined removes it. */
   setTrace(sink: TraceSink | undefined): void;
@@ -179,11 +179,18 @@ export class ControlServer {
         this.send(connection, { ok: true, info: { ...backend.info(), guests: this.guests } }, []);
         return;
       case 'ps':
-        this.send(connection, { ok: true, ...fitting(backend.processes()) }, []);
+        this.send(
+          connection,
+          {
+            ok: true,
+            ...fitting(visibleOf(backend.processes(), seesAll(connection.uid), this.owns(connection))),
+          },
+          [],
+        );
         return;
       case 'stats': {
-        const owns = (owner: number) => this.connections.get(owner)?.uid === connection.uid;
-        const { enclaves, ...machine } = visible(backend.stats(), seesAll(connection.uid), owns);
+        const all = seesAll(connection.uid);
+        const { enclaves, ...machine } = visible(backend.stats(), all, this.owns(connection));
         const clock = performance.now();
         this.send(connection, { ok: true, clock, machine, ...fitting(enclaves, 8192) }, []);
         return;
@@ -208,6 +215,11 @@ export class ControlServer {
   private subscribe(connection: Connection, filter: TraceFilter): void {
     const { all } = this.tracing.subscribe(connection.token, connection.uid, filter);
     this.send(connection, { ok: true, pid: process.pid, all }, []);
+  }
+
+  /** Whether an owner of enclaves has the account of this connection. */
+  private owns({ uid }: Connection): (owner: number) => boolean {
+    return (owner) => this.connections.get(owner)?.uid === uid;
   }
 
   /** `separate-user` is a claim in the evidence, so a machine that makes it serves no guest of its own account. */

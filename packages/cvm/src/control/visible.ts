@@ -9,6 +9,15 @@ export function visible(stats: MonitorStats, all: boolean, owns: (owner: number)
   return {
     ...stats,
     failures: { count: stats.failures.count, recent: [] },
-    enclaves: stats.enclaves.filter(({ owner }) => owns(owner)),
+    enclaves: visibleOf(stats.enclaves, all, owns),
   };
+}
+
+/** The enclaves that an account is shown. */
+export function visibleOf<E extends { owner: number }>(
+  enclaves: E[],
+  all: boolean,
+  owns: (owner: number) => boolean,
+): E[] {
+  return all ? enclaves : enclaves.filter(({ owner }) => owns(owner));
 }
