@@ -42,9 +42,8 @@ export class SgxEnclaveFile {
   readonly device: SgxDevice;
   readonly pages = new EnclavePageTable();
   readonly threads: EnclaveThreads;
-  /** Version slots of evicted pages, and which slot belongs to which slot of the backing store. */
+  /** Version slots of evicted pages; the backing store knows which of them is whose. */
   readonly versions = new VersionArrays();
-  readonly versionOf = new Map<number, number>();
   /** Offsets of pages that are perhaps blocked though they were not written back. */
   readonly blocked = new Set<number>();
   /** Answers faults of the enclave's threads. */
@@ -337,7 +336,6 @@ export class SgxEnclaveFile {
       supply.give(run.gpa, run.count);
     this.pages.clear();
     this.versions.clear();
-    this.versionOf.clear();
     supply.forget(this);
     this.#gone = removeFrames(this, this.#secsFrame, 1);
     if (this.#gone) supply.give(this.#secsFrame, 1);

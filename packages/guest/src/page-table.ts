@@ -22,6 +22,9 @@ interface Chunk {
 /** Pages by offset from BASEADDR: absent, in a frame of the EPC, or in a slot of the backing store. */
 export class EnclavePageTable {
   readonly #chunks = new Map<number, Chunk>();
+  /** The chunk that was looked for last, and its number. */
+  #last: Chunk | undefined;
+  #lastKey = -1;
   #resident = 0;
   #evicted = 0;
 
@@ -83,27 +86,27 @@ export class EnclavePageTable {
 
   /** SECINFO flags of the page as the driver knows them; 0 for none. */
   flags(offset: number): number {
-    const chunk = this.#chunks.get(Math.floor(offset / (PAGE * CHUNK)));
-    return chunk === undefined ? 0 : chunk.flags[(offset / PAGE) % CHUNK] & ~AGED;
+    const chunk = this.#find(offset);
+    return chunk === undefined ? 0 : chunk.flags[this.#index(offset)] & ~AGED;
   }
 
   /** Changes the flags of a page. */
   setFlags(offset: number, flags: number): void {
     const chunk = this.#chunk(offset);
-    const i = (offset / PAGE) % CHUNK;
+    const i = this.#index(offset);
     chunk.flags[i] = (chunk.flags[i] & AGED) | flags;
   }
 
   /** True while the page's entry is not present. */
   aged(offset: number): boolean {
-    const chunk = this.#chunks.get(Math.floor(offset / (PAGE * CHUNK)));
-    return chunk !== undefined && (chunk.flags[(offset / PAGE) % CHUNK] & AGED) !== 0;
+    const chunk = this.#find(offset);
+    return chunk !== undefined && (chunk.flags[this.#index(offset)] & AGED) !== 0;
   }
 
   /** Notes that the page's entry is not present (`on`), or present again. */
   setAged(offset: number, on: boolean): void {
     const chunk = this.#chunk(offset);
-    const i = (offset / PAGE) % CHUNK;
+    const i = this.#index(offset);
     chunk.flags[i] = on ? chunk.flags[i] | AGED : chunk.flags[i] & ~AGED;
   }
 
@@ -122,7 +125,7 @@ export class EnclavePageTable {
   /** Puts a page into a frame; without `flags` it keeps those it has. */
   place(offset: number, gpa: number, flags?: number): void {
     this.#move(offset, gpa);
-    if (flags !== undefined) this.#chunk(offset).flags[(offset / PAGE) % CHUNK] = flags;
+    if (flags !== undefined) this.#chunk(offset).flags[this.#index(offset)] = flags;
     else this.setAged(offset, false);
   }
 
@@ -135,7 +138,7 @@ export class EnclavePageTable {
   /** Forgets a page. */
   remove(offset: number): void {
     this.#move(offset, 0);
-    this.#chunk(offset).flags[(offset / PAGE) % CHUNK] = 0;
+    this.#chunk(offset).flags[this.#index(offset)] = 0;
   }
 
   /** Calls `visit` for every page by offset: gPA of its frame, or −1 − slot of an evicted one. */
@@ -150,18 +153,20 @@ export class EnclavePageTable {
   /** Forgets every page. */
   clear(): void {
     this.#chunks.clear();
+    this.#last = undefined;
+    this.#lastKey = -1;
     this.#resident = 0;
     this.#evicted = 0;
   }
 
   #where(offset: number): number {
-    const chunk = this.#chunks.get(Math.floor(offset / (PAGE * CHUNK)));
-    return chunk === undefined ? 0 : chunk.where[(offset / PAGE) % CHUNK];
+    const chunk = this.#find(offset);
+    return chunk === undefined ? 0 : chunk.where[this.#index(offset)];
   }
 
   #move(offset: number, where: number): void {
     const chunk = this.#chunk(offset);
-    const i = (offset / PAGE) % CHUNK;
+    const i = this.#index(offset);
     const before = chunk.where[i];
     if (before > 0) this.#resident--;
     else if (before < 0) this.#evicted--;
@@ -170,12 +175,26 @@ export class EnclavePageTable {
     chunk.where[i] = where;
   }
 
-  #chunk(offset: number): Chunk {
+  #find(offset: number): Chunk | undefined {
     const key = Math.floor(offset / (PAGE * CHUNK));
-    let chunk = this.#chunks.get(key);
+    if (key !== this.#lastKey) {
+      this.#last = this.#chunks.get(key);
+      this.#lastKey = key;
+    }
+    return this.#last;
+  }
+
+  /** Place of the page in the chunk that was looked for last. */
+  #index(offset: number): number {
+    return offset / PAGE - this.#lastKey * CHUNK;
+  }
+
+  #chunk(offset: number): Chunk {
+    let chunk = this.#find(offset);
     if (chunk === undefined) {
       chunk = { where: new Float64Array(CHUNK), flags: new Uint16Array(CHUNK) };
-      this.#chunks.set(key, chunk);
+      this.#chunks.set(this.#lastKey, chunk);
+      this.#last = chunk;
     }
     return chunk;
   }

@@ -13,6 +13,8 @@ interface Block {
   pcmds: GuestBlock;
   /** When each slot's page was written back, in pages written back before. */
   stamps: Float64Array;
+  /** gPA of the version array slot that each slot's page is under. */
+  versions: Float64Array;
   /** Slots that are free, as a stack. */
   free: number[];
 }
@@ -82,6 +84,16 @@ export class BackingStore {
     (this.#blocks[Math.floor(slot / BLOCK)] as Block).stamps[slot % BLOCK] = when;
   }
 
+  /** gPA of the version array slot that the slot's page is under. */
+  version(slot: number): number {
+    return (this.#blocks[Math.floor(slot / BLOCK)] as Block).versions[slot % BLOCK];
+  }
+
+  /** Sets {@link version}. */
+  setVersion(slot: number, vaSlot: number): void {
+    (this.#blocks[Math.floor(slot / BLOCK)] as Block).versions[slot % BLOCK] = vaSlot;
+  }
+
   /** gPA of the slot's page. */
   pageGpa(slot: number): number {
     return (this.#blocks[Math.floor(slot / BLOCK)] as Block).pages.gpa + (slot % BLOCK) * PAGE;
@@ -122,7 +134,13 @@ export class BackingStore {
       this.#memory.free(pages);
       throw error;
     }
-    const block: Block = { pages, pcmds, stamps: new Float64Array(BLOCK), free: [] };
+    const block: Block = {
+      pages,
+      pcmds,
+      stamps: new Float64Array(BLOCK),
+      versions: new Float64Array(BLOCK),
+      free: [],
+    };
     for (let i = BLOCK - 1; i >= 0; i--) block.free.push(i);
     this.#blocks[index] = block;
     this.#spare++;

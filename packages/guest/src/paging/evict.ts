@@ -82,7 +82,7 @@ function provide(file: SgxEnclaveFile, count: number): void {
 function written(file: SgxEnclaveFile, offset: number, slot: number, entry: PageEntry): void {
   const { supply } = file.device;
   file.pages.evict(offset, slot);
-  file.versionOf.set(slot, entry.vaSlot);
+  supply.store.setVersion(slot, entry.vaSlot);
   supply.store.setStamp(slot, supply.counters.evicted);
   file.blocked.delete(offset);
   supply.giveHot(entry.frame);

@@ -21,7 +21,7 @@ export function loadPages(file: SgxEnclaveFile, offsets: readonly number[]): num
     const slot = file.pages.slot(offset);
     return {
       frame: supply.takeReserved(),
-      vaSlot: file.versionOf.get(slot) as number,
+      vaSlot: supply.store.version(slot),
       page: supply.store.pageGpa(slot),
       pcmd: supply.store.pcmdGpa(slot),
       linaddr: file.base + offset,
@@ -49,7 +49,6 @@ function loaded(file: SgxEnclaveFile, offset: number, entry: PageEntry): void {
   const slot = file.pages.slot(offset);
   const evictedAt = supply.store.stamp(slot);
   supply.store.give(slot);
-  file.versionOf.delete(slot);
   file.versions.give(entry.vaSlot);
   file.pages.place(offset, entry.frame);
   supply.reloaded(file, offset, entry.frame, evictedAt);
