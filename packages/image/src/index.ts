@@ -7,6 +7,7 @@ export { DEFAULT_SIGNED_SO_LIMITS, type SignedSoLimits } from './intel/limits.js
 export type { LayoutRow, MetadataBlock } from './intel/metadata.js';
 export * from './intel/metadata-format.js';
 export * from './intel/signed-so.js';
+export * from './intel/write-metadata.js';
 export * from './measure.js';
 export * from './open-image.js';
 export { DEFAULT_SGXS_LIMITS, type SgxsLimits } from './sgxs/format.js';

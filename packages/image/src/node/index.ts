@@ -1,4 +1,5 @@
 /** The parts of package `image` that need Node: key files, signing, image files. */
 export * from './files.js';
 export * from './key.js';
+export * from './open-image-file.js';
 export * from './sign-image.js';

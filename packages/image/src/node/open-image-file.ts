@@ -1,0 +1,47 @@
+/** An image file in whatever format its first bytes say. */
+import { existsSync } from 'node:fs';
+import { NsgxError } from '@nestedsgx/arch';
+import type { EnclaveImage } from '../image.js';
+import { isElf } from '../intel/elf.js';
+import { type IntelImage, loadSignedSo } from '../intel/intel-image.js';
+import { DEFAULT_SIGNED_SO_LIMITS } from '../intel/limits.js';
+import type { SignedSoOptions } from '../intel/signed-so.js';
+import { fileSource, loadImageFiles } from './files.js';
+
+/** Whether a file begins with the ELF magic; false when there is none at that path. Throws IMAGE_FILE. */
+export function isElfFile(path: string): boolean {
+  if (!existsSync(path)) return false;
+  const opened = fileSource(path).open();
+  try {
+    const magic = new Uint8Array(4);
+    if (opened.source.length < 4) return false;
+    opened.source.readInto(magic, 0);
+    return isElf(magic);
+  } finally {
+    opened.close();
+  }
+}
+
+/** Reads and checks a `.signed.so` file. Throws IMAGE_FILE, IMAGE_TOO_LARGE and the errors of `loadSignedSo`. */
+export function loadSignedSoFile(path: string, options: SignedSoOptions = {}): IntelImage {
+  const { maxFileBytes } = { ...DEFAULT_SIGNED_SO_LIMITS, ...options.limits };
+  const opened = fileSource(path).open();
+  try {
+    const { length } = opened.source;
+    if (length > maxFileBytes)
+      throw new NsgxError('IMAGE_TOO_LARGE', `${path} has ${length} bytes, more than ${maxFileBytes}`);
+    const bytes = new Uint8Array(length);
+    opened.source.readInto(bytes, 0);
+    return loadSignedSo(bytes, options);
+  } finally {
+    opened.close();
+  }
+}
+
+/**
+ * Opens NAME.signed.so (any file with the ELF magic) or NAME.sgxs with what lies beside it. Throws IMAGE_FILE and the
+ * errors of `loadSignedSoFile` and `loadImageFiles`.
+ */
+export function openImageFile(path: string, options: Pick<SignedSoOptions, 'edmm'> = {}): EnclaveImage {
+  return isElfFile(path) ? loadSignedSoFile(path, options) : loadImageFiles(path);
+}
