@@ -1,5 +1,5 @@
 /** An image file in whatever format its first bytes say. */
-import { existsSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { NsgxError } from '@nestedsgx/arch';
 import type { EnclaveImage } from '../image.js';
 import { isElf } from '../intel/elf.js';
@@ -8,9 +8,9 @@ import { DEFAULT_SIGNED_SO_LIMITS } from '../intel/limits.js';
 import type { SignedSoOptions } from '../intel/signed-so.js';
 import { fileSource, loadImageFiles } from './files.js';
 
-/** Whether a file begins with the ELF magic; false when there is none at that path. Throws IMAGE_FILE. */
+/** Whether a regular file at that path begins with the ELF magic. Throws IMAGE_FILE when it cannot be read. */
 export function isElfFile(path: string): boolean {
-  if (!existsSync(path)) return false;
+  if (statSync(path, { throwIfNoEntry: false })?.isFile() !== true) return false;
   const opened = fileSource(path).open();
   try {
     const magic = new Uint8Array(4);

@@ -2,11 +2,12 @@ import { existsSync } from 'node:fs';
 import { mrsigner, SIGSTRUCT, verifySigstruct } from '@nestedsgx/arch';
 import { nodeHash } from '@nestedsgx/arch/node';
 import { decodeEvidence, evidenceFormat, MAX_EVIDENCE_BYTES } from '@nestedsgx/attest';
-import { measureImage } from '@nestedsgx/image';
-import { loadImageFiles } from '@nestedsgx/image/node';
+import { type EnclaveImage, measureImage } from '@nestedsgx/image';
+import { isElfFile, loadImageFiles, loadSignedSoFile } from '@nestedsgx/image/node';
 import type { Command } from 'commander';
 import { fieldLines, plain } from '../fields.js';
 import { hex, readLimited } from '../files.js';
+import { intelFields, layoutCells, layoutTable } from '../intel-fields.js';
 import type { ActionWrapper, CommandModule } from '../program.js';
 import type { Terminal } from '../terminal.js';
 
@@ -17,19 +18,30 @@ export const inspectCommand: CommandModule = {
       .command('inspect')
       .description('every field of an image, SIGSTRUCT, quote, SNP report or evidence, named')
       .argument('<file>')
-      .addHelpText('after', '\nExample:\n  $ nsgx inspect hello.sgxs')
+      .addHelpText('after', '\nExamples:\n  $ nsgx inspect hello.sgxs\n  $ nsgx inspect enclave.signed.so')
       .action(act(runInspect));
   },
 };
 
 function runInspect(terminal: Terminal, path: string): void {
+  if (isElfFile(path)) {
+    const image = loadSignedSoFile(path);
+    const document = { ...inspectImage(image), ...intelFields(image) };
+    terminal.answer({ ...document, layout: layoutTable(image) }, [
+      ...fieldLines(document),
+      'layout',
+      ...terminal.table(layoutCells(image)).map((line) => `  ${line}`),
+    ]);
+    return;
+  }
   const document =
-    path.endsWith('.sgxs') || existsSync(`${path}.sgxs`) ? inspectImage(path) : inspectBytes(path);
+    path.endsWith('.sgxs') || existsSync(`${path}.sgxs`)
+      ? inspectImage(loadImageFiles(path))
+      : inspectBytes(path);
   terminal.answer(document, fieldLines(document));
 }
 
-function inspectImage(path: string): Record<string, unknown> {
-  const image = loadImageFiles(path);
+function inspectImage(image: EnclaveImage): Record<string, unknown> {
   const attributes = new Uint8Array(16);
   new DataView(attributes.buffer).setBigUint64(0, image.attributes.FLAGS, true);
   new DataView(attributes.buffer).setBigUint64(8, image.attributes.XFRM, true);

@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { SIGSTRUCT } from '@nestedsgx/arch';
 import { nodeHash } from '@nestedsgx/arch/node';
 import { measureLaunch, measureNode } from '@nestedsgx/cvm';
 import { measureImage } from '@nestedsgx/image';
-import { imageFilePaths, loadImageFiles } from '@nestedsgx/image/node';
+import { imageFilePaths, isElfFile, loadImageFiles, loadSignedSoFile } from '@nestedsgx/image/node';
 import { canonicalSigners, findInstallation, PART_NAMES } from '@nestedsgx/sdk';
 import type { Command } from 'commander';
 import { z } from 'zod';
@@ -26,7 +27,7 @@ export const measureCommand: CommandModule = {
     program
       .command('measure')
       .description('MRENCLAVE of an image; or launch digest and components of this installation')
-      .argument('[image]', 'NAME.sgxs')
+      .argument('[image]', 'NAME.sgxs, or NAME.signed.so of the Intel SGX SDK')
       .option('--cvm', 'measure this installation as its PSP would')
       .option(
         '--explain <json>',
@@ -41,7 +42,7 @@ export const measureCommand: CommandModule = {
       .option('--launch-signer <mrsigner...>', 'with --cvm: a machine that accepts these signers only')
       .addHelpText(
         'after',
-        '\nExamples:\n  $ nsgx measure hello.sgxs\n  $ nsgx measure --cvm --json > here.json\n  $ nsgx measure --cvm --explain there.json',
+        '\nExamples:\n  $ nsgx measure hello.sgxs\n  $ nsgx measure enclave.signed.so\n  $ nsgx measure --cvm --json > here.json\n  $ nsgx measure --cvm --explain there.json',
       )
       .action(act(runMeasure));
   },
@@ -75,6 +76,10 @@ export function measureInstallation(options: {
 function runMeasure(terminal: Terminal, image: string | undefined, options: MeasureOptions): void {
   if (options.cvm !== true) {
     if (image === undefined) throw new UsageError('name an image, or measure this installation with --cvm');
+    if (isElfFile(image)) {
+      measureSignedSo(terminal, image);
+      return;
+    }
     const mrenclave = hex(measureImage(nodeHash, loadImageFiles({ sgxs: imageFilePaths(image).sgxs })));
     terminal.answer({ mrenclave }, mrenclave);
     return;
@@ -87,6 +92,21 @@ function runMeasure(terminal: Terminal, image: string | undefined, options: Meas
     return;
   }
   explain(terminal, here, options.explain);
+}
+
+/** MRENCLAVE of a `.signed.so` beside what its SIGSTRUCT signs. @throws Refused when they differ */
+function measureSignedSo(terminal: Terminal, path: string): void {
+  const image = loadSignedSoFile(path);
+  const mrenclave = hex(measureImage(nodeHash, image));
+  const enclaveHash = hex(SIGSTRUCT.decode(image.sigstruct).ENCLAVEHASH);
+  const signatureMatches = mrenclave === enclaveHash;
+  terminal.answer(
+    { mrenclave, enclaveHash, signatureMatches },
+    signatureMatches
+      ? mrenclave
+      : [mrenclave, `the SIGSTRUCT in the file signs another enclave: ${enclaveHash}`],
+  );
+  if (!signatureMatches) throw new Refused();
 }
 
 const measured = z.object({
