@@ -9,6 +9,19 @@ export {
   VALUE_TYPES,
   type ValueType,
 } from './interface.js';
+export { alignOf, type CMember, type CType, type Extent, sizeOf, type Target } from './layout/ctype.js';
+export {
+  type CallDescription,
+  type DescribeOptions,
+  type Direction,
+  describeEdl,
+  type EdlDescription,
+  type ParameterDescription,
+} from './layout/describe.js';
+export { type ForeignType, KNOWN_TYPES } from './layout/foreign-types.js';
+export { type CallResult, hasOutputs, type MarshalledEcall, marshalEcall } from './marshal/ecall.js';
+export type { UntrustedMemory } from './marshal/memory.js';
+export { type MarshalledOcall, marshalOcall } from './marshal/ocall.js';
 export {
   DEFAULT_MESSAGE_LIMIT,
   MessageReader,
@@ -20,6 +33,7 @@ export {
   writeResult,
 } from './message.js';
 export type * from './parse/ast.js';
+export { typeText } from './parse/ast.js';
 export { type EdlWarning, isDeepCopy } from './parse/checks.js';
 export type { EdlResolver } from './parse/imports.js';
 export { EDL_KEYWORDS } from './parse/lexer.js';
