@@ -23,7 +23,18 @@ import {
   TRIMMED,
   track,
 } from './support/sgx2.js';
-import { AT, BASE, GOOD_SECS, gpaOf, must, REG_RW, TCS_FLAGS, tcsPage, World } from './support/world.js';
+import {
+  AT,
+  BASE,
+  GOOD_SECS,
+  gpaOf,
+  must,
+  REG_RW,
+  TCS_FLAGS,
+  tcsPage,
+  tripped,
+  World,
+} from './support/world.js';
 
 test('a SECS cannot be put behind ever more version arrays', () => {
   const w = new PagingWorld();
@@ -254,4 +265,14 @@ test('REMOVE_RANGE of many enclaves is done in several calls', () => {
     [calls.length > 3, calls.every((pages) => pages > 0), w.s.epcm.validCount],
     [true, true, 0],
   );
+});
+
+test('gate pages that are no longer the guest’s are not written to', () => {
+  const w = new World();
+  w.build();
+  w.machine.denied.add(AT.GATES / 4096);
+  assert.equal(tripped(w.init()), 'EINIT.gates-bound');
+  assert.equal(w.processor.running.length, 0);
+  w.machine.denied.delete(AT.GATES / 4096);
+  must(w.init());
 });

@@ -37,14 +37,14 @@ export const AT = Object.freeze({
   SWAP: 0x1_8000,
   /** First of their PCMDs, 128 bytes each. */
   PCMD: 0x2_0000,
-  GATES: 0x2_8000,
   /** A page VMPL1 may not touch. */
   DENIED: 0x3_0000,
   /** A page VMPL1 may only read. */
   READ_ONLY: 0x3_1000,
+  GATES: 0x3_4000,
 });
 export const SWAP_PAGES = 8;
-export const RAM_BYTES = 0x4_0000;
+export const RAM_BYTES = 0x5_0000;
 
 /** A SECS with the right fields is at {@link AT}.SECS; these are the source pages. */
 export const SOURCE = Object.freeze({

@@ -21,7 +21,7 @@ import type { EnclaveRecord } from '../state/enclave.js';
 import { processorStart } from '../state/enclave-life.js';
 import { FOREIGN, NOT_EPC } from '../state/frames.js';
 import { cpuSvnWithin } from '../state/platform.js';
-import { allZero, type FrameOwner, type MonitorState, readGuest } from '../state/state.js';
+import { allZero, type FrameOwner, guestWritable, type MonitorState, readGuest } from '../state/state.js';
 import { admitThreads, threadCount } from '../state/threads.js';
 
 /** EINIT's checks, in the manual's order. */
@@ -62,7 +62,7 @@ export const EINIT_CHECKS = checkList('EINIT', [
     'PROVISIONKEY was authorized for this enclave (AUTHORIZE_PROVISION)',
     'deviation',
   ],
-  ['gates-bound', 'REFUSED', 'there is a gate page for every TCS', 'deviation'],
+  ['gates-bound', 'REFUSED', 'there is a gate page for every TCS, in memory of VMPL1', 'deviation'],
   ['processor-started', 'REFUSED', 'the processor of the enclave started', 'deviation'],
 ] as const);
 
@@ -203,7 +203,10 @@ function checkPlatform(s: MonitorState, enclave: EnclaveRecord): LeafOutcome | n
   const provision = (enclave.flags & 0x10n) !== 0n;
   if (provision && s.platform.provisionNeedsAuthorization && !enclave.provisionAuthorized)
     return trip(C, 'provision-authorized');
-  if (threadCount(enclave) > (enclave.gates?.count ?? 0)) return trip(C, 'gates-bound');
+  const { gpa, count } = enclave.gates ?? { gpa: 0, count: 0 };
+  // They were the guest's when they were bound; it may have given them away since.
+  if (threadCount(enclave) > count || (count > 0 && !guestWritable(s, gpa, count * 4096)))
+    return trip(C, 'gates-bound');
   return null;
 }
 
