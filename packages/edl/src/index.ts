@@ -1,6 +1,8 @@
 /** Interface descriptions of enclaves, the message format of their calls, and the C generated from them. Pure. */
 export { generateBridges, generateHeader } from './c-bridges.js';
 export { EDL_ERRORS, type EdlErrorCode } from './errors.js';
+export type { EdlInterface, OcallAnswer } from './generate/interface-type.js';
+export { generateTypeScript } from './generate/typescript.js';
 export {
   type FunctionDescription,
   type InterfaceDescription,

@@ -66,6 +66,8 @@ const SIZES: Record<string, [size: number, align: number]> = {
   sgx_ra_msg2_t: [168, 4],
   sgx_spid_t: [16, 1],
   sgx_epid_group_id_t: [4, 1],
+  sgx_quote_nonce_t: [16, 1],
+  sgx_basename_t: [32, 1],
   sgx_sealed_data_t: [560, 8],
   sgx_dh_msg1_t: [576, 1],
   sgx_dh_msg2_t: [512, 1],
@@ -98,6 +100,9 @@ export const KNOWN_TYPES: Readonly<Record<string, CType>> = Object.freeze({
   sgx_prod_id_t: integer(2, false),
   sgx_misc_select_t: integer(4, false),
   sgx_ra_context_t: integer(4, false),
+  sgx_quote_sign_type_t: integer(4, false),
+  quote3_error_t: integer(4, false),
+  sgx_ql_qv_result_t: integer(4, false),
   ...Object.fromEntries(
     Object.entries(SIZES).map(([name, [size, align]]) => [name, bytes(name, size, align)]),
   ),
