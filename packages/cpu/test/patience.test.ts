@@ -20,8 +20,8 @@ test('an enclave whose orders are all answered just in time is given up after so
 
 test('what was used up comes back slowly, and never more than that', () => {
   const patience = new Patience(0);
-  assert.ok(patience.spend(0, 1500));
-  assert.ok(!new Patience(0).spend(0, 2300));
-  assert.ok(patience.spend(1e9, 1e9 + 1500));
-  assert.ok(!patience.spend(1e9 + 1500, 1e9 + 3000));
+  assert.ok(patience.spend(0, 3000));
+  assert.ok(!new Patience(0).spend(0, 4600));
+  assert.ok(patience.spend(1e9, 1e9 + 3000));
+  assert.ok(!patience.spend(1e9 + 3000, 1e9 + 6000));
 });

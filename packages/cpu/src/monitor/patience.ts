@@ -1,9 +1,9 @@
 /** What an order may take without counting: a thread that sleeps is woken, and runs, within this time. */
 const FREE_MS = 1;
 /** What one enclave's orders may take beyond that at once. */
-const BURST_MS = 2000;
-/** Part of the time that comes back. */
-const REFILL = 0.1;
+const BURST_MS = 4000;
+/** Part of the time that comes back: on a busy machine an honest runner waits for its CPU too. */
+const REFILL = 0.2;
 
 /**
  * How long one enclave may keep the monitor waiting altogether. A runner is in its enclave's hands: one that answers every

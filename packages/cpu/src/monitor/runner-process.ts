@@ -42,8 +42,8 @@ const START_TIMEOUT_MS = 4000;
 /** The monitor waits for one runner at a time, so it looks this often whether that was stopped meanwhile. */
 const LOOK_MS = 50;
 const EXIT_TIMEOUT_MS = 2000;
-/** How long a runner's agent may take for an order. */
-const AGENT_TIMEOUT_MS = 100;
+/** How long a runner's agent may take for an order; an honest one may have to wait for a busy machine's CPU. */
+const AGENT_TIMEOUT_MS = 500;
 const AGENT_LOOK_MS = 10;
 /** An idle CPU wakes up within this time. */
 const AGENT_SPIN_CYCLES = 60_000;
