@@ -441,6 +441,61 @@ test('random values survive the way through memory', () => {
   );
 });
 
+test('random structures of an enclave give arguments or EDL_MEMORY or EDL_VALUE, never anything else', () => {
+  const word = fc.oneof(
+    fc.constantFrom(0n, 1n, 3n, BASE, BASE + 64n, BASE + BigInt(SIZE) - 1n, 2n ** 63n, 2n ** 64n - 1n),
+    fc.bigInt({ min: 0n, max: 64n }),
+    fc.bigInt({ min: BASE, max: BASE + 4096n }),
+  );
+  const codes = new Set<string>();
+  fc.assert(
+    fc.property(fc.nat(3), fc.array(word, { minLength: 24, maxLength: 24 }), (index, words) => {
+      const memory = new Image();
+      const view = new DataView(memory.bytes.buffer);
+      words.forEach((value, i) => {
+        view.setBigUint64(i * 8, value, true);
+      });
+      try {
+        const { args, finish } = marshalOcall(DESCRIPTION, index, BASE, memory);
+        assert.equal(args.length, DESCRIPTION.ocalls[index].parameters.length);
+        const { returns } = DESCRIPTION.ocalls[index];
+        const point = { x: 0, y: [0, 0], z: 0, tag: new Uint8Array(4) };
+        finish(returns === undefined ? undefined : index === 2 ? point : 0);
+        codes.add('fine');
+      } catch (error) {
+        const { code } = error as { code: string };
+        assert.ok(code === 'EDL_MEMORY' || code === 'EDL_VALUE', String(error));
+        codes.add(code);
+      }
+    }),
+    { numRuns: RUNS * 5, seed: SEED },
+  );
+  assert.equal(codes.size, 3);
+});
+
+test('one structure with deep copies, also of its own type, and names that objects treat specially', () => {
+  const description = describeEdl(
+    parseEdl({
+      file: 'd.edl',
+      text: `enclave { struct node { int value; size_t n; [count=n] struct node* next; struct node* raw; };
+        trusted { public int walk([in, out] struct node* __proto__, [in, out] int* constructor); }; };`,
+    }),
+  );
+  const node = (value: number, next: unknown) => ({ value, n: 1n, next, raw: 0n });
+  const inner = { value: 2, n: 0n, next: 5n, raw: 0n };
+  const memory = new Image();
+  const result = marshalEcall(description, 'walk', [node(1, [inner]), 7], memory).finish() as {
+    out: Record<string, unknown>;
+  };
+  assert.deepEqual(Object.keys(result.out), ['__proto__', 'constructor']);
+  assert.deepEqual(Object.getOwnPropertyDescriptor(result.out, '__proto__')?.value, node(1, [inner]));
+  assert.equal(result.out.constructor, 7);
+  assert.throws(() => marshalEcall(description, 'walk', [node(1, [node(2, [inner])]), 7], memory), {
+    code: 'EDL_VALUE',
+    message: /next must be an address or null/,
+  });
+});
+
 test('long double is what gcc makes of a double, and rounds back', () => {
   const numbers = [
     0,

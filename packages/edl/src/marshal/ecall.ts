@@ -64,7 +64,53 @@ export function marshalEcall(
       `In this order: ${call.parameters.map((p) => p.name).join(', ') || 'none'}.`,
     );
   if (call.size === 0) return { index, address: 0n, finish: () => undefined };
+  if (planOf(call).onlyValues) return marshalValues(call, index, args, memory);
   return new EcallFrame(call, args, memory).marshalled(index);
+}
+
+/** What is looked up once for each call of a description. */
+interface Plan {
+  readonly labels: readonly string[];
+  /** Every parameter is passed by value: fields are written in place. */
+  readonly onlyValues: boolean;
+}
+
+const plans = new WeakMap<CallDescription, Plan>();
+
+function planOf(call: CallDescription): Plan {
+  let plan = plans.get(call);
+  if (plan === undefined) {
+    plan = {
+      labels: call.parameters.map((p) => `argument ${p.name} of ${call.name}`),
+      onlyValues: call.parameters.every((p) => p.pass === 'value'),
+    };
+    plans.set(call, plan);
+  }
+  return plan;
+}
+
+function marshalValues(
+  call: CallDescription,
+  index: number,
+  args: readonly unknown[],
+  memory: UntrustedMemory,
+): MarshalledEcall {
+  const { size, align, returns, parameters } = call;
+  const { labels } = planOf(call);
+  const address = memory.alloc(size, Math.max(align, 8));
+  const bytes = viewOf(memory, address, size, call.name).fill(0);
+  const view = dataView(bytes);
+  for (let i = 0; i < parameters.length; i++) {
+    const p = parameters[i];
+    if (p.pass === 'value') writeValue(view, p.offset, p.type, args[i], labels[i]);
+  }
+  const finish = (): CallResult => {
+    if (returns === undefined) return undefined;
+    // Numbers are read once; what has parts is copied first.
+    if (returns.kind === 'integer') return readInteger(view, 0, returns.size, returns.signed);
+    return readValue(dataView(bytes.slice(0, sizeOf(returns))), 0, returns);
+  };
+  return { index, address, finish };
 }
 
 class EcallFrame {
@@ -79,15 +125,15 @@ class EcallFrame {
     this.#memory = memory;
     this.#fields = new Uint8Array(call.size);
     this.#view = dataView(this.#fields);
-    const what = (p: ParameterDescription) => `argument ${p.name} of ${call.name}`;
+    const { labels } = planOf(call);
     // Values first: sizes and counts are among them.
     call.parameters.forEach((p, i) => {
-      if (p.pass === 'value') writeValue(this.#view, p.offset, p.type, args[i], what(p));
-      else if (p.pass === 'address') this.#pointer(p.offset, addressOf(args[i], what(p)));
+      if (p.pass === 'value') writeValue(this.#view, p.offset, p.type, args[i], labels[i]);
+      else if (p.pass === 'address') this.#pointer(p.offset, addressOf(args[i], labels[i]));
     });
     call.parameters.forEach((p, i) => {
-      if (p.pass === 'buffer') this.#buffer(p, args[i], what(p));
-      else if (p.pass === 'string' || p.pass === 'wstring') this.#text(p, args[i], what(p));
+      if (p.pass === 'buffer') this.#buffer(p, args[i], labels[i]);
+      else if (p.pass === 'string' || p.pass === 'wstring') this.#text(p, args[i], labels[i]);
     });
   }
 

@@ -5,7 +5,7 @@ import { edlError } from '../errors.js';
 export interface UntrustedMemory {
   /** Takes `length` bytes (at least 1) at a multiple of `align`; their contents may be anything. */
   alloc(length: number, align: number): bigint;
-  /** The bytes at an address. @throws when they are not all in untrusted memory */
+  /** The bytes at an address, valid as long as they are. @throws when they are not all in untrusted memory */
   view(address: bigint, length: number): Uint8Array;
 }
 
