@@ -1,18 +1,41 @@
 /** ENCLU[EENTER], [ERESUME], [EEXIT] and leaves that do not exist. Source: Intel SDM Vol. 3D, their operations. */
 import assert from 'node:assert/strict';
-import { ENCLU, VECTOR } from '@nestedsgx/arch';
+import { ENCLU, GPRSGX, VECTOR } from '@nestedsgx/arch';
 import type { ConformanceCase } from '../case.js';
 import type { Exit } from '../platform.js';
 import { AT, threadAt } from '../probe/image.js';
-import { OP } from '../probe/probe.js';
+import { OP, type Probe } from '../probe/probe.js';
 import { done, gp } from './expect.js';
 
 const EENTER = 2;
 const ERESUME = 3;
+const NONCANONICAL = 0x8000_0000_0000_0000n;
+/** XCOMP_BV in the header of an XSAVE area. */
+const XCOMP_BV = 520;
 
 function failsEntry(exit: Exit, leaf: number, vector: number): void {
   assert.equal(exit.kind, 'exception', 'the leaf completed');
   if (exit.kind === 'exception') assert.deepEqual([exit.leaf, exit.vector], [leaf, vector]);
+}
+
+/** ERESUME of a frame in which another thread of the enclave changed a word. */
+function forgedFrame(
+  id: string,
+  title: string,
+  address: (p: Probe) => number,
+  word: bigint,
+): ConformanceCase {
+  return {
+    leaf: 'ERESUME',
+    id,
+    title,
+    run: (c) => {
+      const p = c.probe({ threads: 2 });
+      assert.equal(p.start(OP.UD2).kind, 'exception');
+      done(p.run(OP.STORE, { rbx: address(p), rcx: word }, 1));
+      failsEntry(p.resume(), ERESUME, VECTOR.GP);
+    },
+  };
 }
 
 /** Cases of EENTER, ERESUME and EEXIT. */
@@ -77,39 +100,24 @@ export const ENTRY_CASES: readonly ConformanceCase[] = [
       gp(p.enclu(ENCLU.ERESUME, p.at(threadAt(0).tcs), 0x1000));
     },
   },
-  {
-    leaf: 'ERESUME',
-    id: 'forged-rip',
-    title: 'A non-canonical RIP in the SSA frame is #GP(0)',
-    run: (c) => {
-      const p = c.probe({ threads: 2 });
-      assert.equal(p.start(OP.UD2).kind, 'exception');
-      done(p.run(OP.STORE, { rbx: p.gprsgx(0, 0) + 136, rcx: 0x8000_0000_0000_0000n }, 1));
-      failsEntry(p.resume(), ERESUME, VECTOR.GP);
-    },
-  },
-  {
-    leaf: 'ERESUME',
-    id: 'forged-fsbase',
-    title: 'A non-canonical FS base in the SSA frame is #GP(0)',
-    run: (c) => {
-      const p = c.probe({ threads: 2 });
-      assert.equal(p.start(OP.UD2).kind, 'exception');
-      done(p.run(OP.STORE, { rbx: p.gprsgx(0, 0) + 168, rcx: 0x8000_0000_0000_0000n }, 1));
-      failsEntry(p.resume(), ERESUME, VECTOR.GP);
-    },
-  },
-  {
-    leaf: 'ERESUME',
-    id: 'forged-xsave',
-    title: 'An XSAVE header with a reserved bit in the SSA frame is #GP(0)',
-    run: (c) => {
-      const p = c.probe({ threads: 2 });
-      assert.equal(p.start(OP.UD2).kind, 'exception');
-      done(p.run(OP.STORE, { rbx: p.frame(0, 0) + 520, rcx: 1 }, 1));
-      failsEntry(p.resume(), ERESUME, VECTOR.GP);
-    },
-  },
+  forgedFrame(
+    'forged-rip',
+    'A non-canonical RIP in the SSA frame is #GP(0)',
+    (p) => p.gprsgx(0, 0) + GPRSGX.offsets.RIP,
+    NONCANONICAL,
+  ),
+  forgedFrame(
+    'forged-fsbase',
+    'A non-canonical FS base in the SSA frame is #GP(0)',
+    (p) => p.gprsgx(0, 0) + GPRSGX.offsets.FSBASE,
+    NONCANONICAL,
+  ),
+  forgedFrame(
+    'forged-xsave',
+    'An XSAVE header with a reserved bit in the SSA frame is #GP(0)',
+    (p) => p.frame(0, 0) + XCOMP_BV,
+    1n,
+  ),
   {
     leaf: 'EEXIT',
     id: 'noncanonical',

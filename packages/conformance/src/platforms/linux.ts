@@ -110,7 +110,9 @@ export class LinuxPlatform implements Platform {
 
   open(size: number): PlatformEnclave {
     const fd = checked(this.#native.open(this.#device), `opening ${this.#device}`);
-    const base = checked(this.#native.reserve(size), 'reserving a linear range');
+    const base = this.#native.reserve(size);
+    if (base < 0) close(fd);
+    checked(base, 'reserving a linear range');
     return new LinuxEnclave(this.#native, this.#vdso, fd, base, size);
   }
 
