@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { generateKeyPairSync, sign } from 'node:crypto';
+import { sign } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import test from 'node:test';
 import fc from 'fast-check';
@@ -18,6 +18,7 @@ import {
   sigstructQuotients,
   verifySigstruct,
 } from '../src/index.js';
+import { freshKey } from '../src/keys/fresh-key.js';
 
 const folder = new URL('../../vectors/sigstruct/', import.meta.url);
 const expected = JSON.parse(readFileSync(new URL('EXPECTED.json', folder), 'utf8'));
@@ -48,11 +49,9 @@ test('SIGSTRUCTs of real enclaves verify and have the expected fields', () => {
   }
 });
 
-const pair = generateKeyPairSync('rsa', { modulusLength: 3072, publicExponent: 3 });
-const modulus = BigInt(
-  `0x${Buffer.from(pair.publicKey.export({ format: 'jwk' }).n!, 'base64url').toString('hex')}`,
-);
-const signer: SigstructSigner = { modulus, sign: (data) => sign('sha256', data, pair.privateKey) };
+const key = freshKey({ rsaBits: 3072, exponent: 3 });
+const modulus = BigInt(`0x${Buffer.from(key.export({ format: 'jwk' }).n!, 'base64url').toString('hex')}`);
+const signer: SigstructSigner = { modulus, sign: (data) => sign('sha256', data, key) };
 const signed = signSigstruct(
   {
     DATE: 0x20260131,

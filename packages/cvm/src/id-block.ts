@@ -1,7 +1,8 @@
-import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
+import { createPrivateKey, createPublicKey, type KeyObject, sign } from 'node:crypto';
 import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ID_AUTH, ID_BLOCK, NsgxError } from '@nestedsgx/arch';
+import { freshKey } from '@nestedsgx/arch/fresh-key';
 
 const ECDSA_P384 = 1;
 const CURVE_P384 = 2;
@@ -69,7 +70,7 @@ function storeKey(stateDir: string, path: string): KeyObject {
 }
 
 function makeKey(): KeyObject {
-  return generateKeyPairSync('ec', { namedCurve: 'P-384' }).privateKey;
+  return freshKey({ curve: 'P-384' });
 }
 
 /**

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { createHash, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
+import { createHash, createPublicKey, type KeyObject, sign } from 'node:crypto';
 import { describe, it } from 'node:test';
 import {
   ID_AUTH,
@@ -9,6 +9,7 @@ import {
   SECRETS_PAGE,
   SNP_PAGE_TYPE,
 } from '@nestedsgx/arch';
+import { freshKey } from '@nestedsgx/arch/fresh-key';
 import { nodeHash } from '@nestedsgx/arch/node';
 import { DEFAULT_POLICY, GuestMessageChannel, MONITOR_GPA, PSP_STATUS, SoftwarePsp } from '../src/index.js';
 import { fixedToLittleEndian } from '../src/psp/signature.js';
@@ -74,8 +75,8 @@ describe('launch', () => {
 });
 
 describe('ID block', () => {
-  const idKey = generateKeyPairSync('ec', { namedCurve: 'P-384' });
-  const authorKey = generateKeyPairSync('ec', { namedCurve: 'P-384' });
+  const idKey = freshKey({ curve: 'P-384' });
+  const authorKey = freshKey({ curve: 'P-384' });
 
   function keyBytes(key: KeyObject): Uint8Array {
     const { x, y } = key.export({ format: 'jwk' });
@@ -104,14 +105,14 @@ describe('ID block', () => {
     });
   }
   function auth(idBlock: Uint8Array, author = false): Uint8Array {
-    const id = keyBytes(idKey.publicKey);
+    const id = keyBytes(createPublicKey(idKey));
     return ID_AUTH.encode({
       ID_KEY_ALGO: 1,
       AUTH_KEY_ALGO: author ? 1 : 0,
-      ID_BLOCK_SIG: signature(idBlock, idKey.privateKey),
+      ID_BLOCK_SIG: signature(idBlock, idKey),
       ID_KEY: id,
       ...(author
-        ? { ID_KEY_SIG: signature(id, authorKey.privateKey), AUTHOR_KEY: keyBytes(authorKey.publicKey) }
+        ? { ID_KEY_SIG: signature(id, authorKey), AUTHOR_KEY: keyBytes(createPublicKey(authorKey)) }
         : {}),
     });
   }
@@ -123,8 +124,8 @@ describe('ID block', () => {
     const channel = new GuestMessageChannel(0, psp.vmpck(0), (m) => psp.guestRequest(m));
     const report = parseAttestationReport(channel.report(new Uint8Array(64)));
     const digest = (b: Uint8Array) => new Uint8Array(createHash('sha384').update(b).digest());
-    assert.deepEqual(report.ID_KEY_DIGEST, digest(keyBytes(idKey.publicKey)));
-    assert.deepEqual(report.AUTHOR_KEY_DIGEST, digest(keyBytes(authorKey.publicKey)));
+    assert.deepEqual(report.ID_KEY_DIGEST, digest(keyBytes(createPublicKey(idKey))));
+    assert.deepEqual(report.AUTHOR_KEY_DIGEST, digest(keyBytes(createPublicKey(authorKey))));
     assert.equal(report.authorKeyEn, true);
     assert.equal(report.GUEST_SVN, 5);
     assert.deepEqual(report.FAMILY_ID, new Uint8Array(16).fill(1));

@@ -1,6 +1,7 @@
 /** Makes a new software chip: its secrets, its VCEK and the chain above it. Needed once per installation. */
-import { createPublicKey, generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
+import { createPublicKey, type KeyObject, randomBytes } from 'node:crypto';
 import type { TcbVersion } from '@nestedsgx/arch';
+import { freshKey } from '@nestedsgx/arch/fresh-key';
 import {
   basicConstraints,
   type Extension,
@@ -89,7 +90,7 @@ function chipExtensions(id: Uint8Array, tcb: TcbVersion): Extension[] {
 }
 
 function newKey(): KeyObject {
-  return generateKeyPairSync('ec', { namedCurve: 'P-384' }).privateKey;
+  return freshKey({ curve: 'P-384' });
 }
 
 function publicKey(key: KeyObject): KeyObject {

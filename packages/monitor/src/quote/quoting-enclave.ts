@@ -2,7 +2,7 @@
  * The quoting enclave inside the monitor: an ECDSA P-256 attestation key made at launch and bound to an SNP
  * report at VMPL0, and quotes (Intel Quote v3) that carry that report as certification data.
  */
-import { createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
+import { createPublicKey, type KeyObject, sign } from 'node:crypto';
 import {
   ATT_KEY_TYPE_ECDSA_P256,
   ATTRIBUTES_INIT,
@@ -15,6 +15,7 @@ import {
   REPORT_BODY,
   TARGETINFO,
 } from '@nestedsgx/arch';
+import { freshKey } from '@nestedsgx/arch/fresh-key';
 import { reportMac } from '../enclu/ereport.js';
 import { MonitorError } from '../errors.js';
 import { tagsEqual, wipe } from '../keys/cmac.js';
@@ -44,12 +45,8 @@ export class QuotingEnclave {
    * MONITOR_QUOTING when the PSP refuses or the chain cannot be encoded.
    */
   constructor(hash: HashProvider, channel: ReportPort, certificates: readonly Uint8Array[]) {
-    const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-    this.#key = privateKey;
-    const spki = createPublicKey(publicKey.export({ format: 'pem', type: 'spki' })).export({
-      format: 'der',
-      type: 'spki',
-    });
+    this.#key = freshKey({ curve: 'P-256' });
+    const spki = createPublicKey(this.#key).export({ format: 'der', type: 'spki' });
     this.#point = new Uint8Array(spki.subarray(spki.length - 64));
     const reportData = hash.sha512().update(ascii(KEY_BINDING_LABEL)).update(new Uint8Array(spki)).digest();
     try {

@@ -1,5 +1,5 @@
 /** A monitor state over the fakes, with operands at fixed places of guest RAM and short names for the leaves. */
-import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
+import { type KeyObject, sign } from 'node:crypto';
 import {
   EnclaveMeasurement,
   SECS,
@@ -11,6 +11,7 @@ import {
   type Tcs,
   writeU64,
 } from '@nestedsgx/arch';
+import { freshKey } from '@nestedsgx/arch/fresh-key';
 import { nodeHash } from '@nestedsgx/arch/node';
 import { eadd } from '../../src/encls/eadd.js';
 import { ecreate } from '../../src/encls/ecreate.js';
@@ -198,7 +199,7 @@ let key: { modulus: bigint; privateKey: KeyObject } | undefined;
 /** An RSA-3072 key with exponent 3, made once for each test process. */
 export function signer(): { modulus: bigint; sign(data: Uint8Array): Uint8Array } {
   if (key === undefined) {
-    const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 3072, publicExponent: 3 });
+    const privateKey = freshKey({ rsaBits: 3072, exponent: 3 });
     const n = privateKey.export({ format: 'jwk' }).n!;
     key = { modulus: BigInt(`0x${Buffer.from(n, 'base64url').toString('hex')}`), privateKey };
   }

@@ -1,5 +1,5 @@
 /** SIGSTRUCTs and EINITTOKENs of every kind that EINIT tells apart, signed once for each process and kept. */
-import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
+import { type KeyObject, sign } from 'node:crypto';
 import {
   EINITTOKEN,
   KEYNAME_EINITTOKEN,
@@ -8,6 +8,7 @@ import {
   type SigstructSigner,
   signSigstruct,
 } from '@nestedsgx/arch';
+import { freshKey } from '@nestedsgx/arch/fresh-key';
 import { nodeHash } from '@nestedsgx/arch/node';
 import { cmac, launchKeyData, type MonitorState } from '@nestedsgx/monitor';
 import type { Oracle } from '../model/model.js';
@@ -51,7 +52,7 @@ export function simSigners(): readonly Signer[] {
 }
 
 function makeSigner(): Signer {
-  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 3072, publicExponent: 3 });
+  const privateKey = freshKey({ rsaBits: 3072, exponent: 3 });
   const n = privateKey.export({ format: 'jwk' }).n!;
   const littleEndian = new Uint8Array(Buffer.from(n, 'base64url')).reverse();
   return {

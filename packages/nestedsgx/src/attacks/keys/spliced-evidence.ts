@@ -1,5 +1,6 @@
-import { generateKeyPairSync, randomBytes, sign } from 'node:crypto';
+import { createPublicKey, randomBytes, sign } from 'node:crypto';
 import { encodeQuote3, parseQuote3, QUOTE3_SIGNED_BYTES, type Quote3, REPORT_BODY } from '@nestedsgx/arch';
+import { freshKey } from '@nestedsgx/arch/fresh-key';
 import { parsePolicy, verify } from '@nestedsgx/attest';
 import { type Attack, finding, Tally } from '../attack.js';
 import type { Stage } from '../stage/stage.js';
@@ -8,8 +9,10 @@ import { onTwin } from './machine-twin.js';
 
 /** An attestation key of the attacker's own. */
 function forger(): (quote: Quote3) => Quote3 {
-  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const attestationKey = new Uint8Array(publicKey.export({ format: 'der', type: 'spki' }).subarray(-64));
+  const privateKey = freshKey({ curve: 'P-256' });
+  const attestationKey = new Uint8Array(
+    createPublicKey(privateKey).export({ format: 'der', type: 'spki' }).subarray(-64),
+  );
   return (quote) => {
     const unsigned = encodeQuote3({ ...quote, attestationKey });
     const signature = sign('sha256', unsigned.subarray(0, QUOTE3_SIGNED_BYTES), {
