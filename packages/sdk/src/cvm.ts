@@ -18,6 +18,7 @@ import { endProcess, type LaunchedCvm, launchCvm } from './launch/launcher.js';
 import type { LaunchOptions } from './launch/options.js';
 import { releaseRamSlot } from './launch/ram-slot.js';
 import { defaultSocketPath } from './launch/state-dir.js';
+import type { LoadedEnclave } from './loaded-enclave.js';
 
 /**
  * This host's share of the machine: sizes in bytes (0 leaves them to the cvm; `epcBytes` limits the EPC of all its
@@ -33,6 +34,12 @@ export type AnyInterface = {
   readonly ocalls: readonly any[];
 };
 
+/** An enclave of either runtime. */
+export type AnyEnclave = Pick<
+  LoadedEnclave<never>,
+  'mrenclave' | 'debug' | 'range' | 'running' | 'stats' | 'status' | 'interruptEvery' | 'close'
+>;
+
 const MAX_THREADS = 255;
 /** Time for a machine that was told to stop, in milliseconds, before it is killed. */
 const STOP_GRACE_MS = 2000;
@@ -47,7 +54,7 @@ export class Cvm implements AsyncDisposable {
   readonly #control: ControlSocket;
   readonly #child: Pick<LaunchedCvm, 'pid' | 'pidfd' | 'ramSlot'> | null;
   readonly #attachOptions: ConnectOptions;
-  readonly #enclaves = new Set<Enclave<never>>();
+  readonly #enclaves = new Set<AnyEnclave>();
   #connection: Promise<GuestConnection> | null = null;
   #device: SgxDevice | null = null;
   #attached: GuestConnection | null = null;
@@ -120,10 +127,10 @@ export class Cvm implements AsyncDisposable {
       maxThreads: MAX_THREADS,
       gates: options.threads ?? 0,
     });
-    const enclave = new Enclave<AnyInterface>(device.connection, built, description, options, (gone) =>
-      this.#enclaves.delete(gone),
+    const enclave = new Enclave<AnyInterface>(device.connection, built, description, options, () =>
+      this.#enclaves.delete(enclave),
     );
-    this.#enclaves.add(enclave as unknown as Enclave<never>);
+    this.#enclaves.add(enclave);
     try {
       enclave.initialise();
     } catch (error) {
@@ -158,7 +165,7 @@ export class Cvm implements AsyncDisposable {
   }
 
   /** The enclaves loaded through this object. */
-  get enclaves(): ReadonlySet<Enclave<never>> {
+  get enclaves(): ReadonlySet<AnyEnclave> {
     return this.#enclaves;
   }
 

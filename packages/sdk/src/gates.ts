@@ -15,7 +15,7 @@ import {
 } from '@nestedsgx/guest';
 import { CallPool } from '@nestedsgx/os';
 import { sdkError } from './errors.js';
-import type { ThreadGate } from './thread.js';
+import type { ThreadGate } from './gate-thread.js';
 
 const PAGE = 4096;
 // 32-bit word indices in the gate page: URSP and URBP of the request line, RDI and RSI of the response.

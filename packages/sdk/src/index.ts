@@ -7,9 +7,9 @@ export {
 } from '@nestedsgx/edl';
 export { quote, quotingTarget } from './attestation.js';
 export { type BuildOptions, type BuiltEnclave, buildEnclave, chooseAttributes } from './build-enclave.js';
-export { type AnyInterface, type ConnectOptions, Cvm } from './cvm.js';
+export { type AnyEnclave, type AnyInterface, type ConnectOptions, Cvm } from './cvm.js';
 export type { CvmInfo, CvmProcess } from './cvm-info.js';
-export { Enclave, type EnclaveStats, type LoadOptions } from './enclave.js';
+export { Enclave, type LoadOptions } from './enclave.js';
 export { type ImageInput, type ImageParts, type LoadableImage, openImage } from './enclave-image.js';
 export { EnclaveFault, SDK_ERRORS, type SdkErrorCode } from './errors.js';
 export type {
@@ -25,6 +25,7 @@ export { LAUNCH_ARGV, LAUNCH_FDS, launchEnvironment } from './launch/loader.js';
 export { canonicalSigners, type LaunchOptions } from './launch/options.js';
 export { type Component, readPart, sealedMemory } from './launch/parts.js';
 export { defaultSocketPath, defaultStateDir } from './launch/state-dir.js';
+export type { CommonLoadOptions, EnclaveStats } from './loaded-enclave.js';
 export type { OcallHandler, RawOcall } from './ocalls.js';
 export { platformXfrm } from './platform.js';
 export { ENCLAVE_STATUS, EnclaveStatusError, type EnclaveStatusName } from './status.js';

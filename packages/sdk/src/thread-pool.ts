@@ -1,21 +1,20 @@
 /** The free threads of an enclave, and those who wait for one, first come first served. */
 import { sdkError } from './errors.js';
-import type { EnclaveThread } from './thread.js';
 
-interface Waiter {
-  resolve(thread: EnclaveThread): void;
+interface Waiter<Thread> {
+  resolve(thread: Thread): void;
   reject(error: Error): void;
 }
 
 /** Deals out threads. Waiters are bounded; nobody overtakes. */
-export class ThreadPool {
-  readonly #free: EnclaveThread[];
+export class ThreadPool<Thread> {
+  readonly #free: Thread[];
   readonly #maxWaiting: number;
-  #waiting: Waiter[] = [];
+  #waiting: Waiter<Thread>[] = [];
   #head = 0;
   #size: number;
 
-  constructor(threads: readonly EnclaveThread[], maxWaiting: number) {
+  constructor(threads: readonly Thread[], maxWaiting: number) {
     this.#size = threads.length;
     this.#free = [...threads].reverse();
     this.#maxWaiting = maxWaiting;
@@ -27,7 +26,7 @@ export class ThreadPool {
   }
 
   /** One thread more: for the one who waits longest, if somebody waits. */
-  add(thread: EnclaveThread): void {
+  add(thread: Thread): void {
     this.#size++;
     this.give(thread);
   }
@@ -43,12 +42,12 @@ export class ThreadPool {
   }
 
   /** A free thread at once, or undefined. */
-  tryTake(): EnclaveThread | undefined {
+  tryTake(): Thread | undefined {
     return this.#free.pop();
   }
 
   /** A free thread, or a promise of one. @throws (rejects) TCS_EXHAUSTED when too many wait already */
-  take(): EnclaveThread | Promise<EnclaveThread> {
+  take(): Thread | Promise<Thread> {
     const thread = this.#free.pop();
     if (thread !== undefined) return thread;
     if (this.waiting >= this.#maxWaiting)
@@ -63,7 +62,7 @@ export class ThreadPool {
   }
 
   /** Gives a thread back: to the one who waits longest, if somebody waits. */
-  give(thread: EnclaveThread): void {
+  give(thread: Thread): void {
     if (this.#head === this.#waiting.length) {
       this.#free.push(thread);
       return;

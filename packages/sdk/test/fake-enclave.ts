@@ -1,7 +1,8 @@
 /** An enclave played by a generator: it yields how it leaves and is told how it is entered again. */
 import { EXIT_KIND, GuestMemory } from '@nestedsgx/guest';
 import type { FrameSizes } from '../src/call-frame.js';
-import { EnclaveThread, type OcallDispatch, type ThreadGate, type ThreadOwner } from '../src/thread.js';
+import type { ThreadGate } from '../src/gate-thread.js';
+import { EnclaveThread, type OcallDispatch, type ThreadOwner } from '../src/thread.js';
 
 export const BASE = 0x1000_0000_0000;
 export const GPA = 0x40_0000;

@@ -1,0 +1,245 @@
+/**
+ * One thread of an enclave (one TCS) from the host's side, whatever the enclave's runtime: enters it, tells returns from
+ * OCALLs, resumes it after interrupts and offers it its exceptions. The trusted ABI at the level of registers is that of
+ * Intel's SDK: EENTER with RDI = ECALL number or command and RSI = its operand; EEXIT with RDI = −1 (RSI = status) or an
+ * OCALL number (RSI = its structure).
+ */
+import { EENTER, ERESUME, EXIT_KIND, type GuestMemory } from '@nestedsgx/guest';
+import { EnclaveFault, enclaveLost, sdkError } from './errors.js';
+
+/** Commands of EENTER beside ECALL numbers that every runtime knows (Intel SGX SDK, rts_cmd.h). */
+export const GATE_COMMAND = Object.freeze({ INIT: -1, ORET: -2, EXCEPT: -3, UNINIT: -5 } as const);
+
+/** Entering through a gate: returns an EXIT_KIND; registers are then in the response line of the gate page. */
+export interface ThreadGate {
+  enter(leaf: number, rdi: number, rsi: number): number;
+  enterAsync(leaf: number, rdi: number, rsi: number): Promise<number>;
+  close(): void;
+}
+
+/** What an enclave's threads have done. */
+export interface CallCounters {
+  ecalls: number;
+  ocalls: number;
+  exceptions: number;
+  interrupts: number;
+  /** Exceptions by name, such as `#UD`. */
+  readonly causes: Record<string, number>;
+}
+
+/** What a thread needs of its enclave, whatever its runtime. */
+export interface GateOwner {
+  readonly memory: GuestMemory;
+  readonly counters: CallCounters;
+  /** Set once the enclave is being closed: an interrupted thread is not resumed. */
+  closing: boolean;
+  /** Called when the enclave must not be entered any more. */
+  unusable(error: Error): void;
+}
+
+/** What one ECALL under way has met. */
+export interface CallState {
+  /** The latest exception during the call. */
+  exception: EnclaveFault | null;
+  /** The first OCALL of the call that failed. */
+  ocallError: Error | null;
+}
+
+// 32-bit word indices in the gate page (layout of packages/cpu).
+const REQUEST_RSP = 48 / 4;
+const RESPONSE_RDI = 72 / 4;
+const RESPONSE_RSI = 80 / 4;
+const MINUS_ONE = 0xffff_ffff;
+const TWO_32 = 2 ** 32;
+const INTERRUPT_VECTOR = 32;
+
+/** ECALLs of one thread inside each other, with OCALLs between them. */
+export const MAX_DEPTH = 8;
+
+enum Next {
+  Returned,
+  Resume,
+  Exception,
+  Ocall,
+}
+
+/** The host's side of one TCS. */
+export abstract class GateThread<State extends CallState> {
+  readonly index: number;
+  /** ECALLs under way on this thread: 0, or more inside OCALL handlers. */
+  depth = 0;
+  protected readonly owner: GateOwner;
+  /** The enclave takes its exceptions itself (AEX-Notify): EXCEPT does not return, its frame goes on with the call. */
+  protected readonly takesExceptions: boolean;
+  readonly #gate: ThreadGate;
+  readonly #words: Uint32Array;
+  #kind = 0;
+  #offering = false;
+  #ocallIndex = 0;
+  #ocallPointer = 0;
+
+  /** @param page the view of this TCS's gate page */
+  constructor(owner: GateOwner, index: number, page: Uint8Array, gate: ThreadGate, takesExceptions = false) {
+    this.owner = owner;
+    this.index = index;
+    this.takesExceptions = takesExceptions;
+    this.#gate = gate;
+    this.#words = new Uint32Array(page.buffer, page.byteOffset, 1024);
+  }
+
+  /** Answers an OCALL; gives RSI of the ORET that follows. */
+  protected abstract serve(state: State, index: number, pointer: number): number;
+  /** As `serve`, with handlers that may take their time. */
+  protected abstract serveAsync(state: State, index: number, pointer: number): Promise<number>;
+
+  /** Frees the thread's memory. The enclave must be gone or idle. */
+  close(): void {
+    this.#gate.close();
+  }
+
+  /** Runs one call or command to its end; gives the status in RSI. */
+  protected run(state: State, command: number, operand: number): number {
+    if (!this.#returned(this.#enter(EENTER, command, operand))) this.#settle(state);
+    return this.#words[RESPONSE_RSI];
+  }
+
+  /** As `run`, without blocking the event loop. */
+  protected async runAsync(state: State, command: number, operand: number): Promise<number> {
+    if (!this.#returned(await this.#enterAsync(EENTER, command, operand))) await this.#settleAsync(state);
+    return this.#words[RESPONSE_RSI];
+  }
+
+  /** @throws ECALL_DEPTH */
+  protected refuseDepth(): void {
+    if (this.depth >= MAX_DEPTH)
+      throw sdkError(
+        'ECALL_DEPTH',
+        `ECALLs are nested ${this.depth} deep`,
+        'return from OCALL handlers before calling again',
+      );
+  }
+
+  /** URSP and URBP of the next entries: 16-byte aligned, as after a call's push. */
+  protected setStack(top: number): void {
+    for (const word of [REQUEST_RSP, REQUEST_RSP + 2]) {
+      this.#words[word] = top % TWO_32;
+      this.#words[word + 1] = top / TWO_32;
+    }
+  }
+
+  protected crash(error: Error): Error {
+    this.#offering = false;
+    this.owner.unusable(error);
+    return error;
+  }
+
+  /** Enters; what the driver cannot answer (EPC_PAGE_DAMAGED, EPC_EXHAUSTED) ends the enclave. */
+  #enter(leaf: number, rdi: number, rsi: number): number {
+    try {
+      return this.#gate.enter(leaf, rdi, rsi);
+    } catch (error) {
+      throw this.crash(error as Error);
+    }
+  }
+
+  async #enterAsync(leaf: number, rdi: number, rsi: number): Promise<number> {
+    try {
+      return await this.#gate.enterAsync(leaf, rdi, rsi);
+    } catch (error) {
+      throw this.crash(error as Error);
+    }
+  }
+
+  /** The usual case, inlined into `run`: the enclave has returned. Otherwise remembers the exit for `#advance`. */
+  #returned(kind: number): boolean {
+    this.#kind = kind;
+    return kind === EXIT_KIND.EEXIT && this.#words[RESPONSE_RDI] === MINUS_ONE;
+  }
+
+  #settle(state: State): void {
+    for (;;) {
+      switch (this.#advance(state)) {
+        case Next.Returned:
+          return;
+        case Next.Resume:
+          this.#kind = this.#enter(ERESUME, 0, 0);
+          break;
+        case Next.Exception:
+          this.#kind = this.#enter(EENTER, GATE_COMMAND.EXCEPT, 0);
+          break;
+        case Next.Ocall: {
+          const answer = this.serve(state, this.#ocallIndex, this.#ocallPointer);
+          this.#kind = this.#enter(EENTER, GATE_COMMAND.ORET, answer);
+        }
+      }
+    }
+  }
+
+  async #settleAsync(state: State): Promise<void> {
+    for (;;) {
+      switch (this.#advance(state)) {
+        case Next.Returned:
+          return;
+        case Next.Resume:
+          this.#kind = await this.#enterAsync(ERESUME, 0, 0);
+          break;
+        case Next.Exception:
+          this.#kind = await this.#enterAsync(EENTER, GATE_COMMAND.EXCEPT, 0);
+          break;
+        case Next.Ocall: {
+          const answer = await this.serveAsync(state, this.#ocallIndex, this.#ocallPointer);
+          this.#kind = await this.#enterAsync(EENTER, GATE_COMMAND.ORET, answer);
+        }
+      }
+    }
+  }
+
+  /** What the last exit asks for. @throws EnclaveFault, ENCLAVE_LOST, ENCLAVE_BAD_ENTRY, ENCLAVE_CLOSED */
+  #advance(state: State): Next {
+    const words = this.#words;
+    switch (this.#kind) {
+      case EXIT_KIND.EEXIT: {
+        if (words[RESPONSE_RDI] === MINUS_ONE) {
+          if (!this.#offering) return Next.Returned;
+          this.#offering = false;
+          if (words[RESPONSE_RSI] === 0) return Next.Resume;
+          throw this.crash(state.exception as Error);
+        }
+        this.#ocallIndex = words[RESPONSE_RDI] + words[RESPONSE_RDI + 1] * TWO_32;
+        this.#ocallPointer = words[RESPONSE_RSI] + words[RESPONSE_RSI + 1] * TWO_32;
+        return Next.Ocall;
+      }
+      case EXIT_KIND.AEX: {
+        const vector = words[RESPONSE_RDI] & 0xffff;
+        if (vector === INTERRUPT_VECTOR) {
+          this.owner.counters.interrupts++;
+          if (this.owner.closing) throw sdkError('ENCLAVE_CLOSED', 'the enclave was closed during the call');
+          return Next.Resume;
+        }
+        this.owner.counters.exceptions++;
+        const address = words[RESPONSE_RSI] + words[RESPONSE_RSI + 1] * TWO_32;
+        const fault = new EnclaveFault(vector, words[RESPONSE_RDI + 1] & 0xffff, address);
+        const { causes } = this.owner.counters;
+        causes[fault.vectorName] = (causes[fault.vectorName] ?? 0) + 1;
+        if (this.#offering) throw this.crash(state.exception ?? fault);
+        state.exception = fault;
+        this.#offering = !this.takesExceptions;
+        return Next.Exception;
+      }
+      case EXIT_KIND.ENTRY_FAILED:
+        if (state.exception !== null) throw this.crash(state.exception);
+        throw this.crash(
+          sdkError(
+            'ENCLAVE_BAD_ENTRY',
+            `entering thread ${this.index} raised vector ${words[RESPONSE_RDI] & 0xffff}`,
+            'load the enclave again',
+          ),
+        );
+      default: {
+        const lost = enclaveLost('its runner or the confidential VM has ended');
+        this.owner.unusable(lost);
+        throw lost;
+      }
+    }
+  }
+}

@@ -1,0 +1,272 @@
+/** A loaded enclave, whatever its runtime: its threads, figures and end. */
+import type { GuestConnection } from '@nestedsgx/guest';
+import type { BuiltEnclave } from './build-enclave.js';
+import { sdkError } from './errors.js';
+import type { CallState, GateOwner, GateThread } from './gate-thread.js';
+import { type GateSet, openGates } from './gates.js';
+import { ThreadPool } from './thread-pool.js';
+
+/** Options of loading that do not depend on the enclave's runtime. */
+export interface CommonLoadOptions {
+  /** Load with ATTRIBUTES.DEBUG, if the signature allows it. Default false. */
+  debug?: boolean;
+  /** Grant PROVISIONKEY. Default false. */
+  provision?: boolean;
+  /** Threads that the enclave may have in all: more than its image has TCSs leaves room for `addThread`. At most 255. */
+  threads?: number;
+  /** Asynchronous calls that may wait for a thread. Default 65,536. */
+  maxWaitingCalls?: number;
+  /** Longest spin for an answer in TSC cycles, where the enclave runs on another CPU. Default 48,000. */
+  spinCycles?: number;
+}
+
+/** Figures of `e.stats()`: calls since loading, and threads now. */
+export interface EnclaveStats {
+  ecalls: number;
+  ocalls: number;
+  exceptions: number;
+  interrupts: number;
+  /**
+   * Asynchronous exits by cause: exceptions by name (`#UD`; `#PF` where it was the enclave's own), `EPC fault` for page
+   * faults that the driver answered, `interrupt`. Causes that did not occur are missing.
+   */
+  aex: Record<string, number>;
+  threads: number;
+  freeThreads: number;
+  waitingCalls: number;
+  /** Pages in all; of these in the EPC, and written back to guest RAM. */
+  pages: number;
+  residentPages: number;
+  evictedPages: number;
+  /** Page faults that the driver answered, and pages that EAUG added. */
+  pageFaults: number;
+  augmentedPages: number;
+}
+
+/** Longest that `close` waits for calls under way before it interrupts them, in milliseconds. */
+const CLOSE_PATIENCE_MS = 50;
+
+/** What enclaves of both runtimes have in common. */
+export abstract class LoadedEnclave<Thread extends GateThread<CallState>> implements AsyncDisposable {
+  /** MRENCLAVE (32 bytes), as signed and checked by EINIT. */
+  readonly mrenclave: Uint8Array;
+  readonly debug: boolean;
+  /** BASEADDR and size of the ELRANGE. */
+  readonly range: { readonly base: number; readonly size: number };
+  protected readonly connection: GuestConnection;
+  protected readonly built: BuiltEnclave;
+  protected readonly gates: GateSet;
+  protected readonly threads: Thread[] = [];
+  protected readonly pool: ThreadPool<Thread>;
+  protected readonly owner: GateOwner;
+  readonly #onClose: () => void;
+  /** Why no call may start, or null. */
+  #unusable: Error | null = null;
+  /** The thread inside a synchronous call: calls from its OCALL handlers go to the same thread, as on SGX. */
+  #inside: Thread | null = null;
+  #running = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #closed: Promise<void> | null = null;
+
+  constructor(
+    connection: GuestConnection,
+    built: BuiltEnclave,
+    options: CommonLoadOptions,
+    onClose: () => void,
+  ) {
+    this.connection = connection;
+    this.built = built;
+    this.#onClose = onClose;
+    this.mrenclave = built.mrenclave;
+    this.debug = built.debug;
+    this.range = Object.freeze({ base: built.file.base, size: built.file.size });
+    this.owner = {
+      memory: connection.memory,
+      counters: { ecalls: 0, ocalls: 0, exceptions: 0, interrupts: 0, causes: {} },
+      closing: false,
+      unusable: (error) => this.#fail(error),
+    };
+    this.gates = openGates(connection, built.gates, built.file, options.spinCycles);
+    this.pool = new ThreadPool<Thread>([], options.maxWaitingCalls ?? 65_536);
+  }
+
+  /** Threads for gates, usable at once, the first before the others. */
+  protected add(...threads: Thread[]): void {
+    this.threads.push(...threads);
+    for (const thread of threads.reverse()) this.pool.add(thread);
+  }
+
+  /** Figures of this enclave. */
+  stats(): EnclaveStats {
+    const { pages, faults } = this.built.file;
+    const { causes, ...counters } = this.owner.counters;
+    const aex = { ...causes };
+    if (faults.faults > 0) aex['EPC fault'] = faults.faults;
+    if (counters.interrupts > 0) aex.interrupt = counters.interrupts;
+    return {
+      ...counters,
+      aex,
+      threads: this.pool.size,
+      freeThreads: this.pool.free,
+      waitingCalls: this.pool.waiting,
+      pages: pages.pages,
+      residentPages: pages.resident,
+      evictedPages: pages.evicted,
+      pageFaults: faults.faults,
+      augmentedPages: faults.augmented,
+    };
+  }
+
+  /** Asynchronous calls that are inside the enclave now. */
+  get running(): number {
+    return this.#running;
+  }
+
+  /**
+   * Interrupts the enclave's threads every `ms` milliseconds, as a scheduler's tick does: an asynchronous exit, after
+   * which the thread goes on. 0 ends it.
+   */
+  interruptEvery(ms: number): void {
+    if (!(ms >= 0 && ms <= 60_000))
+      throw sdkError('LAUNCH_OPTION_INVALID', `${ms} is not a number of milliseconds up to 60000`);
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    this.gates.interruptEvery(ms);
+    if (ms === 0) return;
+    this.#timer = setInterval(() => this.#tick(), ms);
+    this.#timer.unref();
+  }
+
+  #tick(): void {
+    const { file } = this.built;
+    for (const thread of this.threads)
+      if (file.threads.inside(thread.index))
+        try {
+          file.kick(thread.index);
+        } catch {
+          // It has left since, or the enclave is lost.
+        }
+  }
+
+  /** What the monitor says about this enclave. */
+  status(): { state: 'uninitialised' | 'running' | 'lost'; reason: number } {
+    return this.built.file.status();
+  }
+
+  /**
+   * Ends the enclave: calls that wait are refused, calls under way are interrupted, pages are removed and memory is given
+   * back. Harmless when repeated.
+   */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /**
+   * Runs `body` with a thread for a synchronous call: the one that is inside already, or a free one.
+   * @throws TCS_EXHAUSTED
+   */
+  protected withThread<T>(body: (thread: Thread) => T): T {
+    const outer = this.#inside;
+    const thread = outer ?? this.pool.tryTake();
+    if (thread === undefined)
+      throw sdkError(
+        'TCS_EXHAUSTED',
+        `all ${this.pool.size} threads of the enclave are inside it`,
+        'use e.async, which waits for one, or build the enclave with more threads',
+      );
+    this.#inside = thread;
+    try {
+      return body(thread);
+    } finally {
+      this.#inside = outer;
+      if (outer === null) this.pool.give(thread);
+    }
+  }
+
+  /** As `withThread`, waiting for a free thread in turn. */
+  protected async withThreadAsync<T>(body: (thread: Thread) => Promise<T>): Promise<T> {
+    this.usable();
+    const taken = this.pool.take();
+    const thread = taken instanceof Promise ? await taken : taken;
+    this.#running++;
+    try {
+      this.usable();
+      return await body(thread);
+    } finally {
+      this.#running--;
+      this.pool.give(thread);
+    }
+  }
+
+  /** @throws ENCLAVE_CLOSED, ENCLAVE_LOST, ENCLAVE_CRASHED when no call may start any more */
+  protected usable(): void {
+    if (this.#unusable !== null) throw this.#refusal();
+  }
+
+  /** After a crash later calls say so, and that first error is their cause; a lost or closed enclave stays that. */
+  #fail(error: Error): void {
+    this.#unusable ??= error;
+    this.pool.refuse(this.#refusal());
+  }
+
+  #refusal(): Error {
+    const first = this.#unusable as Error;
+    const code = (first as { code?: unknown }).code;
+    if (code === 'ENCLAVE_CLOSED' || code === 'ENCLAVE_LOST')
+      return sdkError(code, first.message, (first as { advice?: string }).advice, first);
+    return sdkError(
+      'ENCLAVE_CRASHED',
+      `the enclave takes no more calls: ${first.message}`,
+      'load it again',
+      first,
+    );
+  }
+
+  async #close(): Promise<void> {
+    if (this.#inside !== null)
+      throw sdkError(
+        'ENCLAVE_CLOSED',
+        'an enclave cannot be closed from its own OCALL handler',
+        'close it afterwards',
+      );
+    clearInterval(this.#timer);
+    this.owner.closing = true;
+    const closed = sdkError('ENCLAVE_CLOSED', 'the enclave has been closed', 'load it again');
+    this.#unusable = closed;
+    this.pool.refuse(closed);
+    await this.#drain();
+    this.built.file.close();
+    // Whoever is still inside comes back as lost now; native code must not find its gate freed.
+    if (this.#running > 0) await this.#drain();
+    if (this.#running === 0) {
+      for (const thread of this.threads) thread.close();
+      this.gates.close();
+      const { file, gates } = this.built;
+      if (!this.connection.closed && file.gone) this.connection.memory.free(gates);
+    }
+    this.#onClose();
+  }
+
+  /** Waits for calls under way, interrupting those that take long. */
+  async #drain(): Promise<void> {
+    const start = performance.now();
+    while (this.#running > 0) {
+      const waited = performance.now() - start;
+      if (waited > CLOSE_PATIENCE_MS && !this.connection.lost)
+        for (const thread of this.threads)
+          if (thread.depth > 0)
+            try {
+              this.built.file.kick(thread.index);
+            } catch {
+              // The monitor no longer knows the enclave; its thread comes back as lost.
+            }
+      if (waited > 40 * CLOSE_PATIENCE_MS) return;
+      await new Promise<void>((resolve) => setTimeout(resolve, 2));
+    }
+  }
+}
