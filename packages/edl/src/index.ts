@@ -1,6 +1,7 @@
 /** Interface descriptions of enclaves, the message format of their calls, and the C generated from them. Pure. */
 export { generateBridges, generateHeader } from './c-bridges.js';
 export { EDL_ERRORS, type EdlErrorCode } from './errors.js';
+export { generateTrustedC, type TrustedC } from './generate/c/trusted.js';
 export type { EdlInterface, OcallAnswer } from './generate/interface-type.js';
 export { generateTypeScript } from './generate/typescript.js';
 export {
@@ -42,3 +43,5 @@ export { EDL_KEYWORDS } from './parse/lexer.js';
 export { DEFAULT_EDL_LIMITS, type EdlLimits } from './parse/limits.js';
 export { type ParsedEdl, type ParseEdlOptions, parseEdl } from './parse/parse-edl.js';
 export { EdlError, type EdlSource, type Span } from './parse/source.js';
+export { withStandardEdl } from './standard/resolver.js';
+export { STANDARD_EDL } from './standard/standard-files.js';

@@ -73,6 +73,8 @@ const SIZES: Record<string, [size: number, align: number]> = {
   sgx_dh_msg2_t: [512, 1],
   sgx_dh_msg3_t: [452, 1],
   sgx_dh_session_enclave_identity_t: [260, 1],
+  sgx_ql_qe_report_info_t: [960, 1],
+  qae_verification_input_t: [72, 8],
 };
 
 /** Types of common headers (glibc, x86-64) and of Intel's SDK. */
