@@ -1,8 +1,10 @@
 export * from './call-pool.js';
+export * from './cpuid.js';
 export * from './cpus.js';
 export * from './descriptors.js';
 export { errnoName, OS_ERRORS, OsError, systemError } from './errors.js';
 export * from './event-pump.js';
+export * from './file-lock.js';
 export * from './futex.js';
 export * from './guard.js';
 export * from './linux.js';
