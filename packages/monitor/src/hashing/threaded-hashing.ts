@@ -124,8 +124,11 @@ class ThreadedSha256 implements IncrementalHash {
   update(b: Uint8Array): this {
     const capacity = this.#thread === null ? LOCAL_BYTES : SLOT;
     if (this.#length + b.length > capacity) this.#send();
-    if (this.#thread !== null && b.length >= SLOT / 2) this.#pass(b);
-    else this.#keep(b);
+    if (this.#thread !== null && b.length >= SLOT / 2) {
+      // What was kept comes first, also where it would fit one slot with these.
+      if (this.#length > 0) this.#send();
+      this.#pass(b);
+    } else this.#keep(b);
     return this;
   }
 
