@@ -3,7 +3,9 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
+  buildEdlEnclave,
   buildEnclave,
+  EDL_SAMPLES,
   SAMPLES,
   sampleDirectory,
   samplesBuildDirectory,
@@ -31,3 +33,6 @@ for (const name of SAMPLES) {
     signImage(loadImageFiles({ sgxs: built.sgxsPath }), key, options),
   );
 }
+
+for (const name of EDL_SAMPLES)
+  await buildEdlEnclave({ dir: sampleDirectory(name), out: join(out, name), key, date: '20260101' });

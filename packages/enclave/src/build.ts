@@ -41,6 +41,7 @@ import {
   readLinked,
   runtimeDigest,
 } from './compile.js';
+import { enclaveError } from './errors.js';
 import { type EnclaveLayout, layOut } from './layout.js';
 import { type EnclaveConfig, type EnclaveConfigInput, readProject } from './project.js';
 import { findToolchain, type Toolchain } from './toolchain.js';
@@ -109,7 +110,8 @@ const XFRM_OF = Object.freeze({
   avx: XFRM_LEGACY | XFRM_AVX,
   avx512: XFRM_LEGACY | XFRM_AVX | XFRM_AVX512,
 });
-const VECTOR_FLAGS = Object.freeze({
+/** Compiler options by the setting `vectors`. */
+export const VECTOR_FLAGS = Object.freeze({
   sse: [],
   avx: ['-mavx2', '-mfma'],
   avx512: ['-mavx2', '-mfma', '-mavx512f'],
@@ -141,6 +143,16 @@ function describe(
     ocalls: calls.ocalls,
     threads: config.threads,
     heap: config.heapPages * 4096,
+    ...signingAndBuild(config, toolchain),
+  };
+}
+
+/** What the descriptions of both formats say of signature and tools. */
+export function signingAndBuild(
+  config: EnclaveConfig,
+  toolchain: Toolchain,
+): Pick<EnclaveDescription, 'signing' | 'build'> {
+  return {
     signing: {
       isvProdId: config.isvProdId,
       isvSvn: config.isvSvn,
@@ -181,7 +193,7 @@ function writeImage(path: string, layout: EnclaveLayout): string {
 }
 
 /** Writes a file unless it holds the same text already, so that editors and make see no change. */
-function writeIfChanged(path: string, text: string): void {
+export function writeIfChanged(path: string, text: string): void {
   if (existsSync(path) && readFileSync(path, 'utf8') === text) return;
   writeFileSync(path, text);
 }
@@ -197,12 +209,21 @@ function writeIfChanged(path: string, text: string): void {
 export async function buildEnclave(options: BuildOptions): Promise<BuildResult> {
   const project = readProject(options.dir, options.config);
   const { config } = project;
+  if (project.interface === undefined)
+    throw enclaveError(
+      'PROJECT_INVALID',
+      `${project.dir} has an interface in EDL: it is built in Intel's format`,
+      {
+        advice: 'Build it with `nsgx build`, or with buildEdlEnclave.',
+      },
+    );
+  const calls = project.interface;
   const toolchain = options.toolchain ?? (await findToolchain());
   const out = resolve(options.out ?? join(project.dir, 'build'));
   const generated = join(out, 'generated');
   mkdirSync(generated, { recursive: true });
-  writeIfChanged(join(generated, 'nsgx_interface.h'), generateHeader(project.interface));
-  writeIfChanged(join(generated, 'bridges.c'), generateBridges(project.interface));
+  writeIfChanged(join(generated, 'nsgx_interface.h'), generateHeader(calls));
+  writeIfChanged(join(generated, 'bridges.c'), generateBridges(calls));
 
   const scratch = mkdtempSync(join(tmpdir(), 'nsgx-build-'));
   try {
@@ -211,6 +232,8 @@ export async function buildEnclave(options: BuildOptions): Promise<BuildResult> 
       sources: project.sources,
       cflags: [...VECTOR_FLAGS[config.vectors], ...config.cflags],
       generated,
+      bridges: 'bridges.c',
+      protocol: 'messages',
       scratch,
     });
     const linked = join(scratch, 'enclave.elf');
@@ -224,7 +247,7 @@ export async function buildEnclave(options: BuildOptions): Promise<BuildResult> 
     const mrenclave = writeImage(partial, layout);
     renameSync(partial, sgxsPath);
     copyFileSync(linked, elfPath);
-    const description = describe(config, project.interface, toolchain);
+    const description = describe(config, calls, toolchain);
     writeFileSync(jsonPath, `${JSON.stringify(description, null, 2)}\n`);
     const result = {
       name: config.name,

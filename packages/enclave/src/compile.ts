@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { CompileError, enclaveError } from './errors.js';
 import { LINK_SCRIPT } from './link-script.js';
@@ -140,7 +140,7 @@ function runtimeUnits(toolchain: Toolchain, objects: string): Unit[] {
   for (const source of filesBelow(join(NATIVE, 'runtime'), /\.(c|S)$/)) {
     units.push({
       source: join('runtime', source),
-      object: join(objects, `runtime-${source}.o`),
+      object: join(objects, `runtime-${source.replaceAll('/', '-')}.o`),
       flags: [
         ...shared,
         ...PROTECTED,
@@ -148,6 +148,8 @@ function runtimeUnits(toolchain: Toolchain, objects: string): Unit[] {
         '-Wall',
         '-Wextra',
         '-Werror',
+        '-I',
+        'runtime',
         '-I',
         join(CRYPTO, 'inc'),
       ],
@@ -232,20 +234,40 @@ function readable(path: string): boolean {
   }
 }
 
+/** How an enclave talks to its host: typed messages of interface.json, or the structures of Intel's SDK. */
+export type Protocol = 'messages' | 'edl';
+
 /** What {@link compileEnclave} compiles. */
 export interface CompileInput {
   readonly dir: string;
   readonly sources: readonly string[];
   readonly cflags: readonly string[];
-  /** Folder with nsgx_interface.h and bridges.c. */
+  /** Folder with the files made from the interface. */
   readonly generated: string;
+  /** The one of them that is compiled. */
+  readonly bridges: string;
+  readonly protocol: Protocol;
+  /** Folders with the author's headers, relative to `dir`. */
+  readonly includes?: readonly string[];
   /** An existing folder for temporary objects. */
   readonly scratch: string;
 }
 
+/** Room for the metadata of Intel's format, which are written when the file is linked. */
+export const METADATA_ROOM = 8192;
+
+function metadataUnit(scratch: string): Unit {
+  const source = join(scratch, 'metadata.S');
+  writeFileSync(source, `.section .note.sgxmeta, "", @note\n.zero ${METADATA_ROOM}\n`);
+  return { source, object: join(scratch, 'metadata.o'), flags: [], cwd: scratch };
+}
+
 /** Compiles runtime, bridges and sources. Throws COMPILE_FAILED. */
 export async function compileEnclave(toolchain: Toolchain, input: CompileInput): Promise<CompileOutput> {
-  const runtime = await runtimeObjects(toolchain, input.scratch);
+  const other = input.protocol === 'messages' ? 'runtime-edl-' : 'runtime-messages-';
+  const runtime = (await runtimeObjects(toolchain, input.scratch)).filter(
+    (object) => !basename(object).startsWith(other),
+  );
   const maps = prefixMaps([NATIVE, 'nsgx'], [input.generated, 'generated'], [input.dir, '.']);
   const shared = [
     ...COMMON_FLAGS,
@@ -254,10 +276,11 @@ export async function compileEnclave(toolchain: Toolchain, input: CompileInput):
     ...includes(toolchain),
     '-I',
     input.generated,
+    ...(input.includes ?? []).flatMap((folder) => ['-I', join(input.dir, folder)]),
     ...maps,
   ];
   const bridges: Unit = {
-    source: 'bridges.c',
+    source: input.bridges,
     object: join(input.scratch, 'bridges.o'),
     flags: [...shared, '-Wall', '-Wextra', '-Werror'],
     cwd: input.generated,
@@ -270,10 +293,11 @@ export async function compileEnclave(toolchain: Toolchain, input: CompileInput):
       cwd: input.dir,
     }),
   );
-  const output = await compileAll(toolchain, [bridges, ...authors]);
+  const format = input.protocol === 'edl' ? [metadataUnit(input.scratch)] : [];
+  const output = await compileAll(toolchain, [...format, bridges, ...authors]);
   return {
-    objects: [...runtime, bridges.object, ...authors.map((unit) => unit.object)],
-    warnings: output.slice(1).join(''),
+    objects: [...runtime, ...[...format, bridges, ...authors].map((unit) => unit.object)],
+    warnings: output.slice(format.length + 1).join(''),
   };
 }
 
@@ -340,7 +364,7 @@ export async function linkEnclave(
       'LINK_FAILED',
       `the linker refused the enclave: ${firstError(result.stderr)}`,
       result.stderr,
-      'Define every ECALL of interface.json, and call only functions that nsgx.h and its string, stdlib and stdio offer.',
+      'Define every ECALL of the interface, and call only functions that nsgx.h and its string, stdlib and stdio offer.',
     );
   }
 }

@@ -12,7 +12,7 @@ import { enclaveError } from './errors.js';
 
 const PAGE = 4096;
 /** Bytes of the runtime's struct nsgx_layout. */
-const LAYOUT_BYTES = 128;
+const LAYOUT_BYTES = 160;
 const EXCEPTION_STACK_PAGES = 3;
 const MAX_IMAGE = 2 ** 34;
 const REG = PT_REG << 8;
@@ -54,7 +54,8 @@ export interface EnclaveLayout {
   readonly entry: number;
 }
 
-const pageUp = (n: number) => Math.ceil(n / PAGE) * PAGE;
+/** Rounds up to whole pages. */
+export const pageUp = (n: number) => Math.ceil(n / PAGE) * PAGE;
 
 function zeroRuns(offset: number, length: number, measured: boolean): PageRun[] {
   const runs: PageRun[] = [];
@@ -125,7 +126,8 @@ function threadLocals(
   };
 }
 
-interface ThreadShape {
+/** Offsets of a thread's parts from the beginning of its area, the guard page below its stack. */
+export interface ThreadShape {
   readonly stride: number;
   readonly stackLow: number;
   readonly stackTop: number;
@@ -223,8 +225,26 @@ function segmentRuns(file: elf.ElfFile, bytes: Uint8Array): PageRun[] {
   return runs;
 }
 
-/** Lays a linked file out. Throws ELF_MALFORMED, ELF_UNSUPPORTED, LAYOUT_TOO_LARGE. */
-export function layOut(bytes: Uint8Array, config: LayoutConfig): EnclaveLayout {
+/** Where everything of an enclave lies, in whatever format its image is. */
+export interface MemoryPlan {
+  readonly file: elf.ElfFile;
+  /** The pages of the segments. */
+  readonly runs: PageRun[];
+  readonly shape: ThreadShape;
+  readonly locals: { readonly address: number; readonly image: Uint8Array; readonly room: number };
+  readonly heapOffset: number;
+  readonly heapSize: number;
+  /** Offset of the area of thread 0; the others follow at `shape.stride`. */
+  readonly firstThread: number;
+  /** SECS.SIZE. */
+  readonly size: number;
+  /** struct nsgx_layout of the runtime, for the section of the file that holds it. */
+  readonly layout: Uint8Array;
+  readonly layoutSection: elf.ElfSection;
+}
+
+/** Plans the memory of a linked file. Throws ELF_MALFORMED, ELF_UNSUPPORTED, LAYOUT_TOO_LARGE. */
+export function planMemory(bytes: Uint8Array, config: LayoutConfig): MemoryPlan {
   const file = elf.readElf(bytes);
   const runs = segmentRuns(file, bytes);
   const data = runs.find((run) => (run.secinfoFlags & SECINFO_W) !== 0);
@@ -251,19 +271,40 @@ export function layOut(bytes: Uint8Array, config: LayoutConfig): EnclaveLayout {
   let size = 2 * PAGE;
   while (size < end) size *= 2;
 
-  patchLayout(file, runs, {
+  const layoutSection = file.sections.find((candidate) => candidate.name === '.nsgx.layout');
+  if (layoutSection === undefined || layoutSection.size !== LAYOUT_BYTES)
+    throw unsupported('the linked enclave has no place for the layout of its memory');
+  const words = [
+    1,
     size,
     heapOffset,
     heapSize,
-    threads: config.threads,
-    firstThreadData: firstThread + shape.threadData,
-    stride: shape.stride,
-    data,
+    config.threads,
+    firstThread + shape.threadData,
+    shape.stride,
+    data.offset,
+    data.data.length,
     heapLimit,
     maxThreads,
-    ssaFrames: config.ssaFrames,
-    locals,
-  });
+    config.ssaFrames,
+    file.entry,
+    locals.address,
+    locals.image.length,
+    locals.room,
+    shape.threadData - shape.stackTop,
+    shape.threadData - shape.stackLow,
+    shape.threadData - shape.exceptionTop,
+    shape.threadData - shape.ssa,
+  ];
+  const layout = new Uint8Array(new BigUint64Array(words.map(BigInt)).buffer);
+  return { file, runs, shape, locals, heapOffset, heapSize, firstThread, size, layout, layoutSection };
+}
+
+/** Lays a linked file out as SGXS. Throws ELF_MALFORMED, ELF_UNSUPPORTED, LAYOUT_TOO_LARGE. */
+export function layOut(bytes: Uint8Array, config: LayoutConfig): EnclaveLayout {
+  const plan = planMemory(bytes, config);
+  const { file, runs, shape, locals, heapOffset, heapSize, firstThread, size } = plan;
+  putLayout(plan);
   runs.push(...zeroRuns(heapOffset, heapSize, config.heapMeasured));
   const threads: ThreadLayout[] = [];
   for (let i = 0; i < config.threads; i++) {
@@ -288,53 +329,10 @@ export function layOut(bytes: Uint8Array, config: LayoutConfig): EnclaveLayout {
 }
 
 /** Fills struct nsgx_layout of the runtime (native/runtime/runtime.h) in the read-only data. */
-function patchLayout(
-  file: elf.ElfFile,
-  runs: readonly PageRun[],
-  values: {
-    size: number;
-    heapOffset: number;
-    heapSize: number;
-    threads: number;
-    firstThreadData: number;
-    stride: number;
-    data: PageRun;
-    heapLimit: number;
-    maxThreads: number;
-    ssaFrames: number;
-    locals: { address: number; image: Uint8Array; room: number };
-  },
-): void {
-  const section = file.sections.find((candidate) => candidate.name === '.nsgx.layout');
+function putLayout({ runs, layout, layoutSection: { address } }: MemoryPlan): void {
   const run = runs.find(
-    (candidate) =>
-      section !== undefined &&
-      section.address >= candidate.offset &&
-      section.address + LAYOUT_BYTES <= candidate.offset + candidate.data.length,
+    ({ offset, data }) => address >= offset && address + layout.length <= offset + data.length,
   );
-  if (section === undefined || run === undefined || section.size !== LAYOUT_BYTES) {
-    throw unsupported('the linked enclave has no place for the layout of its memory');
-  }
-  const view = new DataView(run.data.buffer, run.data.byteOffset + section.address - run.offset);
-  const words = [
-    1,
-    values.size,
-    values.heapOffset,
-    values.heapSize,
-    values.threads,
-    values.firstThreadData,
-    values.stride,
-    values.data.offset,
-    values.data.data.length,
-    values.heapLimit,
-    values.maxThreads,
-    values.ssaFrames,
-    file.entry,
-    values.locals.address,
-    values.locals.image.length,
-    values.locals.room,
-  ];
-  words.forEach((word, i) => {
-    view.setBigUint64(i * 8, BigInt(word), true);
-  });
+  if (run === undefined) throw unsupported('the linked enclave has no place for the layout of its memory');
+  run.data.set(layout, address - run.offset);
 }

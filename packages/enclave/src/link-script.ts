@@ -29,6 +29,7 @@ SECTIONS
   .data : { *(.data .data.*) } :data
   .bss : { *(.bss .bss.*) *(COMMON) } :data
   . = ALIGN(0x1000);
+  .note.sgxmeta 0 : { KEEP(*(.note.sgxmeta)) }
   /DISCARD/ : { *(.comment .note .note.* .gnu.version .gnu.version_r .interp) }
 }
 `;

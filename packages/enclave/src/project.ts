@@ -1,8 +1,9 @@
 /** An enclave project on disk: enclave.json, interface.json, src/. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { type InterfaceDescription, parseInterfaceSource } from '@nestedsgx/edl';
+import { type InterfaceDescription, type ParsedEdl, parseInterfaceSource } from '@nestedsgx/edl';
 import { z } from 'zod';
+import { readEdl } from './edl-file.js';
 import { enclaveError } from './errors.js';
 
 const configSchema = z.strictObject({
@@ -22,8 +23,12 @@ const configSchema = z.strictObject({
   stackPages: z.int().min(4).max(4096).default(16),
   /** SSA frames of each thread (NSSA). */
   ssaFrames: z.int().min(2).max(8).default(3),
-  /** The interface file, relative to the project. */
+  /** The interface file, relative to the project: JSON, or EDL for an enclave in Intel's format. */
   interface: z.string().default('interface.json'),
+  /** Folders with EDL files that the interface imports, relative to the project. */
+  edlSearchPath: z.array(z.string()).max(64).default([]),
+  /** Sizes of types of C headers that the EDL file names, for its host (ForeignType of package edl). */
+  edlTypes: z.record(z.string(), z.json()).default({}),
   /** Folders with .c and .S files, relative to the project. */
   sources: z.array(z.string()).min(1).default(['src']),
   /** Further compiler options, such as -mavx2 or -DNAME. */
@@ -55,7 +60,10 @@ export interface EnclaveProject {
   /** Absolute path of the project. */
   readonly dir: string;
   readonly config: EnclaveConfig;
-  readonly interface: InterfaceDescription;
+  /** The interface, where it is a JSON file. */
+  readonly interface?: InterfaceDescription;
+  /** The interface, where it is an EDL file. */
+  readonly edl?: ParsedEdl;
   /** Source files relative to `dir`, sorted. */
   readonly sources: readonly string[];
 }
@@ -101,7 +109,7 @@ function listSources(dir: string, folder: string): string[] {
 /**
  * Reads a project. `overrides` replace settings of enclave.json.
  *
- * Throws PROJECT_FILE, PROJECT_INVALID, PROJECT_NO_SOURCES, INTERFACE_INVALID, INTERFACE_NAME.
+ * Throws PROJECT_FILE, PROJECT_INVALID, PROJECT_NO_SOURCES, INTERFACE_INVALID, INTERFACE_NAME, EdlError.
  */
 export function readProject(dir: string, overrides: Partial<EnclaveConfigInput> = {}): EnclaveProject {
   const root = resolve(dir);
@@ -126,12 +134,14 @@ export function readProject(dir: string, overrides: Partial<EnclaveConfigInput> 
     });
   }
   const interfacePath = join(root, config.interface);
-  const calls = parseInterfaceSource(readJson(interfacePath), interfacePath);
   const sources = config.sources.flatMap((folder) => listSources(root, folder));
   if (sources.length === 0) {
     throw enclaveError('PROJECT_NO_SOURCES', `${root} has no .c file in ${config.sources.join(', ')}`, {
       advice: 'Put the C files of the enclave into src/.',
     });
   }
-  return { dir: root, config, interface: calls, sources };
+  const common = { dir: root, config, sources };
+  if (config.interface.endsWith('.edl'))
+    return { ...common, edl: readEdl(interfacePath, root, config.edlSearchPath) };
+  return { ...common, interface: parseInterfaceSource(readJson(interfacePath), interfacePath) };
 }

@@ -9,12 +9,17 @@ export const TEMPLATES = ['c'] as const;
 /** Names of the samples: `calc` (the tour's), `bench` (kernels with a large heap), `evil` (the attack suite's),
  * `elastic` (memory and threads that change at run time, and a large working set). */
 export const SAMPLES = ['calc', 'bench', 'evil', 'elastic'] as const;
+/** Samples with an interface in EDL, built in Intel's format: `marshal` (every way in which values cross the border). */
+export const EDL_SAMPLES = ['marshal'] as const;
+/** Name of a sample of either format. */
+export type SampleName = (typeof SAMPLES)[number] | (typeof EDL_SAMPLES)[number];
 
 /** Folder of a sample project. Build it with another `out` than its own when the package may be read-only. */
-export function sampleDirectory(name: (typeof SAMPLES)[number]): string {
-  if (!SAMPLES.includes(name)) {
+export function sampleDirectory(name: SampleName): string {
+  const all: readonly string[] = [...SAMPLES, ...EDL_SAMPLES];
+  if (!all.includes(name)) {
     throw enclaveError('PROJECT_TEMPLATE', `there is no sample '${name}'`, {
-      advice: `Choose one of ${SAMPLES.join(', ')}.`,
+      advice: `Choose one of ${all.join(', ')}.`,
     });
   }
   return join(PACKAGE_DIR, 'samples', name);
@@ -26,9 +31,10 @@ export function samplesBuildDirectory(): string {
 }
 
 /** Path of the built and signed sample, for `Cvm.load`. @throws PROJECT_NOT_BUILT when `npm run build` has not run */
-export function sampleImage(name: (typeof SAMPLES)[number]): string {
+export function sampleImage(name: SampleName): string {
   sampleDirectory(name);
-  const path = join(samplesBuildDirectory(), name, `${name}.sgxs`);
+  const suffix = (EDL_SAMPLES as readonly string[]).includes(name) ? 'signed.so' : 'sgxs';
+  const path = join(samplesBuildDirectory(), name, `${name}.${suffix}`);
   if (existsSync(path)) return path;
   throw enclaveError('PROJECT_NOT_BUILT', `the sample enclave ${name} is not built: ${path} is missing`, {
     advice: 'Run `npm run build`.',

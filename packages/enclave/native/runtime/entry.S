@@ -6,8 +6,8 @@
  * partly the host's there. */
 #include "thread.h"
 
-#define BAD_COMMAND 10
-#define CRASHED 6
+#define BAD_COMMAND nsgx_host_codes(%rip)
+#define CRASHED nsgx_host_codes+4(%rip)
 /* XCR0 components that count as "not clean": all but SSE, whose registers are cleared by hand, and PKRU, which is the
  * system's. */
 #define XSTATE_SPECIAL (~0x202)
@@ -27,7 +27,10 @@ nsgx_entry:
     mov %rbp, %gs:TD_OUTSIDE_RBP
     lea __image_base(%rip), %r8
     mov %gs:TD_NEXT_STACK, %rsp
+    test %rsp, %rsp
+    jz .Lnew_thread
     add %r8, %rsp
+.Lon_stack:
     push $0
     popfq
 
@@ -100,6 +103,19 @@ nsgx_entry:
     enclu
     ud2
 
+/* First entry in Intel's format: the thread data, which FS and GS point to, are where the TCS says, or the image is
+ * broken. */
+.Lnew_thread:
+    lea -TCS_FROM_TD(%rbx), %r9
+    mov %r9, %gs:TD_SELF
+    cmp %r9, (%r9)
+    jne .Lbroken
+    mov %r9, %rsp
+    sub nsgx_layout+128(%rip), %rsp
+    jmp .Lon_stack
+.Lbroken:
+    ud2
+
 /* First entry of this thread: its own address and its stack canary. */
 .Lfirst:
     mov $16, %edx
@@ -108,12 +124,14 @@ nsgx_entry:
     jc .Lrandom_done
     dec %edx
     jnz .Lrandom
-    mov $CRASHED, %eax
+    mov CRASHED, %eax
     jmp .Lreturn
 .Lrandom_done:
     xor %al, %al                /* a zero byte first: a string cannot run over it unseen */
     or $0x100, %rax
     mov %rax, %fs:TD_CANARY
+    cmpq $0, %gs:TD_SELF
+    jne .Lstart_thread
     lea __image_base(%rip), %rax
     mov nsgx_layout+40(%rip), %rcx   /* first thread data */
     add %rcx, %rax
@@ -121,6 +139,16 @@ nsgx_entry:
     imul nsgx_layout+48(%rip), %rcx  /* distance between threads */
     add %rcx, %rax
     mov %rax, %gs:TD_SELF
+.Lstart_thread:
+    push %rdi
+    push %rsi
+    mov %gs:TD_SELF, %rdi
+    mov %rsp, %rbp
+    and $-16, %rsp
+    call nsgx_thread_start
+    mov %rbp, %rsp
+    pop %rsi
+    pop %rdi
     jmp .Lenter
 
 /* Return from an OCALL: the frame that nsgx_exit_ocall made is at the top of the stack. */
@@ -129,6 +157,7 @@ nsgx_entry:
     je .Lno_ocall
     cmpl $STATE_READY, nsgx_state(%rip)
     jne .Lnot_ready
+    mov %rsi, %rax
     decl %gs:TD_OCALLS
     popq %gs:TD_NEXT_STACK
     ldmxcsr (%rsp)
@@ -142,13 +171,13 @@ nsgx_entry:
     pop %rbp
     ret
 .Lno_ocall:
-    mov $BAD_COMMAND, %eax
+    mov BAD_COMMAND, %eax
     jmp .Lreturn
 .Lnot_ready:
-    mov $CRASHED, %eax
+    mov CRASHED, %eax
     jmp .Lreturn
 
-/* void nsgx_exit_ocall(uint64_t index, void *outside): leaves the enclave; returns at ORET. */
+/* uint64_t nsgx_exit_ocall(uint64_t index, void *outside): leaves the enclave; returns RSI of the ORET. */
     .globl nsgx_exit_ocall
     .hidden nsgx_exit_ocall
     .type nsgx_exit_ocall, @function
@@ -182,6 +211,8 @@ nsgx_leave:
 .Lexception_entry:
     cmp $1, %rax
     jne .Ltoo_deep
+    cmpq $0, %gs:TD_EXCEPTION_STACK
+    je .Ltoo_deep               /* interrupted before its first entry was complete */
     mov %rcx, %gs:TD_X_EXIT_TARGET
     mov %rsp, %gs:TD_X_OUTSIDE_RSP
     mov %rbp, %gs:TD_X_OUTSIDE_RBP
@@ -195,7 +226,7 @@ nsgx_leave:
     xrstor64 nsgx_clean_xstate(%rip)
     and $-16, %rsp
     xor %ebp, %ebp
-    mov $BAD_COMMAND, %eax
+    mov BAD_COMMAND, %eax
     cmp $COMMAND_EXCEPT, %edi
     jne .Lexception_leave
     call nsgx_exception_offered
@@ -213,7 +244,7 @@ nsgx_leave:
 /* CSSA 2 and more: nothing can be done; the registers of the host are given back untouched. */
 .Ltoo_deep:
     mov %rcx, %rbx
-    mov $BAD_COMMAND, %esi
+    mov BAD_COMMAND, %esi
     mov $-1, %rdi
     jmp .Leexit
 
@@ -350,6 +381,6 @@ nsgx_clean_xstate:
     .globl nsgx_layout
     .hidden nsgx_layout
 nsgx_layout:
-    .zero 128
+    .zero 160
 
     .section .note.GNU-stack, "", @progbits

@@ -36,17 +36,17 @@ bool nsgx_on_exception(nsgx_exception_handler handler) {
 }
 
 uint64_t nsgx_exception_offered(void) {
-    if (nsgx_state != STATE_READY) return nsgx_state >= STATE_CRASHED ? NSGX_CRASHED : NSGX_NO_EXCEPTION;
+    if (nsgx_state != STATE_READY) return nsgx_state >= STATE_CRASHED ? nsgx_host_codes.crashed : nsgx_host_codes.no_exception;
     struct thread_data *thread = nsgx_thread();
     uint8_t *frame = __image_base + thread->ssa;
     nsgx_registers *interrupted = (nsgx_registers *)(frame + GPRSGX_OFFSET);
     uint32_t *exit_info = (uint32_t *)(frame + GPRSGX_OFFSET + EXITINFO_OFFSET);
-    if ((*exit_info & EXITINFO_VALID) == 0) return NSGX_NO_EXCEPTION;
+    if ((*exit_info & EXITINFO_VALID) == 0) return nsgx_host_codes.no_exception;
     if (interrupted->rip >= (uint64_t)nsgx_entry && interrupted->rip < (uint64_t)nsgx_entry_end)
-        return NSGX_NO_EXCEPTION;
+        return nsgx_host_codes.no_exception;
     if (handler_count == 0) {
         nsgx_state = STATE_CRASHED;
-        return NSGX_CRASHED;
+        return nsgx_host_codes.crashed;
     }
     uint64_t low = (uint64_t)__image_base + thread->stack_low;
     uint64_t top = (uint64_t)__image_base + thread->stack_top;
@@ -54,7 +54,7 @@ uint64_t nsgx_exception_offered(void) {
     uint64_t need = RED_ZONE + CONTINUE_FRAME + sizeof(nsgx_exception) + 64 + HANDLER_ROOM;
     if (stack > top || stack < low + need || thread->exceptions >= MAX_NESTED) {
         nsgx_state = STATE_CRASHED;
-        return NSGX_CRASHED;
+        return nsgx_host_codes.crashed;
     }
     nsgx_exception *record =
         (nsgx_exception *)((stack - RED_ZONE - CONTINUE_FRAME - sizeof(nsgx_exception)) & ~63ull);
@@ -74,7 +74,7 @@ uint64_t nsgx_exception_offered(void) {
     interrupted->rsp = (uint64_t)record;
     interrupted->rdi = (uint64_t)record;
     interrupted->rflags = FLAGS_FIXED;
-    return NSGX_OK;
+    return 0;
 }
 
 _Noreturn void nsgx_exception_handle(nsgx_exception *exception) {

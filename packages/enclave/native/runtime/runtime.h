@@ -29,8 +29,13 @@ struct nsgx_layout {
     uint64_t locals_image; /* first values of thread-local storage, and its sizes: of these, and in all */
     uint64_t locals_image_size;
     uint64_t locals_size;
+    uint64_t stack_top_below; /* distances of a thread's other parts, below its thread data */
+    uint64_t stack_low_below;
+    uint64_t exception_stack_below;
+    uint64_t ssa_below;
 };
-_Static_assert(sizeof(struct nsgx_layout) == 128, "entry.S reserves 128 bytes");
+_Static_assert(sizeof(struct nsgx_layout) == 160, "entry.S reserves 160 bytes");
+_Static_assert(offsetof(struct nsgx_layout, stack_top_below) == 128, "entry.S");
 _Static_assert(offsetof(struct nsgx_layout, first_thread) == 40, "entry.S");
 _Static_assert(offsetof(struct nsgx_layout, thread_stride) == 48, "entry.S");
 extern const struct nsgx_layout nsgx_layout;
@@ -79,6 +84,8 @@ struct nsgx_call {
     uint64_t ocall_capacity;
 };
 
+struct ocall_frame;
+
 struct thread_data {
     uint64_t self;
     uint64_t next_stack;
@@ -100,6 +107,8 @@ struct thread_data {
     struct nsgx_call *call;
     uint8_t *kept;
     uint64_t kept_length;
+    struct ocall_frame *ocall;
+    uint64_t ecall_rsp;
 };
 _Static_assert(sizeof(struct thread_data) == TD_SIZE, "thread.h");
 _Static_assert(offsetof(struct thread_data, next_stack) == TD_NEXT_STACK, "thread.h");
@@ -110,6 +119,7 @@ _Static_assert(offsetof(struct thread_data, ocalls) == TD_OCALLS, "thread.h");
 _Static_assert(offsetof(struct thread_data, exceptions) == TD_EXCEPTIONS, "thread.h");
 _Static_assert(offsetof(struct thread_data, call) == TD_CALL, "thread.h");
 _Static_assert(offsetof(struct thread_data, kept_length) == TD_KEPT_LENGTH, "thread.h");
+_Static_assert(offsetof(struct thread_data, ecall_rsp) == TD_ECALL_RSP, "thread.h");
 
 extern uint8_t __image_base[];
 extern volatile uint32_t nsgx_state;
@@ -132,23 +142,32 @@ static inline bool nsgx_range_outside(uint64_t first, uint64_t length) {
 }
 
 /* start.c */
-uint64_t nsgx_start(const struct init_ms *init);
-/* dispatch.c, called by entry.S: ECALLs and commands at CSSA 0. Returns the status for the host. */
+uint64_t nsgx_start(uint32_t missing);
+/* thread.c, called by entry.S at the first entry of a thread */
+void nsgx_thread_start(struct thread_data *thread);
+/* messages/dispatch.c or edl/dispatch.c, called by entry.S: ECALLs and commands at CSSA 0. Returns the status for the
+ * host. */
 uint64_t nsgx_enter(int64_t command, uint64_t outside);
-/* report.c */
+/* The same: how the protocol writes what the parts common to both have to say to the host. */
+struct nsgx_host_codes {
+    uint32_t bad_command, crashed, no_exception;
+};
+_Static_assert(offsetof(struct nsgx_host_codes, crashed) == 4, "entry.S");
+extern const struct nsgx_host_codes nsgx_host_codes;
+/* messages/report.c */
 uint64_t nsgx_command_report(nsgx_reader *request, nsgx_writer *response);
 /* exception.c, called by entry.S */
 uint64_t nsgx_exception_offered(void);
 _Noreturn void nsgx_exception_handle(nsgx_exception *exception);
 /* heap.c: `limit` bytes are the enclave's, of which the first `size` have pages. */
 void nsgx_heap_start(uint8_t *memory, size_t size, size_t limit, uint64_t secret);
-/* heap-growth.c */
+/* messages/heap-growth.c */
 uint64_t nsgx_command_trim_heap(nsgx_reader *request, nsgx_writer *response);
 uint64_t nsgx_command_accept_trim(nsgx_reader *request, nsgx_writer *response);
 /* heap.c, for heap-growth.c: takes free pages off the end, down to the measured part; returns bytes, address in `at`. */
 size_t nsgx_heap_detach(uint8_t **at);
 void nsgx_heap_detached_gone(void);
-/* add-thread.c */
+/* messages/add-thread.c */
 uint64_t nsgx_command_add_thread(nsgx_reader *request, nsgx_writer *response);
 uint64_t nsgx_command_accept_thread(nsgx_reader *request, nsgx_writer *response);
 /* crypto.c: the additional data come in two parts; the tag is for the caller to send or to compare. */
@@ -157,10 +176,10 @@ bool nsgx_gcm(bool encrypt, const void *key, size_t key_length, const uint8_t *i
               uint8_t tag[NSGX_GCM_TAG]);
 /* AES-128-CMAC (RFC 4493) over whole blocks, at least one. */
 void nsgx_aes128_cmac(const uint8_t key[16], const void *data, size_t blocks, uint8_t mac[16]);
-/* message.c: bytes as they are. */
+/* messages/message.c: bytes as they are. */
 void nsgx_write_raw(nsgx_writer *writer, const void *data, size_t length);
-/* entry.S */
-void nsgx_exit_ocall(uint64_t index, void *outside);
+/* entry.S: RSI of the ORET */
+uint64_t nsgx_exit_ocall(uint64_t index, void *outside);
 _Noreturn void nsgx_leave(uint64_t status);
 _Noreturn void nsgx_exception_continue(const nsgx_exception *exception);
 void nsgx_exception_resumed(void);

@@ -26,7 +26,7 @@ static bool relocate(void) {
     return true;
 }
 
-uint64_t nsgx_start(const struct init_ms *init) {
+uint64_t nsgx_start(uint32_t missing) {
     uint32_t fresh = STATE_FRESH;
     if (!__atomic_compare_exchange_n((uint32_t *)&nsgx_state, &fresh, STATE_STARTING, false, __ATOMIC_ACQ_REL,
                                      __ATOMIC_ACQUIRE)) {
@@ -40,7 +40,7 @@ uint64_t nsgx_start(const struct init_ms *init) {
         nsgx_state = STATE_CRASHED;
         return NSGX_CRASHED;
     }
-    if (init != NULL) nsgx_missing = (uint32_t)init->missing;
+    nsgx_missing = missing;
     uint64_t secret;
     nsgx_random(&secret, sizeof secret);
     nsgx_heap_start(__image_base + nsgx_layout.heap_offset, nsgx_layout.heap_size, nsgx_layout.heap_limit, secret);
@@ -50,7 +50,7 @@ uint64_t nsgx_start(const struct init_ms *init) {
 
 _Noreturn void nsgx_abort(void) {
     nsgx_state = STATE_CRASHED;
-    nsgx_leave(NSGX_CRASHED);
+    nsgx_leave(nsgx_host_codes.crashed);
 }
 
 _Noreturn void abort(void);

@@ -23,7 +23,12 @@
 #define TD_CALL 120
 #define TD_KEPT 128
 #define TD_KEPT_LENGTH 136
-#define TD_SIZE 144
+#define TD_OCALL 144       /* with an interface in EDL: the OCALL under way, RSP of the ECALL's caller */
+#define TD_ECALL_RSP 152
+#define TD_SIZE 160
+
+/* The thread data of an image in Intel's format are zero until the thread's first entry, and lie before its TCS. */
+#define TCS_FROM_TD 4096
 
 /* Life of the enclave */
 #define STATE_FRESH 0

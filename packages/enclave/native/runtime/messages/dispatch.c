@@ -7,6 +7,8 @@
 #define MIN_STACK 8192
 #define SMALL_REQUEST 512
 
+const struct nsgx_host_codes nsgx_host_codes = {NSGX_BAD_COMMAND, NSGX_CRASHED, NSGX_NO_EXCEPTION};
+
 typedef uint64_t (*raw_bridge)(nsgx_reader *request, nsgx_writer *response);
 
 static void drop_kept(struct thread_data *thread) {
@@ -144,7 +146,7 @@ uint64_t nsgx_enter(int64_t command, uint64_t outside) {
             if (!nsgx_copy_in(&init, (const void *)outside, sizeof init)) return NSGX_INVALID_POINTER;
             if (init.version != 1) return NSGX_INVALID_REQUEST;
         }
-        uint64_t status = nsgx_start(&init);
+        uint64_t status = nsgx_start((uint32_t)init.missing);
         if (status != NSGX_OK) return status;
     }
     struct thread_data *thread = nsgx_thread();
