@@ -119,9 +119,9 @@ export class SgxEnclaveFile {
    * Chooses a linear address range for this file's enclave, as mmap of the device does: aligned to `size`.
    * @throws ELRANGE_EXHAUSTED
    */
-  reserve(size: number): number {
+  reserve(size: number, at?: number): number {
     if (this.#reserved !== 0) this.device.ranges.release(this.#reserved);
-    this.#reserved = this.device.ranges.reserve(size);
+    this.#reserved = this.device.ranges.reserve(size, at);
     return this.#reserved;
   }
 

@@ -1,5 +1,6 @@
 /** Building an enclave: SECS, pages, gates, EINIT. */
 import {
+  ATTRIBUTES_AEX_NOTIFY,
   ATTRIBUTES_DEBUG,
   ATTRIBUTES_MODE64BIT,
   ATTRIBUTES_PROVISIONKEY,
@@ -19,9 +20,11 @@ import {
   type SgxEnclaveFile,
   SgxIoctlError,
 } from '@nestedsgx/guest';
+import { IntelImage } from '@nestedsgx/image';
 import type { LoadableImage } from './enclave-image.js';
 import { sdkError } from './errors.js';
 import { platformXfrm } from './platform.js';
+import { chooseIntelAttributes } from './urts/intel-attributes.js';
 
 const PAGE = 4096;
 /** Pages are read in pieces of this size; while the monitor measures one half, the other is copied. */
@@ -46,6 +49,10 @@ export interface BuiltEnclave {
   gateCount?: number;
   mrenclave: Uint8Array;
   debug: boolean;
+  /** Offsets from BASEADDR of the TCSs, in the order of their gates. */
+  tcs?: readonly number[];
+  /** ATTRIBUTES.AEXNOTIFY. */
+  aexNotify?: boolean;
 }
 
 /**
@@ -88,31 +95,40 @@ export function buildEnclave(
   options: BuildOptions,
 ): BuiltEnclave {
   const { image, sigstruct } = loadable;
-  const attributes = chooseAttributes(sigstruct, options.debug);
+  const { ENCLAVEHASH, MISCSELECT: signedMiscselect } = SIGSTRUCT.decode(sigstruct);
+  const { attributes, miscselect } =
+    image instanceof IntelImage
+      ? chooseIntelAttributes(image, options.debug)
+      : { attributes: chooseAttributes(sigstruct, options.debug), miscselect: signedMiscselect };
   const { memory } = device.connection;
   const file = device.open();
   let gates: GuestBlock | null = null;
   try {
     if (options.provision || (attributes.FLAGS & ATTRIBUTES_PROVISIONKEY) !== 0n) file.provision();
-    const base = file.reserve(image.size);
-    const { MISCSELECT, ENCLAVEHASH } = SIGSTRUCT.decode(sigstruct);
+    const elrange = image instanceof IntelImage ? image.elrange : null;
+    const base = file.reserve(
+      image.size,
+      elrange === null ? undefined : Number(elrange.elrange_start_address),
+    );
     file.create(
       SECS.encode({
         SIZE: BigInt(image.size),
         BASEADDR: BigInt(base),
         SSAFRAMESIZE: image.ssaFrameSize,
-        MISCSELECT,
+        MISCSELECT: miscselect,
         ATTRIBUTES: attributes,
       }),
     );
     file.authorizeProvision();
-    const threads = addPages(file, image, options.maxThreads);
+    const tcs = addPages(file, image, options.maxThreads);
+    const threads = tcs.length;
     const gateCount = Math.min(options.maxThreads, Math.max(threads, options.gates ?? 0));
     gates = memory.alloc(gateCount * PAGE, { alignment: PAGE, zero: true });
     file.bindGates(gates, gateCount);
     initialise(file, sigstruct);
     const debug = (attributes.FLAGS & ATTRIBUTES_DEBUG) !== 0n;
-    return { file, gates, threads, gateCount, mrenclave: ENCLAVEHASH, debug };
+    const aexNotify = (attributes.FLAGS & ATTRIBUTES_AEX_NOTIFY) !== 0n;
+    return { file, gates, threads, gateCount, mrenclave: ENCLAVEHASH, debug, tcs, aexNotify };
   } catch (error) {
     file.close();
     if (gates !== null) memory.free(gates);
@@ -140,11 +156,11 @@ function initialise(file: SgxEnclaveFile, sigstruct: Uint8Array): void {
 /** Kept from one load to the next: memory that is reserved anew for each would have to be collected each time. */
 let window: Uint8Array | undefined;
 
-/** Adds every page; returns the number of TCSs. */
-function addPages(file: SgxEnclaveFile, image: LoadableImage['image'], maxThreads: number): number {
+/** Adds every page; returns the offsets of the TCSs. */
+function addPages(file: SgxEnclaveFile, image: LoadableImage['image'], maxThreads: number): number[] {
   window ??= new Uint8Array(Buffer.allocUnsafeSlow(WINDOW).buffer);
   const buffer = window;
-  let threads = 0;
+  const tcs: number[] = [];
   for (const run of image.pages({ buffer })) {
     file.addPages({
       src: run.data,
@@ -153,10 +169,11 @@ function addPages(file: SgxEnclaveFile, image: LoadableImage['image'], maxThread
       secinfo: secinfoBytes(run.secinfoFlags),
       flags: run.measured ? SGX_PAGE_MEASURE : 0,
     });
-    if (run.secinfoFlags >> 8 === PT_TCS) threads += run.data.length / PAGE;
+    if (run.secinfoFlags >> 8 === PT_TCS)
+      for (let at = 0; at < run.data.length; at += PAGE) tcs.push(run.offset + at);
   }
-  if (threads === 0) throw sdkError('IMAGE_UNSUPPORTED', 'the image has no TCS, so it cannot be entered');
-  if (threads > maxThreads)
-    throw sdkError('IMAGE_UNSUPPORTED', `the image has ${threads} TCSs; the limit is ${maxThreads}`);
-  return threads;
+  if (tcs.length === 0) throw sdkError('IMAGE_UNSUPPORTED', 'the image has no TCS, so it cannot be entered');
+  if (tcs.length > maxThreads)
+    throw sdkError('IMAGE_UNSUPPORTED', `the image has ${tcs.length} TCSs; the limit is ${maxThreads}`);
+  return tcs;
 }

@@ -1,6 +1,6 @@
 /** A confidential VM as its host sees it. */
 import { NsgxError } from '@nestedsgx/arch';
-import { type InterfaceDescription, parseInterface } from '@nestedsgx/edl';
+import { type EdlInterface, type InterfaceDescription, parseInterface } from '@nestedsgx/edl';
 import {
   type AttachOptions,
   ControlSocket,
@@ -8,17 +8,20 @@ import {
   GuestConnection,
   SgxDevice,
 } from '@nestedsgx/guest';
+import { IntelImage } from '@nestedsgx/image';
 import { close, connectUnix } from '@nestedsgx/os';
-import { buildEnclave } from './build-enclave.js';
+import { type BuiltEnclave, buildEnclave } from './build-enclave.js';
 import { type CvmInfo, type CvmProcess, parseInfo, parseProcesses } from './cvm-info.js';
 import { Enclave, type LoadOptions } from './enclave.js';
-import { type ImageInput, openImage } from './enclave-image.js';
+import { type ImageInput, type LoadableImage, openImage } from './enclave-image.js';
 import { sdkError } from './errors.js';
 import { endProcess, type LaunchedCvm, launchCvm } from './launch/launcher.js';
 import type { LaunchOptions } from './launch/options.js';
 import { releaseRamSlot } from './launch/ram-slot.js';
 import { defaultSocketPath } from './launch/state-dir.js';
-import type { LoadedEnclave } from './loaded-enclave.js';
+import type { CommonLoadOptions, LoadedEnclave } from './loaded-enclave.js';
+import { IntelEnclave, type IntelLoadOptions, isEdlInterface } from './urts/intel-enclave.js';
+import { openEdl } from './urts/open-edl.js';
 
 /**
  * This host's share of the machine: sizes in bytes (0 leaves them to the cvm; `epcBytes` limits the EPC of all its
@@ -98,11 +101,18 @@ export class Cvm implements AsyncDisposable {
   }
 
   /**
-   * Loads an enclave: a path (NAME or NAME.sgxs with NAME.sig and NAME.json beside it), an image, or its parts. The
-   * interface comes from the argument, else from the image's description.
-   * @throws IMAGE_FILES_MISSING, IMAGE_UNSIGNED, IMAGE_UNSUPPORTED, INTERFACE_INVALID, ENCLAVE_INIT_FAILED,
-   *   SgxIoctlError, the image's errors, CVM_LOST
+   * Loads an enclave: a path (NAME or NAME.sgxs with NAME.sig and NAME.json beside it, or NAME.signed.so of Intel's SDK),
+   * an image, or its parts. The interface comes from the argument, else from the image's description; for a `.signed.so`
+   * it is what `nsgx edl --ts` made, or the EDL file that the option `edl` names.
+   * @throws IMAGE_FILES_MISSING, IMAGE_UNSIGNED, IMAGE_UNSUPPORTED, ENCLAVE_NOT_DEBUGGABLE, INTERFACE_INVALID, EDL_FILE,
+   *   EdlError, ENCLAVE_INIT_FAILED, SgxIoctlError, the image's errors, CVM_LOST
    */
+  load<Ecalls, Ocalls>(
+    image: string | IntelImage,
+    edl: EdlInterface<Ecalls, Ocalls>,
+    options?: IntelLoadOptions<Ocalls>,
+  ): Promise<IntelEnclave<Ecalls, Ocalls>>;
+  load(image: `${string}.signed.so` | IntelImage, options?: IntelLoadOptions): Promise<IntelEnclave>;
   load<const I extends InterfaceDescription>(
     image: ImageInput,
     description: I,
@@ -111,15 +121,18 @@ export class Cvm implements AsyncDisposable {
   load(image: ImageInput, options?: LoadOptions<AnyInterface>): Promise<Enclave<AnyInterface>>;
   async load(
     image: ImageInput,
-    descriptionOrOptions?: InterfaceDescription | LoadOptions<AnyInterface>,
-    maybeOptions?: LoadOptions<AnyInterface>,
-  ): Promise<Enclave<AnyInterface>> {
-    const given = isDescription(descriptionOrOptions) ? descriptionOrOptions : undefined;
-    const options =
-      (given === undefined ? (descriptionOrOptions as LoadOptions<AnyInterface>) : maybeOptions) ?? {};
+    interfaceOrOptions?: unknown,
+    maybeOptions?: unknown,
+  ): Promise<Enclave<AnyInterface> | IntelEnclave> {
+    const given =
+      isDescription(interfaceOrOptions) || isEdlInterface(interfaceOrOptions)
+        ? interfaceOrOptions
+        : undefined;
+    const options = ((given === undefined ? interfaceOrOptions : maybeOptions) ?? {}) as CommonLoadOptions;
     const loadable = openImage(image);
-    const source = given ?? loadable.description;
-    const description = source === undefined ? undefined : parseInterface(source);
+    // What can be wrong with the interface is found before anything is built.
+    const describe =
+      loadable.image instanceof IntelImage ? intelInterface(given, options) : ownInterface(given, loadable);
     const device = await this.#sgxDevice();
     const built = buildEnclave(device, loadable, {
       debug: options.debug ?? false,
@@ -127,7 +140,7 @@ export class Cvm implements AsyncDisposable {
       maxThreads: MAX_THREADS,
       gates: options.threads ?? 0,
     });
-    const enclave = new Enclave<AnyInterface>(device.connection, built, description, options, () =>
+    const enclave = describe(device.connection, built, loadable, options, () =>
       this.#enclaves.delete(enclave),
     );
     this.#enclaves.add(enclave);
@@ -221,6 +234,36 @@ export class Cvm implements AsyncDisposable {
 
 function closedError(): Error {
   return sdkError('CVM_CLOSED', 'this Cvm has been closed', 'launch or connect again');
+}
+
+type Maker = (
+  connection: GuestConnection,
+  built: BuiltEnclave,
+  loadable: LoadableImage,
+  options: CommonLoadOptions,
+  onClose: () => void,
+) => Enclave<AnyInterface> | IntelEnclave;
+
+/** For this project's own runtime. @throws INTERFACE_INVALID */
+function ownInterface(given: unknown, loadable: LoadableImage): Maker {
+  const source = given ?? loadable.description;
+  const description = source === undefined ? undefined : parseInterface(source);
+  return (connection, built, _, options, onClose) =>
+    new Enclave<AnyInterface>(connection, built, description, options, onClose);
+}
+
+/** For Intel's. @throws EDL_FILE, EdlError, INTERFACE_INVALID */
+function intelInterface(given: unknown, options: IntelLoadOptions): Maker {
+  const { edl, edlSearchPath } = options;
+  if (given !== undefined && !isEdlInterface(given))
+    throw sdkError(
+      'IMAGE_UNSUPPORTED',
+      "an enclave of Intel's SDK has the interface of its EDL file",
+      'pass what `nsgx edl FILE --ts OUT` makes, or the option edl',
+    );
+  const description = given?.description ?? (typeof edl === 'string' ? openEdl(edl, edlSearchPath) : edl);
+  return (connection, built, { image }, all, onClose) =>
+    new IntelEnclave(connection, built, image as IntelImage, description, all as IntelLoadOptions, onClose);
 }
 
 function isDescription(value: unknown): value is InterfaceDescription {

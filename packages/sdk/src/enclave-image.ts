@@ -2,7 +2,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { NsgxError, SIGSTRUCT } from '@nestedsgx/arch';
 import type { EnclaveImage } from '@nestedsgx/image';
-import { loadImageFiles } from '@nestedsgx/image/node';
+import { isElfFile, loadImageFiles, loadSignedSoFile } from '@nestedsgx/image/node';
 import { sdkError } from './errors.js';
 
 /** An image given by parts: `sgxs` and `sig` are paths or (sig only) bytes; `description` is a path or a parsed object. */
@@ -12,7 +12,7 @@ export interface ImageParts {
   description?: string | object;
 }
 
-/** Path of NAME.sgxs (or NAME), an image in memory, or its parts. */
+/** Path of NAME.sgxs (or NAME) or NAME.signed.so, an image in memory, or its parts. */
 export type ImageInput = string | EnclaveImage | ImageParts;
 
 /** An image ready to be loaded. */
@@ -57,6 +57,7 @@ function isImage(input: EnclaveImage | ImageParts): input is EnclaveImage {
 }
 
 function openFiles(path: string): EnclaveImage {
+  if (isElfFile(path)) return loadSignedSoFile(path, { edmm: false });
   try {
     if (!statSync(path.endsWith('.sgxs') ? path : `${path}.sgxs`).isFile()) throw new Error('not a file');
   } catch (cause) {

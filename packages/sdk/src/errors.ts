@@ -14,11 +14,14 @@ export const SDK_ERRORS = Object.freeze({
   IMAGE_DESCRIPTION_INVALID: 'the description beside an enclave image is not JSON',
   REPORT_DATA_TOO_LONG: 'report data are longer than the 64 bytes that a report carries',
   IMAGE_UNSIGNED: 'the enclave image has no signature',
+  ENCLAVE_NOT_DEBUGGABLE: 'the signature of the enclave does not allow loading it for debugging',
+  EDL_FILE: 'an EDL file cannot be read',
   LAUNCH_SIGNER_REFUSED: 'the launch policy of the confidential VM does not accept the signer of the enclave',
   IMAGE_UNSUPPORTED: 'the enclave image needs something this platform does not offer',
   ECALL_UNKNOWN: 'the enclave has no ECALL of this name or number',
   OCALL_UNKNOWN: 'the enclave asked for an OCALL that its host does not offer',
   OCALL_PROMISE_IN_SYNC_ECALL: 'an OCALL handler returned a promise during a synchronous ECALL',
+  OCALL_STACK_OVERFLOW: 'OCALLs need more untrusted stack than their thread has',
   OCALL_FAILED: 'an OCALL handler threw an error',
   ENCLAVE_CLOSED: 'the enclave has been closed',
   ENCLAVE_CRASHED: 'the enclave had an unhandled exception earlier and takes no more calls',
@@ -29,6 +32,9 @@ export const SDK_ERRORS = Object.freeze({
   ENCLAVE_BAD_ENTRY: 'the processor refused to enter the enclave',
   TCS_EXHAUSTED: 'all threads (TCS) of the enclave are inside it',
   ECALL_DEPTH: 'ECALLs and OCALLs are nested too deeply',
+  SGX_STATUS: "a call of Intel's SDK ended with a status other than SGX_SUCCESS",
+  ENCLAVE_FILES_FOLDER: 'the folder given for protected files of an enclave cannot be used',
+  ENCLAVE_FILES_REFUSED: 'the enclave asked for a protected file, and its host gave it no folder',
 } as const);
 
 export type SdkErrorCode = keyof typeof SDK_ERRORS;

@@ -30,3 +30,12 @@ export type { OcallHandler, RawOcall } from './ocalls.js';
 export { platformXfrm } from './platform.js';
 export { ENCLAVE_STATUS, EnclaveStatusError, type EnclaveStatusName } from './status.js';
 export { COMMAND } from './thread.js';
+export {
+  type AnyCalls,
+  type AsyncCalls,
+  IntelEnclave,
+  type IntelLoadOptions,
+  type IntelOcallHandlers,
+} from './urts/intel-enclave.js';
+export { openEdl } from './urts/open-edl.js';
+export { SGX_STATUS, SgxStatusError, sgxStatus, statusOfLoadError } from './urts/sgx-status.js';

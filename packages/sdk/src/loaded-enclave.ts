@@ -90,6 +90,9 @@ export abstract class LoadedEnclave<Thread extends GateThread<CallState>> implem
     this.pool = new ThreadPool<Thread>([], options.maxWaitingCalls ?? 65_536);
   }
 
+  /** Tells the enclave's runtime that it ends; nothing by default. Must not throw. */
+  protected uninitialise(): void {}
+
   /** Threads for gates, usable at once, the first before the others. */
   protected add(...threads: Thread[]): void {
     this.threads.push(...threads);
@@ -235,6 +238,7 @@ export abstract class LoadedEnclave<Thread extends GateThread<CallState>> implem
         'close it afterwards',
       );
     clearInterval(this.#timer);
+    if (this.#unusable === null && this.#running === 0) this.uninitialise();
     this.owner.closing = true;
     const closed = sdkError('ENCLAVE_CLOSED', 'the enclave has been closed', 'load it again');
     this.#unusable = closed;

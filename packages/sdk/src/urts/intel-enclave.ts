@@ -1,0 +1,259 @@
+/** An enclave of Intel's SDK as its host sees it: the untrusted half of Intel's trusted runtime. */
+import { availableParallelism } from 'node:os';
+import { type CallResult, type EdlDescription, type EdlInterface, marshalEcall } from '@nestedsgx/edl';
+import type { GuestBlock, GuestConnection } from '@nestedsgx/guest';
+import type { IntelImage } from '@nestedsgx/image';
+import { cpuid } from '@nestedsgx/os';
+import { quote, quotingTarget } from '../attestation.js';
+import type { BuiltEnclave } from '../build-enclave.js';
+import { sdkError } from '../errors.js';
+import { type CommonLoadOptions, LoadedEnclave } from '../loaded-enclave.js';
+import { cpuFlags } from '../platform.js';
+import { ECMD, IntelThread, type IntelThreadOwner } from './intel-thread.js';
+import { type EdlHandlers, edlDispatch } from './ocall-dispatch.js';
+import { builtinOcalls } from './ocalls/builtin-ocalls.js';
+import { SgxStatusError } from './sgx-status.js';
+import { systemFeatures } from './system-features.js';
+
+// biome-ignore lint/suspicious/noExplicitAny: an interface that is known only at run time
+export type AnyCalls = Record<string, (...args: any[]) => any>;
+
+/** ECALLs as promises. */
+export type AsyncCalls<Calls> = {
+  readonly [K in keyof Calls]: Calls[K] extends (...args: infer A) => infer R
+    ? (...args: A) => Promise<R>
+    : never;
+};
+
+/** Handlers of OCALLs; they may return a promise when only asynchronous ECALLs lead to them. */
+export type IntelOcallHandlers<Calls> = {
+  readonly [K in keyof Calls]?: Calls[K] extends (...args: infer A) => infer R
+    ? (...args: A) => R | Promise<R>
+    : never;
+};
+
+/** Options of `cvm.load` for a `.signed.so`. Sizes in bytes. */
+export interface IntelLoadOptions<Ocalls = AnyCalls> extends CommonLoadOptions {
+  /** Path of the EDL file, or its description, when no interface is given. */
+  edl?: string | EdlDescription;
+  /** Folders with imported EDL files, such as the SDK's `include`. */
+  edlSearchPath?: readonly string[];
+  /** Handlers of the OCALLs by name; they come before what the SDK's untrusted half answers itself. */
+  ocalls?: IntelOcallHandlers<Ocalls>;
+  /**
+   * Untrusted stack of each thread, which OCALLs put their structures and buffers on. Default 8 MiB, and less with more
+   * than 8 threads, down to 1 MiB.
+   */
+  stackBytes?: number;
+  /** The most that arguments of ECALLs may take together. Default 64 MiB. */
+  maxMessageBytes?: number;
+  /** Folder for files of the SDK's protected file system. Without it the enclave gets no file. */
+  files?: string;
+}
+
+/** All stacks together, where the caller does not say how large one is. */
+const STACKS = 64 * 2 ** 20;
+const STACK_MOST = 8 * 2 ** 20;
+const STACK_LEAST = 2 ** 20;
+
+/** An enclave of Intel's SDK. Made by `Cvm.load`. */
+export class IntelEnclave<Ecalls = AnyCalls, Ocalls = AnyCalls> extends LoadedEnclave<IntelThread> {
+  /** ECALLs by name, synchronous. Calls with `out` parameters give `{ value, out }`. */
+  readonly ecalls: Readonly<Ecalls>;
+  /** ECALLs by name, as promises: the event loop stays free, and many may be under way at once. */
+  readonly async: AsyncCalls<Ecalls>;
+  /** The interface that calls by name follow, if the enclave was loaded with one. */
+  readonly description: EdlDescription | undefined;
+  readonly #host: IntelThreadOwner;
+  readonly #ended = new AbortController();
+
+  /** Not for direct use. */
+  constructor(
+    connection: GuestConnection,
+    built: BuiltEnclave,
+    image: IntelImage,
+    description: EdlDescription | undefined,
+    options: IntelLoadOptions<Ocalls>,
+    onClose: () => void,
+  ) {
+    super(connection, built, options, () => {
+      this.#ended.abort();
+      onClose();
+    });
+    this.description = description;
+    const usable = image.threads.filter(({ dynamic }) => !dynamic).length;
+    const { memory } = connection;
+    const untrusted = {
+      alloc: () => {
+        throw sdkError('MESSAGE_MALFORMED', 'an OCALL allocates nothing');
+      },
+      view: (address: bigint, length: number) => memory.viewAt(Number(address), length),
+    };
+    this.#host = Object.assign(this.owner, {
+      dispatch: edlDispatch(
+        description,
+        untrusted,
+        (options.ocalls ?? {}) as EdlHandlers,
+        builtinOcalls({
+          startThread: () => this.#startThread(),
+          memory,
+          files: options.files,
+          ended: this.#ended.signal,
+        }),
+      ),
+      runtimeOcall: (index: number) => {
+        throw sdkError('OCALL_UNKNOWN', `the enclave asked for OCALL ${index} of dynamic memory`);
+      },
+      stackBytes:
+        options.stackBytes ??
+        Math.max(STACK_LEAST, Math.min(STACK_MOST, Math.floor(STACKS / usable / 4096) * 4096)),
+      maxMessageBytes: options.maxMessageBytes ?? 64 * 2 ** 20,
+      aexNotify: built.aexNotify ?? false,
+    });
+    const offsets = new Set(image.threads.map(({ offset }) => offset));
+    const gates = (built.tcs ?? []).flatMap((offset, gate) => (offsets.has(offset) ? [gate] : []));
+    this.add(...gates.map((gate) => this.#thread(gate)));
+    const { sync, async } = this.#functions();
+    this.ecalls = sync as Readonly<Ecalls>;
+    this.async = async as AsyncCalls<Ecalls>;
+  }
+
+  /** Lets the trusted runtime initialise itself. @throws ENCLAVE_INIT_FAILED and what entering may throw */
+  initialise(): void {
+    const features = systemFeatures({
+      flags: cpuFlags(),
+      cpuid: (leaf) => cpuid(leaf, 0),
+      edmm: false,
+      aexNotify: this.#host.aexNotify,
+      processors: availableParallelism(),
+    });
+    try {
+      this.withThread((thread) =>
+        thread.call(() => {
+          const address = thread.arena.alloc(features.length, 64);
+          thread.arena.view(address, features.length).set(features);
+          return { index: ECMD.INIT, address, finish: () => undefined };
+        }, 'initialisation'),
+      );
+    } catch (error) {
+      if (!(error instanceof SgxStatusError)) throw error;
+      throw sdkError(
+        'ENCLAVE_INIT_FAILED',
+        `the enclave's trusted runtime did not initialise: ${error.statusName}`,
+        'check that the enclave was built for hardware mode (SGX_MODE=HW) and that its metadata fits this processor',
+        error,
+      );
+    }
+  }
+
+  /**
+   * Calls ECALL number `index` with the bytes of its marshalling structure, and gives the bytes that are there afterwards:
+   * for enclaves without an EDL file. Addresses in it are those of `alloc`.
+   * @throws SgxStatusError, EnclaveFault, ENCLAVE_LOST, ENCLAVE_CLOSED, ENCLAVE_CRASHED, TCS_EXHAUSTED, OCALL_FAILED
+   */
+  ecall(index: number, structure: Uint8Array = new Uint8Array(0)): Uint8Array {
+    this.usable();
+    return this.withThread((thread) => thread.call(raw(thread, index, structure), `ECALL ${index}`));
+  }
+
+  /** As `ecall`, without blocking the event loop; waits for a free thread in turn. */
+  ecallAsync(index: number, structure: Uint8Array = new Uint8Array(0)): Promise<Uint8Array> {
+    return this.withThreadAsync((thread) =>
+      thread.callAsync(raw(thread, index, structure), `ECALL ${index}`),
+    );
+  }
+
+  /**
+   * Untrusted memory for parameters with `user_check`: `address` is what the enclave gets, `bytes` the memory itself.
+   * Give it back with `free`. @throws GUEST_MEMORY_EXHAUSTED
+   */
+  alloc(length: number): GuestBlock {
+    return this.connection.memory.alloc(length, { zero: true });
+  }
+
+  /** Gives memory of `alloc` back. @throws GUEST_MEMORY_BAD_FREE */
+  free(block: GuestBlock): void {
+    this.connection.memory.free(block);
+  }
+
+  /** TARGETINFO (512 bytes) of the machine's quoting service, for the enclave's EREPORT. @throws SVSM_REFUSED, CVM_LOST */
+  quotingTarget(): Uint8Array {
+    return quotingTarget(this.connection);
+  }
+
+  /** A quote over a REPORT (432 bytes) that the enclave made for `quotingTarget`. @throws SVSM_REFUSED, CVM_LOST */
+  quote(report: Uint8Array): Uint8Array {
+    return quote(this.connection, report);
+  }
+
+  /** Lets the runtime end: its destructors run. What it says no longer matters. */
+  protected override uninitialise(): void {
+    if (this.threads.every(({ depth }) => depth > 0)) return;
+    try {
+      this.withThread((thread) =>
+        thread.call(() => ({ index: ECMD.UNINIT, address: 0n, finish: () => undefined }), 'its end'),
+      );
+    } catch {
+      // The enclave is removed anyway.
+    }
+  }
+
+  #thread(gate: number): IntelThread {
+    return new IntelThread(this.#host, gate, this.gates.page(gate), this.gates.gate(gate));
+  }
+
+  /** A thread that the enclave made by pthread_create. @throws TCS_EXHAUSTED */
+  #startThread(): Promise<bigint> {
+    if (this.pool.free === 0)
+      throw sdkError(
+        'TCS_EXHAUSTED',
+        `all ${this.pool.size} threads of the enclave are inside it`,
+        'build it with a larger TCSNum',
+      );
+    return this.withThreadAsync((thread) =>
+      thread.callAsync(() => {
+        const address = thread.arena.alloc(8, 8);
+        const bytes = thread.arena.view(address, 8);
+        const view = new DataView(bytes.buffer, bytes.byteOffset, 8);
+        view.setBigUint64(0, 0n, true);
+        return { index: ECMD.ECALL_PTHREAD, address, finish: () => view.getBigUint64(0, true) };
+      }, 'a thread of the enclave'),
+    );
+  }
+
+  #functions() {
+    const sync: Record<string, unknown> = Object.create(null);
+    const async: Record<string, unknown> = Object.create(null);
+    const { description } = this;
+    description?.ecalls.forEach(({ name }, index) => {
+      const what = `ECALL ${name}`;
+      const marshal = (thread: IntelThread, args: readonly unknown[]) => () =>
+        marshalEcall(description, index, args, thread.arena);
+      sync[name] = (...args: unknown[]): CallResult => {
+        this.usable();
+        return this.withThread((thread) => thread.call(marshal(thread, args), what));
+      };
+      async[name] = (...args: unknown[]): Promise<CallResult> =>
+        this.withThreadAsync((thread) => thread.callAsync(marshal(thread, args), what));
+    });
+    return { sync: Object.freeze(sync), async: Object.freeze(async) };
+  }
+}
+
+function raw(thread: IntelThread, index: number, structure: Uint8Array) {
+  if ((index | 0) !== index || index < 0)
+    throw sdkError('ECALL_UNKNOWN', `${index} is not the number of an ECALL`, 'numbers begin with 0');
+  return () => {
+    const { length } = structure;
+    if (length === 0) return { index, address: 0n, finish: () => new Uint8Array(0) };
+    const address = thread.arena.alloc(length, 64);
+    thread.arena.view(address, length).set(structure);
+    return { index, address, finish: () => thread.arena.view(address, length).slice() };
+  };
+}
+
+/** Whether a value is what `nsgx edl --ts` generates. */
+export function isEdlInterface(value: unknown): value is EdlInterface<AnyCalls, AnyCalls> {
+  const description = (value as { description?: { ecalls?: unknown; ocalls?: unknown } } | null)?.description;
+  return Array.isArray(description?.ecalls) && Array.isArray(description?.ocalls);
+}

@@ -1,0 +1,212 @@
+/** A thread of an enclave of Intel's SDK: marshalled ECALLs, OCALLs whose structures lie on the untrusted stack. */
+import type { GuestBlock } from '@nestedsgx/guest';
+import { sdkError } from '../errors.js';
+import {
+  type CallState,
+  GATE_COMMAND,
+  type GateOwner,
+  GateThread,
+  MAX_DEPTH,
+  type ThreadGate,
+} from '../gate-thread.js';
+import { type ArenaMark, CallArena } from './call-arena.js';
+import { type EdlDispatch, SGX_ERROR_UNEXPECTED, SGX_SUCCESS } from './ocall-dispatch.js';
+import { SgxStatusError } from './sgx-status.js';
+
+/** Commands of EENTER beside ECALL numbers. Source: Intel SGX SDK, rts_cmd.h. */
+export const ECMD = Object.freeze({ ...GATE_COMMAND, MKTCS: -4, ECALL_PTHREAD: -6 } as const);
+
+/** OCALL numbers that the trusted runtime uses by itself: rts.h, edmm_ocall_t. */
+const FIRST_BUILTIN = -7;
+const LAST_BUILTIN = -2;
+
+/** Gap below what the enclave laid on the stack, where a nested call begins. */
+const RED_ZONE = 256;
+const OUTER_ROOM = 4096;
+
+/** Answers an OCALL of the trusted runtime itself (dynamic memory); gives the sgx_status_t for the ORET. */
+export type RuntimeOcall = (index: number, address: number) => number;
+
+/** What a thread needs of its enclave. */
+export interface IntelThreadOwner extends GateOwner {
+  readonly dispatch: EdlDispatch;
+  readonly runtimeOcall: RuntimeOcall;
+  readonly stackBytes: number;
+  readonly maxMessageBytes: number;
+  /** ATTRIBUTES.AEXNOTIFY. */
+  readonly aexNotify: boolean;
+}
+
+/** One ECALL under way. */
+interface IntelCall extends CallState {
+  /** RSP at EENTER. */
+  readonly top: number;
+  readonly mark: ArenaMark;
+  /** Where the next call inside an OCALL of this one may put its stack. */
+  below: number;
+}
+
+/** The host's side of one TCS. */
+export class IntelThread extends GateThread<IntelCall> {
+  readonly #host: IntelThreadOwner;
+  readonly #calls: IntelCall[] = [];
+  /** Made with the first call: an enclave may have many more threads than are ever used. */
+  #stack: GuestBlock | null = null;
+  #arena: CallArena | null = null;
+
+  /** @param page the view of this TCS's gate page */
+  constructor(owner: IntelThreadOwner, index: number, page: Uint8Array, gate: ThreadGate) {
+    super(owner, index, page, gate, owner.aexNotify);
+    this.#host = owner;
+  }
+
+  /** Marshalling memory of the call that `begin` began. */
+  get arena(): CallArena {
+    this.#arena ??= new CallArena(this.#host.memory, this.#host.maxMessageBytes);
+    return this.#arena;
+  }
+
+  /**
+   * Makes one call: `marshal` lays its structure out in the arena and gives ECALL number and address, `finish` reads what
+   * came back. `what` names the call in errors.
+   * @throws SgxStatusError, EnclaveFault, OCALL_FAILED and what entering may throw
+   */
+  call<T>(marshal: () => { index: number; address: bigint; finish(): T }, what: string): T {
+    const call = this.#begin();
+    try {
+      const { index, address, finish } = marshal();
+      this.#check(call, this.run(call, index, Number(address)), what);
+      return finish();
+    } finally {
+      this.#end(call);
+    }
+  }
+
+  /** As `call`, without blocking the event loop. */
+  async callAsync<T>(
+    marshal: () => { index: number; address: bigint; finish(): T },
+    what: string,
+  ): Promise<T> {
+    const call = this.#begin();
+    try {
+      const { index, address, finish } = marshal();
+      this.#check(call, await this.runAsync(call, index, Number(address)), what);
+      return finish();
+    } finally {
+      this.#end(call);
+    }
+  }
+
+  override close(): void {
+    super.close();
+    this.#arena?.close();
+    this.#arena = null;
+    if (this.#stack !== null) this.#host.memory.free(this.#stack);
+    this.#stack = null;
+  }
+
+  protected serve(call: IntelCall, number: number, pointer: number): number {
+    const index = number | 0;
+    this.owner.counters.ocalls++;
+    try {
+      if (index >= FIRST_BUILTIN && index <= LAST_BUILTIN) return this.#host.runtimeOcall(index, pointer);
+      this.#below(call, pointer);
+      const promise = this.#host.dispatch(index, pointer);
+      if (promise === undefined) return SGX_SUCCESS;
+      promise.catch(() => undefined);
+      throw sdkError(
+        'OCALL_PROMISE_IN_SYNC_ECALL',
+        `the handler of OCALL ${index} returned a promise during a synchronous ECALL`,
+        'call the ECALL through e.async, or make the handler synchronous',
+      );
+    } catch (error) {
+      call.ocallError ??= error as Error;
+      return SGX_ERROR_UNEXPECTED;
+    }
+  }
+
+  protected async serveAsync(call: IntelCall, number: number, pointer: number): Promise<number> {
+    const index = number | 0;
+    this.owner.counters.ocalls++;
+    try {
+      if (index >= FIRST_BUILTIN && index <= LAST_BUILTIN) return this.#host.runtimeOcall(index, pointer);
+      this.#below(call, pointer);
+      const promise = this.#host.dispatch(index, pointer);
+      if (promise !== undefined) await promise;
+      return SGX_SUCCESS;
+    } catch (error) {
+      call.ocallError ??= error as Error;
+      return SGX_ERROR_UNEXPECTED;
+    }
+  }
+
+  #begin(): IntelCall {
+    this.refuseDepth();
+    const { depth } = this;
+    const stack = this.#stackBlock();
+    const bottom = stack.address + OUTER_ROOM;
+    const top =
+      depth === 0
+        ? stack.address + stack.length - RED_ZONE
+        : Math.floor((this.#calls[depth - 1].below - RED_ZONE) / 64) * 64;
+    if (top < bottom) throw overflow(stack.length);
+    const call = { exception: null, ocallError: null, top, below: top, mark: this.arena.mark() };
+    this.#calls.push(call);
+    this.depth = depth + 1;
+    this.setStack(top);
+    this.owner.counters.ecalls++;
+    return call;
+  }
+
+  #end(call: IntelCall): void {
+    this.#calls.pop();
+    this.depth--;
+    this.#arena?.release(call.mark);
+    if (this.depth !== 0) this.setStack(this.#calls[this.depth - 1].top);
+  }
+
+  /**
+   * What the enclave laid on the untrusted stack for an OCALL begins with its structure. A nested call goes below that;
+   * an address outside of this thread's stack means that the enclave wrote over other memory, or does as it likes.
+   */
+  #below(call: IntelCall, pointer: number): void {
+    if (pointer === 0) {
+      call.below = call.top - (call.top - this.#stackBlock().address) / MAX_DEPTH;
+      return;
+    }
+    const { address, length } = this.#stackBlock();
+    if (pointer >= address && pointer <= call.top) call.below = pointer;
+    else if (pointer < address && pointer > address - length && this.#host.memory.contains(pointer, 1))
+      throw overflow(length);
+    else call.below = call.top;
+  }
+
+  #stackBlock(): GuestBlock {
+    this.#stack ??= this.#host.memory.alloc(this.#host.stackBytes, { alignment: 4096 });
+    return this.#stack;
+  }
+
+  /** @throws SgxStatusError; the first failure of an OCALL where the enclave did not cope with it */
+  #check(call: IntelCall, status: number, what: string): void {
+    if (status === SGX_SUCCESS && call.ocallError === null) return;
+    if (
+      call.ocallError !== null &&
+      (status !== SGX_SUCCESS ||
+        (call.ocallError as { code?: unknown }).code === 'OCALL_PROMISE_IN_SYNC_ECALL')
+    )
+      throw call.ocallError;
+    if (status === SGX_SUCCESS) return;
+    const error = new SgxStatusError(status, what, { cause: call.exception ?? undefined });
+    if (error.statusName === 'SGX_ERROR_ENCLAVE_CRASHED' || error.statusName === 'SGX_ERROR_STACK_OVERRUN')
+      throw this.crash(error);
+    throw error;
+  }
+}
+
+function overflow(length: number): Error {
+  return sdkError(
+    'OCALL_STACK_OVERFLOW',
+    `OCALLs under way need more than the ${length} bytes of untrusted stack of their thread`,
+    'load the enclave with a larger stackBytes, or pass less data in OCALLs',
+  );
+}
