@@ -41,6 +41,11 @@ export interface IntelLoadOptions<Ocalls = AnyCalls> extends CommonLoadOptions {
   /** Handlers of the OCALLs by name; they come before what the SDK's untrusted half answers itself. */
   ocalls?: IntelOcallHandlers<Ocalls>;
   /**
+   * Told when an OCALL failed (its handler is missing, threw, or answered what does not fit) and the enclave coped, so that
+   * its ECALL succeeded. By default a warning of the process; otherwise the ECALL's error says it.
+   */
+  onOcallError?: (error: Error) => void;
+  /**
    * Untrusted stack of each thread, which OCALLs put their structures and buffers on. Default 8 MiB, and less with more
    * than 8 threads, down to 1 MiB.
    */
@@ -104,6 +109,7 @@ export class IntelEnclave<Ecalls = AnyCalls, Ocalls = AnyCalls> extends LoadedEn
       runtimeOcall: (index: number) => {
         throw sdkError('OCALL_UNKNOWN', `the enclave asked for OCALL ${index} of dynamic memory`);
       },
+      ocallFailed: options.onOcallError ?? ((error: Error) => process.emitWarning(error)),
       stackBytes:
         options.stackBytes ??
         Math.max(STACK_LEAST, Math.min(STACK_MOST, Math.floor(STACKS / usable / 4096) * 4096)),

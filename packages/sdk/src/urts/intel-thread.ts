@@ -31,11 +31,16 @@ export type RuntimeOcall = (index: number, address: number) => number;
 export interface IntelThreadOwner extends GateOwner {
   readonly dispatch: EdlDispatch;
   readonly runtimeOcall: RuntimeOcall;
+  /** Told of an OCALL that failed in an ECALL that succeeded. */
+  readonly ocallFailed: (error: Error) => void;
   readonly stackBytes: number;
   readonly maxMessageBytes: number;
   /** ATTRIBUTES.AEXNOTIFY. */
   readonly aexNotify: boolean;
 }
+
+/** Failures of OCALLs that are the host's own, and not for the enclave to cope with. */
+const HOST_MISTAKES: ReadonlySet<unknown> = new Set(['OCALL_PROMISE_IN_SYNC_ECALL', 'OCALL_STACK_OVERFLOW']);
 
 /** One ECALL under way. */
 interface IntelCall extends CallState {
@@ -189,12 +194,11 @@ export class IntelThread extends GateThread<IntelCall> {
   /** @throws SgxStatusError; the first failure of an OCALL where the enclave did not cope with it */
   #check(call: IntelCall, status: number, what: string): void {
     if (status === SGX_SUCCESS && call.ocallError === null) return;
-    if (
-      call.ocallError !== null &&
-      (status !== SGX_SUCCESS ||
-        (call.ocallError as { code?: unknown }).code === 'OCALL_PROMISE_IN_SYNC_ECALL')
-    )
-      throw call.ocallError;
+    if (call.ocallError !== null) {
+      const { code } = call.ocallError as { code?: unknown };
+      if (status !== SGX_SUCCESS || HOST_MISTAKES.has(code)) throw call.ocallError;
+      this.#host.ocallFailed(call.ocallError);
+    }
     if (status === SGX_SUCCESS) return;
     const error = new SgxStatusError(status, what, { cause: call.exception ?? undefined });
     if (error.statusName === 'SGX_ERROR_ENCLAVE_CRASHED' || error.statusName === 'SGX_ERROR_STACK_OVERRUN')
