@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { ValueType } from '@nestedsgx/edl';
-import { readSgxs } from '@nestedsgx/image';
+import { type EnclaveImage, readSgxs } from '@nestedsgx/image';
 import type { BuildResult } from '../src/index.js';
 
 /** The package's folder, from dist/test. */
@@ -54,8 +54,11 @@ export class Harness {
     this.#lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   }
 
-  static async load(build: BuildResult, signer = 1): Promise<Harness> {
-    const image = readSgxs(readFileSync(build.sgxsPath));
+  static load(build: BuildResult, signer = 1): Promise<Harness> {
+    return Harness.loadImage(build.name, readSgxs(readFileSync(build.sgxsPath)), signer);
+  }
+
+  static async loadImage(name: string, image: EnclaveImage, signer = 1): Promise<Harness> {
     const parts: Uint8Array[] = [];
     for (const run of image.pages()) {
       const head = Buffer.alloc(24);
@@ -65,7 +68,7 @@ export class Harness {
       // What is not measured may hold anything.
       parts.push(head, run.measured ? run.data : new Uint8Array(run.data.length).fill(0xcc));
     }
-    const path = join(work, `${build.name}-${process.hrtime.bigint()}.pages`);
+    const path = join(work, `${name}-${process.hrtime.bigint()}.pages`);
     writeFileSync(path, Buffer.concat(parts));
     const child = spawn(harnessBinary(), [path, String(image.size), String(signer)]);
     const harness = new Harness(child);
@@ -83,10 +86,15 @@ export class Harness {
     return next.value;
   }
 
+  /** Sends one command; the words of the answer. */
+  async words(command: string): Promise<string[]> {
+    this.#child.stdin.write(`${command}\n`);
+    return (await this.#line()).split(' ');
+  }
+
   /** Sends one command and parses the answer. */
   async send(command: string): Promise<Event> {
-    this.#child.stdin.write(`${command}\n`);
-    const words = (await this.#line()).split(' ');
+    const words = await this.words(command);
     const bytes = (text: string | undefined) =>
       text === undefined || text === '-' ? Buffer.alloc(0) : Buffer.from(text, 'hex');
     if (words[0] === 'exit') {
