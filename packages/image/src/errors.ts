@@ -20,6 +20,12 @@ export const IMAGE_ERRORS = Object.freeze({
   IMAGE_METADATA_VERSION: 'A .signed.so has only metadata of versions that cannot be used here.',
   IMAGE_METADATA_LAYOUT: 'The layout table of a .signed.so has an impossible or overlapping range.',
   IMAGE_METADATA_PATCH: 'A patch of a .signed.so reaches outside of the file or of its metadata.',
+  SIGN_CONFIG_XML: 'An Enclave.config.xml is not XML of the expected form.',
+  SIGN_CONFIG_ELEMENT: 'An element of Enclave.config.xml is unknown, out of range or contradicts another.',
+  SIGN_SHARED_OBJECT: 'A shared object is no enclave that can be signed.',
+  SIGN_ALREADY_SIGNED: 'An enclave that is to be signed has metadata already.',
+  SIGN_SDK_VERSION: 'An enclave was built with a release of the SDK that cannot be signed for.',
+  SIGN_METADATA_ROOM: 'The section for metadata of a shared object is too small.',
   SIGN_OPTION: 'A signing option is out of range.',
   SIGN_KEY_MALFORMED: 'A signing key is not readable PEM.',
   SIGN_KEY_TYPE: 'A signing key is not an RSA key.',
@@ -27,6 +33,7 @@ export const IMAGE_ERRORS = Object.freeze({
   SIGN_KEY_EXPONENT: 'A signing key has a public exponent other than 3.',
   SIGN_KEY_PUBLIC: 'A public key was given where a private key is needed.',
   SIGN_KEY_PASSPHRASE: 'An encrypted signing key came without its passphrase, or with a wrong one.',
+  SIGN_REQUEST: 'What the first of two steps wrote is of another enclave or configuration.',
   SIGN_RESULT: 'A signature does not verify under its key.',
 } as const);
 

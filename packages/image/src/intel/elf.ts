@@ -51,6 +51,7 @@ export const ELF64_SHDR = struct('Elf64_Shdr', 64, {
 
 const PT_LOAD = 1;
 const PT_DYNAMIC = 2;
+const PT_TLS = 7;
 const ET_DYN = 3;
 const EM_X86_64 = 62;
 const SHT_NOBITS = 8;
@@ -67,6 +68,12 @@ export interface ElfSegment {
   readonly flags: number;
 }
 
+/** PT_TLS as it stands in the file, unchecked; in bytes. */
+export interface ElfTls {
+  readonly memorySize: bigint;
+  readonly align: bigint;
+}
+
 /** A range of the file. */
 export interface FileRange {
   readonly offset: number;
@@ -80,8 +87,22 @@ export interface ElfFile {
   readonly segments: readonly ElfSegment[];
   /** Values of the dynamic section by tag (below 38; the last one counts). Empty without PT_DYNAMIC. */
   readonly dynamic: ReadonlyMap<number, number>;
+  /** The last PT_TLS, if there is one. */
+  readonly tls: ElfTls | null;
   /** The section of the name asked for. */
   readonly section: FileRange | null;
+}
+
+/** A section; offsets and lengths in bytes. */
+export interface ElfSection {
+  readonly name: string;
+  readonly type: number;
+  readonly flags: bigint;
+  readonly address: bigint;
+  readonly link: number;
+  /** Where its bytes lie in the file (none with SHT_NOBITS). */
+  readonly file: FileRange;
+  readonly align: bigint;
 }
 
 /** Whether bytes begin with the ELF magic. */
@@ -100,10 +121,12 @@ export function parseElf(b: Uint8Array, sectionName: string, maxEnclaveBytes: nu
   const segments: ElfSegment[] = [];
   const dynamic = new Map<number, number>();
   let seenDynamic = false;
+  let tls: ElfTls | null = null;
   for (let i = 0; i < header.e_phnum; i++) {
     const start = inFile('Elf64_Ehdr.e_phoff', header.e_phoff, b) + i * ELF64_PHDR.size;
     const ph = decodeAt(ELF64_PHDR, b, start, ` ${i}`);
     if (ph.p_type === PT_LOAD) segments.push(segment(b, ph, i, maxEnclaveBytes));
+    if (ph.p_type === PT_TLS) tls = { memorySize: ph.p_memsz, align: ph.p_align };
     if (ph.p_type === PT_DYNAMIC && !seenDynamic) {
       seenDynamic = true;
       readDynamic(b, fileRange(b, `Elf64_Phdr ${i}`, 'p_offset', ph.p_offset, ph.p_filesz), dynamic);
@@ -111,7 +134,36 @@ export function parseElf(b: Uint8Array, sectionName: string, maxEnclaveBytes: nu
   }
   if (segments.length === 0) throw damaged('IMAGE_ELF', 'no Elf64_Phdr has p_type PT_LOAD');
   const entry = bounded('Elf64_Ehdr.e_entry', header.e_entry, maxEnclaveBytes);
-  return { entry, segments, dynamic, section: findSection(b, header, sectionName) };
+  return { entry, segments, dynamic, tls, section: findSection(b, header, sectionName) };
+}
+
+/** Every section of a file that `parseElf` has read. Throws IMAGE_ELF, IMAGE_TRUNCATED. */
+export function elfSections(b: Uint8Array): ElfSection[] {
+  const header = decodeAt(ELF64_EHDR, b, 0, '');
+  const { sectionAt, strings } = sectionTable(b, header);
+  return Array.from({ length: header.e_shnum }, (_, i) => {
+    const section = sectionAt(i);
+    const size = section.sh_type === SHT_NOBITS ? 0n : section.sh_size;
+    const offset = size === 0n ? 0n : section.sh_offset;
+    return {
+      name: stringAt(b, strings, section.sh_name),
+      type: section.sh_type,
+      flags: section.sh_flags,
+      address: section.sh_addr,
+      link: section.sh_link,
+      file: fileRange(b, `Elf64_Shdr ${i}`, 'sh_offset', offset, size),
+      align: section.sh_addralign,
+    };
+  });
+}
+
+/** The string at an offset of a string table, at most 256 bytes of it. */
+export function stringAt(b: Uint8Array, table: FileRange, at: number): string {
+  if (at >= table.size) return '';
+  const from = table.offset + at;
+  const rest = b.subarray(from, Math.min(table.offset + table.size, from + 256));
+  const end = rest.indexOf(0);
+  return String.fromCharCode(...(end === -1 ? rest : rest.subarray(0, end)));
 }
 
 /** The file range that holds `size` bytes of memory at `address`, or null where no PT_LOAD has them in the file. */
@@ -202,11 +254,16 @@ function readDynamic(b: Uint8Array, range: FileRange, into: Map<number, number>)
   }
 }
 
-function findSection(b: Uint8Array, header: StructValue<typeof ELF64_EHDR>, name: string): FileRange | null {
+function sectionTable(b: Uint8Array, header: StructValue<typeof ELF64_EHDR>) {
   const table = inFile('Elf64_Ehdr.e_shoff', header.e_shoff, b);
   const sectionAt = (i: number) => decodeAt(ELF64_SHDR, b, table + i * ELF64_SHDR.size, ` ${i}`);
   const names = sectionAt(header.e_shstrndx);
   const strings = fileRange(b, 'section header string table', 'sh_offset', names.sh_offset, names.sh_size);
+  return { sectionAt, strings };
+}
+
+function findSection(b: Uint8Array, header: StructValue<typeof ELF64_EHDR>, name: string): FileRange | null {
+  const { sectionAt, strings } = sectionTable(b, header);
   for (let i = 0; i < header.e_shnum; i++) {
     const section = sectionAt(i);
     if (!hasName(b, strings, section.sh_name, name)) continue;

@@ -121,34 +121,38 @@ export type TcsTemplate = StructValue<typeof TCS_TEMPLATE>;
 /** Set in the id of a layout_group_t. */
 export const GROUP_FLAG = 0x1000;
 
-/** LAYOUT_ID_* by number. */
-export const LAYOUT_IDS: ReadonlyMap<number, string> = new Map([
-  [1, 'HEAP_MIN'],
-  [2, 'HEAP_INIT'],
-  [3, 'HEAP_MAX'],
-  [4, 'TCS'],
-  [5, 'TD'],
-  [6, 'SSA'],
-  [7, 'STACK_MAX'],
-  [8, 'STACK_MIN'],
-  [10, 'GUARD'],
-  [11, 'HEAP_DYN_MIN'],
-  [12, 'HEAP_DYN_INIT'],
-  [13, 'HEAP_DYN_MAX'],
-  [14, 'TCS_DYN'],
-  [15, 'TD_DYN'],
-  [16, 'SSA_DYN'],
-  [17, 'STACK_DYN_MAX'],
-  [18, 'STACK_DYN_MIN'],
-  [20, 'RSRV_MIN'],
-  [21, 'RSRV_INIT'],
-  [22, 'RSRV_MAX'],
-  [23, 'USER_REGION'],
-  [GROUP_FLAG | 9, 'THREAD_GROUP'],
-  [GROUP_FLAG | 19, 'THREAD_GROUP_DYN'],
-]);
+/** LAYOUT_ID_* without its prefix; those of groups lack GROUP_FLAG. */
+export const LAYOUT_ID = Object.freeze({
+  HEAP_MIN: 1,
+  HEAP_INIT: 2,
+  HEAP_MAX: 3,
+  TCS: 4,
+  TD: 5,
+  SSA: 6,
+  STACK_MAX: 7,
+  STACK_MIN: 8,
+  THREAD_GROUP: 9,
+  GUARD: 10,
+  HEAP_DYN_MIN: 11,
+  HEAP_DYN_INIT: 12,
+  HEAP_DYN_MAX: 13,
+  TCS_DYN: 14,
+  TD_DYN: 15,
+  SSA_DYN: 16,
+  STACK_DYN_MAX: 17,
+  STACK_DYN_MIN: 18,
+  THREAD_GROUP_DYN: 19,
+  RSRV_MIN: 20,
+  RSRV_INIT: 21,
+  RSRV_MAX: 22,
+  USER_REGION: 23,
+});
+/** LAYOUT_ID_* by number, as it stands in the table. */
+export const LAYOUT_IDS: ReadonlyMap<number, string> = new Map(
+  Object.entries(LAYOUT_ID).map(([name, id]) => [name.includes('GROUP') ? GROUP_FLAG | id : id, name]),
+);
 /** LAYOUT_ID_TCS_DYN: a TCS that is made at run time. */
-export const LAYOUT_ID_TCS_DYN = 14;
+export const LAYOUT_ID_TCS_DYN = LAYOUT_ID.TCS_DYN;
 
 /** layout_entry_t.attributes: PAGE_ATTR_* and PAGE_DIR_GROW_DOWN. */
 export const PAGE_ATTR_EADD = 1;

@@ -15,7 +15,7 @@ const R_X86_64_NONE = 0;
 const WORD = 8;
 
 /** Elf64_Rela (24 bytes); the low half of r_info is the type. */
-const ELF64_RELA = struct('Elf64_Rela', 24, {
+export const ELF64_RELA = struct('Elf64_Rela', 24, {
   r_offset: at(0, u64),
   r_type: at(8, u32),
   r_sym: at(12, u32),
@@ -28,20 +28,24 @@ const ELF64_RELA = struct('Elf64_Rela', 24, {
  */
 export function relocationPages(b: Uint8Array, elf: ElfFile, maxEnclaveBytes: number): ReadonlySet<number> {
   const pages = new Set<number>();
-  if (elf.dynamic.get(DT_REL) !== undefined && elf.dynamic.get(DT_REL) !== 0)
-    throw damaged(
-      'IMAGE_ELF',
-      `DT_REL is ${hex(elf.dynamic.get(DT_REL)!)}: x86-64 has relocations with addends only`,
-    );
+  checkNoRel(elf);
   if (!elf.dynamic.has(DT_TEXTREL)) return pages;
-  for (const [table, size] of [
-    [DT_JMPREL, DT_PLTRELSZ],
-    [DT_RELA, DT_RELASZ],
-  ]) {
-    const range = tableRange(elf, table, size);
-    if (range !== null) collect(b, range, pages, maxEnclaveBytes);
-  }
+  for (const range of relocationTables(elf)) collect(b, range, pages, maxEnclaveBytes);
   return pages;
+}
+
+/** Where the file has the tables of relocations that the runtime applies. Throws IMAGE_ELF. */
+export function relocationTables(elf: ElfFile): FileRange[] {
+  checkNoRel(elf);
+  return [tableRange(elf, DT_JMPREL, DT_PLTRELSZ), tableRange(elf, DT_RELA, DT_RELASZ)].filter(
+    (range) => range !== null,
+  );
+}
+
+function checkNoRel(elf: ElfFile): void {
+  const rel = elf.dynamic.get(DT_REL);
+  if (rel !== undefined && rel !== 0)
+    throw damaged('IMAGE_ELF', `DT_REL is ${hex(rel)}: x86-64 has relocations with addends only`);
 }
 
 function tableRange(elf: ElfFile, table: number, size: number): FileRange | null {

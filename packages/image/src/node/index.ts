@@ -3,3 +3,4 @@ export * from './files.js';
 export * from './key.js';
 export * from './open-image-file.js';
 export * from './sign-image.js';
+export * from './sign-shared-object.js';

@@ -6,8 +6,8 @@ import { createPrivateKey, createPublicKey, generateKeyPair, type KeyObject, sig
 import { promisify } from 'node:util';
 import { NsgxError, type SigstructSigner } from '@nestedsgx/arch';
 
-/** A passphrase, or how to ask for one; asked only when the key is encrypted. */
-export type Passphrase = string | (() => string);
+/** A passphrase, or how to ask for one; asked only when the key is encrypted. Bytes that were asked for are wiped. */
+export type Passphrase = string | (() => string | Uint8Array);
 
 /** Largest PEM that is read, in bytes. */
 const MAX_PEM = 64 * 1024;
@@ -18,11 +18,15 @@ export interface SigningKey extends SigstructSigner {
   readonly publicKeyPem: string;
 }
 
-function text(pem: string | Uint8Array): string {
-  const s = typeof pem === 'string' ? pem : Buffer.from(pem).toString('latin1');
-  if (s.length > MAX_PEM) throw malformed(`the key has ${s.length} bytes, more than ${MAX_PEM}`);
-  if (!s.includes('-----BEGIN ')) throw malformed('the key is not PEM');
-  return s;
+/** The PEM as a view of the caller's bytes, so that wiping them leaves no copy here. */
+function pemBytes(pem: string | Uint8Array): Buffer {
+  const b =
+    typeof pem === 'string'
+      ? Buffer.from(pem, 'latin1')
+      : Buffer.from(pem.buffer, pem.byteOffset, pem.length);
+  if (b.length > MAX_PEM) throw malformed(`the key has ${b.length} bytes, more than ${MAX_PEM}`);
+  if (!b.includes('-----BEGIN ')) throw malformed('the key is not PEM');
+  return b;
 }
 
 function malformed(message: string, cause?: unknown): NsgxError {
@@ -59,11 +63,11 @@ function checkedModulus(key: KeyObject): bigint {
 }
 
 /** Whether a PEM text holds an encrypted private key (PKCS#8, or PKCS#1 with a DEK-Info header). */
-function isEncrypted(pem: string): boolean {
-  return pem.includes('-----BEGIN ENCRYPTED PRIVATE KEY-----') || /^Proc-Type: 4,ENCRYPTED/m.test(pem);
+function isEncrypted(pem: Buffer): boolean {
+  return pem.includes('-----BEGIN ENCRYPTED PRIVATE KEY-----') || pem.includes('\nProc-Type: 4,ENCRYPTED');
 }
 
-function openPrivateKey(pem: string, passphrase: Passphrase | undefined): KeyObject {
+function openPrivateKey(pem: Buffer, passphrase: Passphrase | undefined): KeyObject {
   if (!isEncrypted(pem)) {
     try {
       return createPrivateKey(pem);
@@ -72,18 +76,24 @@ function openPrivateKey(pem: string, passphrase: Passphrase | undefined): KeyObj
     }
   }
   const secret = typeof passphrase === 'function' ? passphrase() : passphrase;
-  if (secret === undefined || secret === '') {
+  if (secret === undefined || secret.length === 0) {
     throw new NsgxError('SIGN_KEY_PASSPHRASE', 'the key is encrypted and no passphrase was given', {
       advice: 'Give the passphrase of the key.',
     });
   }
   try {
-    return createPrivateKey({ key: pem, passphrase: secret });
+    return createPrivateKey({
+      key: pem,
+      passphrase:
+        typeof secret === 'string' ? secret : Buffer.from(secret.buffer, secret.byteOffset, secret.length),
+    });
   } catch (cause) {
     throw new NsgxError('SIGN_KEY_PASSPHRASE', 'the encrypted key does not open with this passphrase', {
       cause,
       advice: 'Give the right passphrase, or check that the key file is whole.',
     });
+  } finally {
+    if (typeof secret !== 'string') secret.fill(0);
   }
 }
 
@@ -92,13 +102,13 @@ function openPrivateKey(pem: string, passphrase: Passphrase | undefined): KeyObj
  * Throws SIGN_KEY_MALFORMED, SIGN_KEY_PUBLIC, SIGN_KEY_PASSPHRASE, SIGN_KEY_TYPE, SIGN_KEY_SIZE, SIGN_KEY_EXPONENT.
  */
 export function loadSigningKey(pem: string | Uint8Array, passphrase?: Passphrase): SigningKey {
-  const pemText = text(pem);
-  if (!pemText.includes('PRIVATE KEY-----')) {
+  const bytes = pemBytes(pem);
+  if (!bytes.includes('PRIVATE KEY-----')) {
     throw new NsgxError('SIGN_KEY_PUBLIC', 'the PEM holds no private key', {
       advice: 'Give the private key, or sign in two steps with `--print-digest` and `--signature`.',
     });
   }
-  const key = openPrivateKey(pemText, passphrase);
+  const key = openPrivateKey(bytes, passphrase);
   const modulus = checkedModulus(key);
   return {
     modulus,
@@ -109,10 +119,10 @@ export function loadSigningKey(pem: string | Uint8Array, passphrase?: Passphrase
 
 /** The modulus of a public (or private, unencrypted) key in PEM, for two-step signing. Throws as `loadSigningKey`. */
 export function loadPublicModulus(pem: string | Uint8Array): bigint {
-  const pemText = text(pem);
+  const bytes = pemBytes(pem);
   let key: KeyObject;
   try {
-    key = createPublicKey(pemText);
+    key = createPublicKey(bytes);
   } catch (cause) {
     throw malformed('the public key cannot be read', cause);
   }

@@ -1,12 +1,11 @@
 /** An image file in whatever format its first bytes say. */
 import { statSync } from 'node:fs';
-import { NsgxError } from '@nestedsgx/arch';
 import type { EnclaveImage } from '../image.js';
 import { isElf } from '../intel/elf.js';
 import { type IntelImage, loadSignedSo } from '../intel/intel-image.js';
-import { DEFAULT_SIGNED_SO_LIMITS } from '../intel/limits.js';
 import type { SignedSoOptions } from '../intel/signed-so.js';
 import { fileSource, loadImageFiles } from './files.js';
+import { readSharedObjectFile } from './sign-shared-object.js';
 
 /** Whether a regular file at that path begins with the ELF magic. Throws IMAGE_FILE when it cannot be read. */
 export function isElfFile(path: string): boolean {
@@ -24,18 +23,7 @@ export function isElfFile(path: string): boolean {
 
 /** Reads and checks a `.signed.so` file. Throws IMAGE_FILE, IMAGE_TOO_LARGE and the errors of `loadSignedSo`. */
 export function loadSignedSoFile(path: string, options: SignedSoOptions = {}): IntelImage {
-  const { maxFileBytes } = { ...DEFAULT_SIGNED_SO_LIMITS, ...options.limits };
-  const opened = fileSource(path).open();
-  try {
-    const { length } = opened.source;
-    if (length > maxFileBytes)
-      throw new NsgxError('IMAGE_TOO_LARGE', `${path} has ${length} bytes, more than ${maxFileBytes}`);
-    const bytes = new Uint8Array(length);
-    opened.source.readInto(bytes, 0);
-    return loadSignedSo(bytes, options);
-  } finally {
-    opened.close();
-  }
+  return loadSignedSo(readSharedObjectFile(path, options.limits), options);
 }
 
 /**

@@ -78,7 +78,10 @@ function identifier(name: string, value: Uint8Array | undefined): Uint8Array | u
 }
 
 /** The SIGSTRUCT fields of an enclave with this MRENCLAVE under these options. Throws SIGN_OPTION. */
-export function sigstructFields(mrenclave: Uint8Array, options: SignOptions = {}): SigstructFields {
+export function sigstructFields(
+  mrenclave: Uint8Array,
+  options: SignOptions = {},
+): SigstructFields & { ENCLAVEHASH: Uint8Array } {
   if (mrenclave.length !== 32) throw option(`MRENCLAVE has 32 bytes, not ${mrenclave.length}`);
   const isvFamilyId = identifier('isvFamilyId', options.isvFamilyId);
   const isvExtProdId = identifier('isvExtProdId', options.isvExtProdId);

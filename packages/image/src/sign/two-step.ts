@@ -6,6 +6,9 @@ import {
   attachSigstructSignature,
   type HashProvider,
   NsgxError,
+  readU32,
+  SIGSTRUCT,
+  type SigstructFields,
   sigstructSigningData,
   unsignedSigstruct,
   verifySigstruct,
@@ -35,9 +38,53 @@ export function signingDigest(
   options: SignOptions = {},
 ): SigningRequest {
   const mrenclave = measureImage(hash, image);
-  const unsigned = unsignedSigstruct(sigstructFields(mrenclave, options));
+  return requestOf(hash, sigstructFields(mrenclave, options));
+}
+
+/** The request for a SIGSTRUCT with these fields, ENCLAVEHASH among them. */
+export function requestOf(
+  hash: HashProvider,
+  fields: SigstructFields & { ENCLAVEHASH: Uint8Array },
+): SigningRequest {
+  const unsigned = unsignedSigstruct(fields);
   const data = sigstructSigningData(unsigned);
-  return { unsigned, data, digest: hash.sha256().update(data).digest(), mrenclave };
+  return { unsigned, data, digest: hash.sha256().update(data).digest(), mrenclave: fields.ENCLAVEHASH };
+}
+
+/** Where the signed bytes have SIGSTRUCT.DATE. */
+const DATE_AT = 20;
+
+/** The date (YYYYMMDD) that the first step's bytes were made with. Throws SIGN_REQUEST. */
+export function signingDate(data: Uint8Array): string {
+  if (data.length !== SIGNING_DATA_SIZE)
+    throw otherRequest(`the file of the first step has ${data.length} bytes, not ${SIGNING_DATA_SIZE}`);
+  return readU32(data, DATE_AT).toString(16).padStart(8, '0');
+}
+
+/** Compares the first step's bytes with those of now. Throws SIGN_REQUEST, naming the field that differs. */
+export function checkSigningData(data: Uint8Array, request: SigningRequest): void {
+  signingDate(data);
+  if (request.data.every((byte, i) => byte === data[i])) return;
+  const [before, now] = [data, request.data].map((bytes) => {
+    const sigstruct = new Uint8Array(SIGSTRUCT.size);
+    sigstruct.set(bytes.subarray(0, SIGNING_DATA_SIZE / 2), 0);
+    sigstruct.set(bytes.subarray(SIGNING_DATA_SIZE / 2), SIGSTRUCT.offsets.MISCSELECT);
+    return sigstruct;
+  });
+  const places = Object.entries(SIGSTRUCT.offsets).sort(([, a], [, b]) => b - a);
+  const first = before.findIndex((byte, i) => byte !== now[i]);
+  const [field] = places.find(([, offset]) => offset <= first)!;
+  throw otherRequest(
+    `the file of the first step differs in ${field}: it is of another enclave or configuration`,
+  );
+}
+
+const SIGNING_DATA_SIZE = 256;
+
+function otherRequest(message: string): NsgxError {
+  return new NsgxError('SIGN_REQUEST', message, {
+    advice: 'Give what the first step wrote, and the same enclave, configuration and options.',
+  });
 }
 
 /**
