@@ -1,7 +1,7 @@
 import { ATTRIBUTES_DEBUG, ATTRIBUTES_MODE64BIT, NsgxError, XFRM_LEGACY } from '@nestedsgx/arch';
 import { DEFAULT_ATTRIBUTES_MASK, type SignOptions } from '@nestedsgx/image';
 import { z } from 'zod';
-import { bytesFromHex, readLimited } from './files.js';
+import { bytesFromHex, readLimited } from '../files.js';
 
 const CONFIGURATION_LIMIT = 64 * 1024;
 const word = z.string().regex(/^0x[0-9a-f]{1,16}$/i, 'must be a hexadecimal number such as 0x4');
