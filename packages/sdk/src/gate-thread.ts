@@ -205,7 +205,9 @@ export abstract class GateThread<State extends CallState> {
           if (words[RESPONSE_RSI] === 0) return Next.Resume;
           throw this.crash(state.exception as Error);
         }
-        this.#ocallIndex = words[RESPONSE_RDI] + words[RESPONSE_RDI + 1] * TWO_32;
+        const high = words[RESPONSE_RDI + 1];
+        // Negative numbers as such: beyond 2^53 the sum would be another one.
+        this.#ocallIndex = high === MINUS_ONE ? words[RESPONSE_RDI] | 0 : words[RESPONSE_RDI] + high * TWO_32;
         this.#ocallPointer = words[RESPONSE_RSI] + words[RESPONSE_RSI + 1] * TWO_32;
         return Next.Ocall;
       }
