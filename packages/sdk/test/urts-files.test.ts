@@ -295,6 +295,13 @@ test('names lead nowhere but into the folder', () => {
   }))
     assert.equal(errno(name), expected, name);
   assert.equal(errno('missing/x'), ENOENT);
+  const none = null as unknown as string;
+  assert.equal(errno(none), EINVAL);
+  assert.equal(e.u.remove(none), EINVAL);
+  assert.equal(e.u.check_if_file_exists(none), 1);
+  assert.equal(e.u.do_file_recovery(none, none), -1);
+  assert.equal(e.u.file_remap(none, null, 0n, 4096n).value, EINVAL);
+  assert.equal(e.u.exclusive_file_open(none, 0).out.error_code, EINVAL);
   assert.notEqual(errno('x'.repeat(5000)), 0);
   assert.deepEqual(readdirSync(outside), before);
   for (const name of ['in/x', 'inside/x', 'in/../in/x', join(e.folder, 'in/x')]) {

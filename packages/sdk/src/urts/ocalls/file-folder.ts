@@ -70,7 +70,7 @@ export class FileFolder {
   }
 
   /** Opens a regular file. `flags` are those of open(2). @throws what `errnoOf` knows */
-  open(name: string, flags: number): number {
+  open(name: string | null, flags: number): number {
     return this.#at(name, (path) => {
       // Without O_NONBLOCK, opening a pipe would stop the process.
       const fd = openSync(path, flags | O_NOFOLLOW | O_NONBLOCK, ANYBODY);
@@ -81,17 +81,17 @@ export class FileFolder {
   }
 
   /** Whether there is something of that name. @throws what `errnoOf` knows, for names outside of the folder */
-  exists(name: string): boolean {
+  exists(name: string | null): boolean {
     return this.#at(name, (path) => lstatSync(path, { throwIfNoEntry: false }) !== undefined);
   }
 
-  remove(name: string): void {
+  remove(name: string | null): void {
     this.#at(name, (path) => unlinkSync(path));
   }
 
   /** Runs `body` with a path to a name in its opened folder. */
-  #at<T>(name: string, body: (path: string) => T): T {
-    if (name === '') return refuse(ERRNO.EINVAL);
+  #at<T>(name: string | null, body: (path: string) => T): T {
+    if (name === null || name === '') return refuse(ERRNO.EINVAL);
     const slash = name.lastIndexOf('/');
     const last = name.slice(slash + 1);
     if (last === '' || last === '.' || last === '..') return refuse(ERRNO.EISDIR);
