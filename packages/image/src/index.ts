@@ -15,7 +15,7 @@ export type { LayoutRow, MetadataBlock } from './intel/metadata.js';
 export * from './intel/metadata-format.js';
 export { SDK_RELEASES, type SdkRelease, sdkVersionText } from './intel/sdk-release.js';
 export * from './intel/signed-so.js';
-export { containsEnclu, isSimulationBuild, trustedRuntimeVersion } from './intel/simulation.js';
+export { containsEnclu, trustedRuntimeVersion } from './intel/simulation.js';
 export { type ElfSymbol, elfSymbols } from './intel/symbols.js';
 export type { UnsignedSoOptions } from './intel/unsigned-so.js';
 export * from './intel/write-metadata.js';

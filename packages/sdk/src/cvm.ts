@@ -20,6 +20,7 @@ import type { LaunchOptions } from './launch/options.js';
 import { releaseRamSlot } from './launch/ram-slot.js';
 import { defaultSocketPath } from './launch/state-dir.js';
 import type { CommonLoadOptions, LoadedEnclave } from './loaded-enclave.js';
+import { refuseUnrunnable } from './urts/check-build.js';
 import { IntelEnclave, type IntelLoadOptions, isEdlInterface } from './urts/intel-enclave.js';
 import { openEdl } from './urts/open-edl.js';
 
@@ -104,8 +105,9 @@ export class Cvm implements AsyncDisposable {
    * Loads an enclave: a path (NAME or NAME.sgxs with NAME.sig and NAME.json beside it, or NAME.signed.so of Intel's SDK),
    * an image, or its parts. The interface comes from the argument, else from the image's description; for a `.signed.so`
    * it is what `nsgx edl --ts` made, or the EDL file that the option `edl` names.
-   * @throws IMAGE_FILES_MISSING, IMAGE_UNSIGNED, IMAGE_UNSUPPORTED, ENCLAVE_NOT_DEBUGGABLE, INTERFACE_INVALID, EDL_FILE,
-   *   EdlError, ENCLAVE_INIT_FAILED, SgxIoctlError, the image's errors, CVM_LOST
+   * @throws IMAGE_FILES_MISSING, IMAGE_UNSIGNED, IMAGE_UNSUPPORTED, IMAGE_SIMULATION, IMAGE_NO_ENCLU,
+   *   ENCLAVE_NOT_DEBUGGABLE, INTERFACE_INVALID, EDL_FILE, EdlError, ENCLAVE_INIT_FAILED, SgxIoctlError, the
+   *   image's errors, CVM_LOST
    */
   load<Ecalls, Ocalls>(
     image: string | IntelImage,
@@ -131,6 +133,7 @@ export class Cvm implements AsyncDisposable {
     const options = ((given === undefined ? interfaceOrOptions : maybeOptions) ?? {}) as CommonLoadOptions;
     const loadable = openImage(image);
     // What can be wrong with the interface is found before anything is built.
+    if (loadable.image instanceof IntelImage) refuseUnrunnable(loadable.image);
     const describe =
       loadable.image instanceof IntelImage ? intelInterface(given, options) : ownInterface(given, loadable);
     const device = await this.#sgxDevice();

@@ -18,6 +18,8 @@ export const SDK_ERRORS = Object.freeze({
   EDL_FILE: 'an EDL file cannot be read',
   LAUNCH_SIGNER_REFUSED: 'the launch policy of the confidential VM does not accept the signer of the enclave',
   IMAGE_UNSUPPORTED: 'the enclave image needs something this platform does not offer',
+  IMAGE_SIMULATION: "an enclave of Intel's SDK was built for simulation mode",
+  IMAGE_NO_ENCLU: 'the code of an enclave has no instruction to leave it by',
   ECALL_UNKNOWN: 'the enclave has no ECALL of this name or number',
   OCALL_UNKNOWN: 'the enclave asked for an OCALL that its host does not offer',
   OCALL_PROMISE_IN_SYNC_ECALL: 'an OCALL handler returned a promise during a synchronous ECALL',

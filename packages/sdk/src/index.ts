@@ -30,6 +30,7 @@ export type { OcallHandler, RawOcall } from './ocalls.js';
 export { platformXfrm } from './platform.js';
 export { ENCLAVE_STATUS, EnclaveStatusError, type EnclaveStatusName } from './status.js';
 export { COMMAND } from './thread.js';
+export { refuseUnrunnable } from './urts/check-build.js';
 export {
   type AnyCalls,
   type AsyncCalls,
@@ -37,5 +38,6 @@ export {
   type IntelLoadOptions,
   type IntelOcallHandlers,
 } from './urts/intel-enclave.js';
+export type { OtherOcalls } from './urts/ocall-dispatch.js';
 export { openEdl } from './urts/open-edl.js';
 export { SGX_STATUS, SgxStatusError, sgxStatus, statusOfLoadError } from './urts/sgx-status.js';

@@ -7,6 +7,7 @@ import { DEFAULT_SIGNED_SO_LIMITS, type SignedSoLimits } from './limits.js';
 import { chooseMetadata, type MetadataBlock, readMetadataBlocks } from './metadata.js';
 import { METADATA_SECTION } from './metadata-format.js';
 import { relocationPages } from './relocation-pages.js';
+import { isSimulationBuild } from './simulation.js';
 
 /** How a `.signed.so` is read. */
 export interface SignedSoOptions {
@@ -26,6 +27,8 @@ export interface SignedSo {
   readonly layout: readonly LayoutRange[];
   /** Pages (numbers) of read-only segments that become writable because relocation writes to them. */
   readonly relocationPages: ReadonlySet<number>;
+  /** Built for simulation (SGX_MODE=SIM): no processor with SGX runs it. */
+  readonly simulation: boolean;
   /** A copy of the file with the chosen block's patches applied: what is loaded and measured. */
   readonly patched: Uint8Array;
 }
@@ -58,9 +61,11 @@ export function parseSignedSo(bytes: Uint8Array, options: SignedSoOptions = {}):
       { advice: 'Link the OpenSSL FIPS provider statically.' },
     );
   const layout = expandLayout(chosen);
+  // Before patching: what is loaded has no section headers.
+  const simulation = isSimulationBuild(patched);
   const pages = relocationPages(patched, elf, limits.maxEnclaveBytes);
   applyPatches(patched, chosen);
-  return { elf, blocks, chosen, layout, relocationPages: pages, patched };
+  return { elf, blocks, chosen, layout, relocationPages: pages, simulation, patched };
 }
 
 /** Copies patch sources (from the metadata block) over the file, in order. Throws IMAGE_METADATA_PATCH. */

@@ -14,9 +14,9 @@ const ENCLU = [0x0f, 0x01, 0xd7] as const;
 const VERSION_MARKS = ['SGX_TRTS_VERSION_', 'SGX_TSTDC_VERSION_'].map((mark) => ascii(mark));
 const VERSION_MOST = 24;
 
-/** Whether the enclave was built for simulation (SGX_MODE=SIM). Throws IMAGE_ELF, IMAGE_TRUNCATED. */
-export function isSimulationBuild({ patched }: Pick<SignedSo, 'patched'>): boolean {
-  for (const { name } of elfSymbols(patched, 'dynsym')) if (name === SIMULATION_SYMBOL) return true;
+/** Whether a file was built for simulation (SGX_MODE=SIM). Throws IMAGE_ELF, IMAGE_TRUNCATED. */
+export function isSimulationBuild(b: Uint8Array): boolean {
+  for (const { name } of elfSymbols(b, 'dynsym')) if (name === SIMULATION_SYMBOL) return true;
   return false;
 }
 

@@ -1,6 +1,7 @@
 /** An enclave of Intel's SDK (`.signed.so`) as fields for `nsgx inspect`. */
 import { SIGSTRUCT } from '@nestedsgx/arch';
 import {
+  containsEnclu,
   type DynamicRange,
   GROUP_FLAG,
   type IntelImage,
@@ -8,6 +9,7 @@ import {
   type MetadataVersion,
   PAGE_ATTR_NAMES,
   TCS_TEMPLATE,
+  trustedRuntimeVersion,
 } from '@nestedsgx/image';
 import { plain } from './fields.js';
 import { hex } from './files.js';
@@ -27,6 +29,12 @@ export function intelFields(image: IntelImage): Record<string, unknown> {
   };
   const tcs = layout.find(({ name }) => name === 'TCS');
   return {
+    sdkVersion: trustedRuntimeVersion(image.source) ?? 'unknown',
+    mode: image.source.simulation
+      ? 'simulation: cannot run; build with SGX_MODE=HW'
+      : containsEnclu(image.source)
+        ? 'hardware'
+        : 'no ENCLU: cannot run',
     metadataVersions: blocks.map(({ version }) => versionText(version)).join(', '),
     metadataUsed: versionText(chosen.version),
     tcsPolicy: image.tcsPolicy,

@@ -10,7 +10,7 @@ import { sdkError } from '../errors.js';
 import { type CommonLoadOptions, LoadedEnclave } from '../loaded-enclave.js';
 import { cpuFlags } from '../platform.js';
 import { ECMD, IntelThread, type IntelThreadOwner } from './intel-thread.js';
-import { type EdlHandlers, edlDispatch } from './ocall-dispatch.js';
+import { type EdlHandlers, edlDispatch, type OtherOcalls } from './ocall-dispatch.js';
 import { builtinOcalls } from './ocalls/builtin-ocalls.js';
 import { SgxStatusError } from './sgx-status.js';
 import { systemFeatures } from './system-features.js';
@@ -40,6 +40,8 @@ export interface IntelLoadOptions<Ocalls = AnyCalls> extends CommonLoadOptions {
   edlSearchPath?: readonly string[];
   /** Handlers of the OCALLs by name; they come before what the SDK's untrusted half answers itself. */
   ocalls?: IntelOcallHandlers<Ocalls>;
+  /** Answers the OCALLs that have neither a handler nor an answer of the SDK's untrusted half, which fail without it. */
+  otherOcalls?: OtherOcalls;
   /**
    * Told when an OCALL failed (its handler is missing, threw, or answered what does not fit) and the enclave coped, so that
    * its ECALL succeeded. By default a warning of the process; otherwise the ECALL's error says it.
@@ -105,6 +107,7 @@ export class IntelEnclave<Ecalls = AnyCalls, Ocalls = AnyCalls> extends LoadedEn
           files: options.files,
           ended: this.#ended.signal,
         }),
+        options.otherOcalls,
       ),
       runtimeOcall: (index: number) => {
         throw sdkError('OCALL_UNKNOWN', `the enclave asked for OCALL ${index} of dynamic memory`);

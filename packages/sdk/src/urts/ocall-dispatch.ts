@@ -1,6 +1,11 @@
 /** Answers the OCALLs of an enclave of Intel's SDK: by its host's handlers, else by what the SDK's untrusted half answers. */
 import { NsgxError } from '@nestedsgx/arch';
-import { type EdlDescription, marshalOcall, type UntrustedMemory } from '@nestedsgx/edl';
+import {
+  type CallDescription,
+  type EdlDescription,
+  marshalOcall,
+  type UntrustedMemory,
+} from '@nestedsgx/edl';
 import { sdkError } from '../errors.js';
 
 /** A handler by name: arguments as the EDL describes them in, the result (or a promise of it, in asynchronous ECALLs) out. */
@@ -8,6 +13,9 @@ export type EdlHandler = (...args: never[]) => unknown;
 
 /** Handlers by OCALL name. */
 export type EdlHandlers = Readonly<Record<string, EdlHandler | undefined>>;
+
+/** Answers OCALLs that nobody else answers. */
+export type OtherOcalls = (ocall: CallDescription, args: readonly unknown[]) => unknown;
 
 /** What a runtime is told in RSI of the ORET. Source: Intel SGX SDK, sgx_error.h. */
 export const SGX_SUCCESS = 0;
@@ -22,6 +30,7 @@ export function edlDispatch(
   memory: UntrustedMemory,
   handlers: EdlHandlers,
   builtin: EdlHandlers,
+  other?: OtherOcalls,
 ): EdlDispatch {
   const count = description?.ocalls.length ?? 0;
   return (index, address) => {
@@ -33,12 +42,13 @@ export function edlDispatch(
           : `the enclave asked for OCALL ${index}; its EDL file has ${count}`,
         'load it with the EDL file that it was built with',
       );
-    const { name } = description.ocalls[index];
+    const ocall = description.ocalls[index];
+    const { name } = ocall;
     const handler = Object.hasOwn(handlers, name)
       ? handlers[name]
       : Object.hasOwn(builtin, name)
         ? builtin[name]
-        : undefined;
+        : other && ((...args: readonly unknown[]) => other(ocall, args));
     if (handler === undefined)
       throw sdkError(
         'OCALL_UNKNOWN',

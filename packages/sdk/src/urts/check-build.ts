@@ -1,0 +1,24 @@
+/** Enclaves of Intel's SDK that no processor with SGX runs, found before anything is built of them. */
+import { containsEnclu, type IntelImage } from '@nestedsgx/image';
+import { sdkError } from '../errors.js';
+
+/**
+ * Refuses enclaves that were built for simulation, and those that could never leave.
+ * Source: Intel SGX SDK for Linux, psw/urts/urts_com.h; Intel SDM, "EEXIT".
+ * @throws IMAGE_SIMULATION, IMAGE_NO_ENCLU
+ */
+export function refuseUnrunnable({ source }: Pick<IntelImage, 'source'>): void {
+  if (source.simulation)
+    throw sdkError(
+      'IMAGE_SIMULATION',
+      'the enclave was built for simulation mode: it exports g_global_data_sim (SGX_ERROR_MODE_INCOMPATIBLE)',
+      'build the enclave with SGX_MODE=HW and sign it again; nothing else has to be built anew',
+    );
+  if (!containsEnclu(source))
+    throw sdkError(
+      'IMAGE_NO_ENCLU',
+      'the executable pages of the enclave contain no ENCLU instruction, so it could be entered and never leave',
+      'link it with a trusted runtime for SGX: one that leaves by other instructions, such as SYSCALL, needs the ' +
+        'platform that it was made for',
+    );
+}
