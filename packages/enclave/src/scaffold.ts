@@ -4,8 +4,8 @@ import { basename, join, relative, resolve } from 'node:path';
 import { PACKAGE_DIR } from './compile.js';
 import { enclaveError } from './errors.js';
 
-/** Names of the templates of `nsgx new`. */
-export const TEMPLATES = ['c'] as const;
+/** Names of the templates of `nsgx new`: an interface of typed messages, or one in EDL. */
+export const TEMPLATES = ['c', 'edl'] as const;
 /** Names of the samples: `calc` (the tour's), `bench` (kernels with a large heap), `evil` (the attack suite's),
  * `elastic` (memory and threads that change at run time, and a large working set). */
 export const SAMPLES = ['calc', 'bench', 'evil', 'elastic'] as const;

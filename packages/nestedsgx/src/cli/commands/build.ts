@@ -1,6 +1,12 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { buildEnclave, type EnclaveDescription, signOptionsOf } from '@nestedsgx/enclave';
+import {
+  buildEdlEnclave,
+  buildEnclave,
+  type EnclaveDescription,
+  readProject,
+  signOptionsOf,
+} from '@nestedsgx/enclave';
 import { imageFilePaths, loadImageFiles, signImage } from '@nestedsgx/image/node';
 import type { Command } from 'commander';
 import { readLimited } from '../files.js';
@@ -29,9 +35,10 @@ async function runBuild(
   dir: string,
   options: { out?: string; key?: string },
 ): Promise<void> {
-  const built = await terminal.progress('compiling', () => buildEnclave({ dir, out: options.out }));
   const own = join(dir, 'key.pem');
   const keyPath = options.key ?? (existsSync(own) ? own : undefined);
+  if (readProject(dir).edl !== undefined) return buildSharedObject(terminal, dir, options.out, keyPath);
+  const built = await terminal.progress('compiling', () => buildEnclave({ dir, out: options.out }));
   let signature: string | null = null;
   if (keyPath !== undefined) {
     const { signing } = JSON.parse(readFileSync(built.jsonPath, 'utf8')) as EnclaveDescription;
@@ -48,4 +55,26 @@ async function runBuild(
     ['pages', String(built.pages)],
   ];
   terminal.answer({ ...built, signature }, terminal.table(rows));
+}
+
+/** A project with an interface in EDL: one file in Intel's format, which holds its signature. */
+async function buildSharedObject(
+  terminal: Terminal,
+  dir: string,
+  out: string | undefined,
+  keyPath: string | undefined,
+): Promise<void> {
+  const key = keyPath === undefined ? undefined : readLimited(keyPath, KEY_LIMIT, 'key');
+  const built = await terminal.progress('compiling', () =>
+    buildEdlEnclave({ dir, out, key, passphrase: askPassphrase }),
+  );
+  const rows = [
+    ['image', built.signedPath ?? built.soPath],
+    ['signature', built.signedPath === undefined ? 'none: build it with --key' : 'in the image'],
+    ['interface', built.tsPath],
+    ['mrenclave', built.mrenclave],
+    ['threads', String(built.threads)],
+    ['pages', String(built.pages)],
+  ];
+  terminal.answer(built, terminal.table(rows));
 }

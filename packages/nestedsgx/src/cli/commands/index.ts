@@ -7,6 +7,7 @@ import { conformanceCommand } from './conformance.js';
 import { cvmCommand } from './cvm.js';
 import { demoCommand } from './demo.js';
 import { doctorCommand } from './doctor.js';
+import { edlCommand } from './edl.js';
 import { inspectCommand } from './inspect.js';
 import { measureCommand } from './measure.js';
 import { newCommand } from './new.js';
@@ -23,6 +24,7 @@ export const commands: readonly CommandModule[] = [
   doctorCommand,
   newCommand,
   buildCommand,
+  edlCommand,
   signCommand,
   inspectCommand,
   measureCommand,
