@@ -8,6 +8,7 @@ import { PAGE } from '../sgxs/format.js';
 import type { EnclaveConfig } from './config.js';
 import { type LoaderKinds, loaderKinds, poolThreads } from './config-checks.js';
 import { userRegion } from './edmm-overhead.js';
+import { MAX_LAYOUT_RANGES } from './limits.js';
 import type { LayoutRow } from './metadata.js';
 import {
   GROUP_FLAG,
@@ -37,6 +38,8 @@ const STACK_FILL = 0xcccc_cccc;
 /** From a static layout id to that of the same range in a thread that is made at run time. */
 const TO_DYNAMIC = 10;
 const TCS_FLAG_AEXNOTIFY = 2n;
+/** Threads whose ranges a loader of this project takes: eight each, and a few others. */
+const MAX_THREADS = Math.floor(MAX_LAYOUT_RANGES / 8) - 2;
 const MEASURED = PAGE_ATTR_EADD | PAGE_ATTR_EEXTEND;
 /** Added at once, taken away when the runtime starts, added again on demand. */
 const ON_DEMAND = PAGE_ATTR_EADD | PAGE_ATTR_POST_REMOVE | PAGE_ATTR_POST_ADD;
@@ -216,6 +219,14 @@ function imageEnd(so: UnsignedSo): bigint {
 }
 
 function checkSums(values: EnclaveConfig['values'], most: number): void {
+  if (values.TCSMaxNum > MAX_THREADS)
+    throw new NsgxError(
+      'IMAGE_TOO_LARGE',
+      `TCSMaxNum is ${values.TCSMaxNum}, more than ${MAX_THREADS} threads`,
+      {
+        advice: 'Lower TCSMaxNum or TCSNum in Enclave.config.xml.',
+      },
+    );
   const threads = values.TCSMaxNum * values.StackMaxSize;
   const sum = values.HeapMaxSize + values.ReservedMemMaxSize + values.UserRegionSize + threads;
   if (sum > BigInt(most))

@@ -83,7 +83,11 @@ export function readMetadataBlocks(
     at += size;
   }
   if (blocks.length === 0)
-    throw wrong(`metadata_t at offset ${hex(at)}: magic_num is missing, the enclave is not signed`);
+    throw new NsgxError(
+      'IMAGE_METADATA',
+      `metadata_t at offset ${hex(at)}: magic_num is missing, the enclave is not signed`,
+      { advice: 'Sign it with `nsgx sign`, and give the .signed.so file.' },
+    );
   return blocks;
 }
 

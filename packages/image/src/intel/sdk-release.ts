@@ -22,42 +22,27 @@ export interface SdkRelease {
 const release = (major: number, minor: number, rest: Omit<SdkRelease, 'version'>): SdkRelease =>
   Object.freeze({ version: (BigInt(major) << 32n) | (BigInt(minor) << 16n) | 100n, ...rest });
 
-const BEFORE_EXTEND = {
-  minor: { sgx2: 1, sgx1: 4 },
-  metadataSize: 0x5000,
+const LATEST = {
+  minor: { sgx2: 3, sgx1: 5 },
+  metadataSize: 0x6000,
   desiredMiscSelect: true,
-  fipsField: false,
-  elrangeDefaultsToEnclave: true,
+  fipsField: true,
+  elrangeDefaultsToEnclave: false,
 };
-const BEFORE_DESIRED = { ...BEFORE_EXTEND, minor: { sgx2: 0, sgx1: 4 }, desiredMiscSelect: false };
+const AT_2_25 = { ...LATEST, minor: { sgx2: 2, sgx1: 5 } };
+const AT_2_24 = { ...AT_2_25, fipsField: false, elrangeDefaultsToEnclave: true };
+const AT_2_23 = { ...AT_2_24, minor: { sgx2: 1, sgx1: 4 }, metadataSize: 0x5000 };
+const AT_2_21 = { ...AT_2_23, minor: { sgx2: 0, sgx1: 4 }, desiredMiscSelect: false };
 
 /** The releases that can be signed for, newest first. */
 export const SDK_RELEASES: readonly SdkRelease[] = Object.freeze([
-  release(2, 26, {
-    minor: { sgx2: 3, sgx1: 5 },
-    metadataSize: 0x6000,
-    desiredMiscSelect: true,
-    fipsField: true,
-    elrangeDefaultsToEnclave: false,
-  }),
-  release(2, 25, {
-    minor: { sgx2: 2, sgx1: 5 },
-    metadataSize: 0x6000,
-    desiredMiscSelect: true,
-    fipsField: true,
-    elrangeDefaultsToEnclave: false,
-  }),
-  release(2, 24, {
-    minor: { sgx2: 2, sgx1: 5 },
-    metadataSize: 0x6000,
-    desiredMiscSelect: true,
-    fipsField: false,
-    elrangeDefaultsToEnclave: true,
-  }),
-  release(2, 23, BEFORE_EXTEND),
-  release(2, 22, BEFORE_EXTEND),
-  release(2, 21, BEFORE_DESIRED),
-  release(2, 20, BEFORE_DESIRED),
+  ...[30, 29, 28, 27, 26].map((minor) => release(2, minor, LATEST)),
+  release(2, 25, AT_2_25),
+  release(2, 24, AT_2_24),
+  release(2, 23, AT_2_23),
+  release(2, 22, AT_2_23),
+  release(2, 21, AT_2_21),
+  release(2, 20, AT_2_21),
 ]);
 
 /** sdk_version as major.minor.revision. */

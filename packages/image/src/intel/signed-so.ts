@@ -50,7 +50,7 @@ export function parseSignedSo(bytes: Uint8Array, options: SignedSoOptions = {}):
   const elf = parseElf(patched, METADATA_SECTION, limits.maxEnclaveBytes);
   if (elf.section === null)
     throw new NsgxError('IMAGE_METADATA', `the file has no section ${METADATA_SECTION}`, {
-      advice: 'Sign the enclave with sgx_sign and give the .signed.so file.',
+      advice: 'Link the enclave as the SDK does, sign it with `nsgx sign`, and give the .signed.so file.',
     });
   const blocks = readMetadataBlocks(patched, elf.section, limits);
   const chosen = chooseMetadata(blocks, options.edmm ?? true);

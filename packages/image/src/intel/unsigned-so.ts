@@ -89,7 +89,7 @@ export function readUnsignedSo(
   if (release === undefined)
     throw new NsgxError(
       'SIGN_SDK_VERSION',
-      `the enclave was built with the SDK ${sdkVersionText(sdkVersion)}; known are ${SDK_RELEASES.map((r) => sdkVersionText(r.version)).join(', ')}`,
+      `the enclave was built with the SDK ${sdkVersionText(sdkVersion)}; known are ${sdkVersionText(SDK_RELEASES.at(-1)!.version)} to ${sdkVersionText(SDK_RELEASES[0].version)}`,
       { advice: 'Build it with one of these, or sign it with the sgx_sign of its own SDK.' },
     );
   const entry = symbols.get('enclave_entry') ?? BigInt(elf.entry);
