@@ -19,25 +19,18 @@ const NAMES = [
   'fwrite_recovery_node',
 ];
 
-/**
- * Refuses every call with ENCLAVE_FILES_REFUSED. Enclaves often go on after a file that did not open, and their ECALL then
- * succeeds, so the first refusal is a warning of the process as well.
- */
+/** Refuses every call with ENCLAVE_FILES_REFUSED, which the enclave sees as a failed OCALL. */
 export function noFileOcalls(): BuiltinOcalls {
-  let warned = false;
   const refusal = (name: unknown) => {
     const what =
       typeof name === 'string'
         ? `the protected file ${JSON.stringify(name.slice(0, 300))}`
         : 'a protected file';
-    const error = sdkError(
+    throw sdkError(
       'ENCLAVE_FILES_REFUSED',
-      `the enclave asked for ${what}, and has no folder for files`,
-      'name one in the option files of cvm.load',
+      `the enclave asked for ${what}, and was given no folder for files (option files of cvm.load)`,
+      'name a folder in the option files of cvm.load',
     );
-    if (!warned) process.emitWarning(`${error.message}: ${error.advice}`, { code: error.code });
-    warned = true;
-    throw error;
   };
   return Object.fromEntries(NAMES.map((name) => [`u_sgxprotectedfs_${name}`, refusal]));
 }

@@ -125,9 +125,7 @@ export function protectedFileOcalls(host: BuiltinHost, folder: FileFolder): Buil
     ) => {
       const errno = attempt(() => {
         const file = mapped(address);
-        const records = file.recoveryNodes(numbers ?? []);
-        file.writeBack(true);
-        writeNew(folder, name, records);
+        writeNew(folder, name, file.beginFlush(numbers ?? []));
       });
       return errno === 0 ? 0 : 1;
     },
