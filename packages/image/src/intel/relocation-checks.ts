@@ -2,7 +2,7 @@
  * Relocations that an enclave may have. Source: Intel SGX SDK for Linux, psw/urts/parser/elfparser.cpp; AMD64 ABI
  * supplement, "Relocation".
  */
-import { readU32, readU64 } from '@nestedsgx/arch';
+import { NsgxError, readU32, readU64 } from '@nestedsgx/arch';
 import { damaged, hex } from '../sgxs/damage.js';
 import type { ElfFile, ElfSection } from './elf.js';
 import { ELF64_RELA, relocationTables } from './relocation-pages.js';
@@ -11,6 +11,8 @@ import { ELF64_RELA, relocationTables } from './relocation-pages.js';
 const KNOWN_TYPES: ReadonlySet<number> = new Set([0, 1, 6, 7, 8, 16, 17, 18]);
 const SHT_RELA = 4;
 const SHF_EXECINSTR = 4n;
+/** Relocations times executable sections. */
+const MAX_COMPARISONS = 200_000_000;
 
 /** Throws IMAGE_ELF for a relocation type that the trusted runtime does not apply. */
 export function checkRelocationTypes(b: Uint8Array, elf: ElfFile): void {
@@ -26,20 +28,27 @@ export function checkRelocationTypes(b: Uint8Array, elf: ElfFile): void {
   }
 }
 
-/** Relocations in executable sections, the first of each section. */
-export function textRelocations(
+/** The first relocation in an executable section, if there is one. Throws IMAGE_TOO_LARGE when that takes too long. */
+export function textRelocation(
   b: Uint8Array,
   sections: readonly ElfSection[],
-): { readonly section: string; readonly address: number }[] {
+): { readonly section: string; readonly address: bigint } | null {
   const code = sections.filter(({ flags }) => (flags & SHF_EXECINSTR) !== 0n);
-  const found = new Map<string, { section: string; address: number }>();
-  for (const { file } of sections.filter(({ type }) => type === SHT_RELA)) {
+  const tables = sections.filter(({ type }) => type === SHT_RELA);
+  const entries = tables.reduce((sum, { file }) => sum + Math.floor(file.size / ELF64_RELA.size), 0);
+  if (entries * code.length > MAX_COMPARISONS)
+    throw new NsgxError(
+      'IMAGE_TOO_LARGE',
+      `the file has ${entries} relocations and ${code.length} executable sections, too many to compare`,
+    );
+  for (const { file } of tables) {
     for (let i = file.offset; i + ELF64_RELA.size <= file.offset + file.size; i += ELF64_RELA.size) {
       const address = readU64(b, i);
-      for (const { name, address: from, file: range } of code)
-        if (address >= from && address < from + BigInt(range.size) && !found.has(name))
-          found.set(name, { section: name, address: Number(address) });
+      const hit = code.find(
+        ({ address: from, file: range }) => address >= from && address < from + BigInt(range.size),
+      );
+      if (hit !== undefined) return { section: hit.name, address };
     }
   }
-  return [...found.values()];
+  return null;
 }

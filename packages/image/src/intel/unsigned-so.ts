@@ -9,7 +9,7 @@ import { type ElfFile, type ElfSection, elfSections, parseElf, stringAt } from '
 import { GLOBAL_DATA } from './global-data.js';
 import type { SignedSoLimits } from './limits.js';
 import { METADATA_MAGIC, METADATA_NOTE, METADATA_SECTION } from './metadata-format.js';
-import { checkRelocationTypes, textRelocations } from './relocation-checks.js';
+import { checkRelocationTypes, textRelocation } from './relocation-checks.js';
 import { SDK_RELEASES, type SdkRelease, sdkVersionText } from './sdk-release.js';
 
 /** Elf64_Sym (24 bytes). */
@@ -74,10 +74,10 @@ export function readUnsignedSo(
   for (const name of ['.ctors', '.init'])
     if (sections.some((section) => section.name === name) && !(name === '.init' && options.allowInitSection))
       throw refused(`the enclave has a section ${name}: its initializers would not be called`, LINKING);
-  const [first] = textRelocations(b, sections);
-  if (first !== undefined && options.allowTextRelocations !== true)
+  const first = textRelocation(b, sections);
+  if (first !== null && options.allowTextRelocations !== true)
     throw refused(
-      `the enclave has a relocation in ${first.section} at ${hex(first.address)}: its code would have to be writable`,
+      `the enclave has a relocation in ${first.section} at 0x${first.address.toString(16)}: its code would have to be writable`,
       'Compile all objects with -fPIC, or sign with `--ignore-rel-error`.',
     );
   const globalData = symbols.get('g_global_data');
