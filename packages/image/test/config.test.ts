@@ -157,8 +157,7 @@ test('values that contradict each other are named', () => {
       { ELRangeSize: 1n << 63n, ELRangeStartAddress: 1n << 63n, EnclaveImageAddress: 1n << 63n },
       /exceeds 64 bits/,
     ],
-    [{ EnableIPPFIPS: 1 }, /EnableIPPFIPS.*sgx_sign/],
-    [{ EnableOSSLFIPS: 1 }, /EnableOSSLFIPS/],
+    [{ EnableOSSLFIPS: 1 }, /EnableOSSLFIPS.*second shared object/],
     [{ ReleaseType: 1 }, /ReleaseType.*EINIT/],
   ];
   for (const [init, ...said] of cases) refuses(() => enclaveConfig(init), 'SIGN_CONFIG_ELEMENT', ...said);

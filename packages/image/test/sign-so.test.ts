@@ -1,14 +1,15 @@
 /** Signing shared objects of Intel's SDK: against what Intel's tool writes, in two steps, and what is refused. */
 import assert from 'node:assert/strict';
-import { createHash, createPublicKey, sign } from 'node:crypto';
+import { createHash, createPublicKey, sign, verify } from 'node:crypto';
 import test from 'node:test';
 import { NsgxError, SIGSTRUCT, verifySigstruct } from '@nestedsgx/arch';
 import { nodeHash } from '@nestedsgx/arch/node';
 import fc from 'fast-check';
 import {
-  attachToSharedObject,
+  CSS_KEY,
   checkSigningData,
   type EnclaveConfigInit,
+  EXTEND_ENTRY,
   enclaveConfig,
   loadSignedSo,
   parseEnclaveConfig,
@@ -16,7 +17,7 @@ import {
   sharedObjectRequest,
   signingDate,
 } from '../src/index.js';
-import { generateKey, loadPublicModulus, signSharedObject } from '../src/node/index.js';
+import { attachToSharedObject, generateKey, loadPublicModulus, signSharedObject } from '../src/node/index.js';
 import { plainMrenclave } from './plain-loader.js';
 import { EXPECTED_SIGNED_SO, TEST_DATE, TEST_KEY } from './signed-so-expected.js';
 import { ENTRY, GLOBAL_DATA_FILE, type UnsignedSoInit, unsignedSo } from './unsigned-so-samples.js';
@@ -74,7 +75,7 @@ test('two steps give the file that one step gives, and the first step shows what
   const signature = new Uint8Array(sign('sha256', first.data, TEST_KEY));
   const second = sharedObjectRequest(nodeHash, so, config, { date: signingDate(first.data) });
   checkSigningData(first.data, second);
-  const file = attachToSharedObject(nodeHash, second, loadPublicModulus(publicKey), signature);
+  const file = attachToSharedObject(second, loadPublicModulus(publicKey), signature);
   assert.deepEqual(file, signSharedObject(so, config, TEST_KEY, { date: TEST_DATE }));
 
   const other = (more: EnclaveConfigInit, date = TEST_DATE) =>
@@ -85,7 +86,7 @@ test('two steps give the file that one step gives, and the first step shows what
   refuses(() => checkSigningData(first.data, other({}, '20260201')), 'SIGN_REQUEST', /DATE/);
   refuses(() => signingDate(first.data.subarray(1)), 'SIGN_REQUEST', /255 bytes/);
   refuses(
-    () => attachToSharedObject(nodeHash, other({ ProdID: 6 }), loadPublicModulus(publicKey), signature),
+    () => attachToSharedObject(other({ ProdID: 6 }), loadPublicModulus(publicKey), signature),
     'SIGN_RESULT',
   );
 });
@@ -95,9 +96,43 @@ test('a signature of another key is refused', async () => {
   const request = sharedObjectRequest(nodeHash, unsignedSo(), enclaveConfig(), { date: TEST_DATE });
   const signature = new Uint8Array(sign('sha256', request.data, stranger.privateKeyPem));
   assert.throws(
-    () => attachToSharedObject(nodeHash, request, loadPublicModulus(publicKey), signature),
+    () => attachToSharedObject(request, loadPublicModulus(publicKey), signature),
     // By chance the number is not below this key's modulus, which is found first.
     (e) => e instanceof NsgxError && ['SIGN_RESULT', 'SIGSTRUCT_KEY'].includes(e.code),
+  );
+});
+
+test("FIPS mode adds a second signature by a fresh key; all else is as Intel's tool writes it", () => {
+  const config = parseEnclaveConfig(
+    configXml({
+      EnableIPPFIPS: 1,
+      TCSNum: 2,
+      ELRangeSize: '0x8000000',
+      EnclaveImageAddress: '0x2000',
+      MiscSelect: 1,
+      MiscMask: '0xFFFFFFFE',
+    }),
+  );
+  const file = Buffer.from(signSharedObject(unsignedSo(), config, TEST_KEY, { date: TEST_DATE }));
+  const { sigstruct, source } = loadSignedSo(file);
+  assert.equal(source.blocks.length, 2);
+  for (const { bytes, fileOffset, metadata } of source.blocks) {
+    const { offset } = EXTEND_ENTRY.decode(bytes, metadata.dirs[3].offset);
+    const { modulus, exponent, signature } = CSS_KEY.decode(bytes, offset);
+    assert.equal(exponent, 65537);
+    const jwk = { kty: 'RSA', n: Buffer.from(modulus).reverse().toString('base64url'), e: 'AQAB' };
+    assert.ok(verify('sha256', sigstruct, createPublicKey({ key: jwk, format: 'jwk' }), signature));
+    file.fill(0, fileOffset + offset, fileOffset + offset + CSS_KEY.size);
+  }
+  // Of sgx_sign's file, likewise without the key and signature that it made.
+  assert.equal(
+    createHash('sha256').update(file).digest('hex'),
+    '440e90c8b5e20122d5967ffd0f72e2f15dc063eff1c1e1aeb1aee036b91caf89',
+  );
+  refuses(
+    () => signed({ sdk: 24 }, { EnableIPPFIPS: 1 }),
+    'SIGN_CONFIG_ELEMENT',
+    /EnableIPPFIPS.*2\.24\.100/,
   );
 });
 

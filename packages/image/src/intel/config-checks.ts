@@ -60,8 +60,8 @@ export function checkConfig(config: EnclaveConfig, problem: Problem): void {
     'bit 0 of MiscSelect and of MiscMask to be 1 (dynamic memory)',
     values.UserRegionSize === 0n || (values.MiscSelect & values.MiscMask & 1n) === 1n,
   );
-  for (const name of ['EnableIPPFIPS', 'EnableOSSLFIPS'] as const)
-    if (values[name] !== 0n) throw problem(`${text(name)}: FIPS modules are signed by sgx_sign only`);
+  if (values.EnableOSSLFIPS !== 0n)
+    throw problem(`${text('EnableOSSLFIPS')}: an enclave that carries a second shared object cannot be made`);
   if (values.ReleaseType !== 0n)
     throw problem(`${text('ReleaseType')}: EINIT refuses a SIGSTRUCT with such a HEADER`);
 }

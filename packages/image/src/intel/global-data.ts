@@ -2,7 +2,7 @@
  * g_global_data: what the trusted runtime knows of its enclave, patched in before measuring. Source: Intel SGX SDK
  * for Linux 2.26, common/inc/internal/global_data.h, thread_data.h; psw/urts/parser/update_global_data.hxx.
  */
-import { array, at, bytes, NsgxError, struct, u32, u64 } from '@nestedsgx/arch';
+import { array, at, bytes, NsgxError, struct, u32, u64, writeU32 } from '@nestedsgx/arch';
 import { PAGE } from '../sgxs/format.js';
 import type { EnclaveConfig } from './config.js';
 import { firstEntry, type LayoutPlan } from './layout-plan.js';
@@ -109,5 +109,6 @@ export function globalData(so: UnsignedSo, { values }: EnclaveConfig, plan: Layo
   if (!so.release.fipsField) return known;
   const out = new Uint8Array(known.length + FIPS_FIELD_SIZE);
   out.set(known);
+  writeU32(out, known.length, Number(values.EnableIPPFIPS));
   return out;
 }

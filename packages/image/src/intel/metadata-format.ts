@@ -98,6 +98,14 @@ export const EXTEND_ENTRY = struct('extend_entry_t', 16, {
   size: at(4, u32),
   offset: at(8, u32),
 });
+/** css_key_t (772 bytes): a key and its signature; of the FIPS self test, the signature's bytes are big endian. */
+export const CSS_KEY = struct('css_key_t', 772, {
+  modulus: at(0, bytes(384)),
+  exponent: at(384, u32),
+  signature: at(388, bytes(384)),
+});
+/** extend_entry_t.entry_id of a signature over enclave_css, a css_key_t, for the FIPS mode of IPP. */
+export const EXTEND_ENTRY_ID_FIPS_SIG = 0x1001;
 /** extend_entry_t.entry_id of a second shared object inside the file (an OpenSSL FIPS provider). */
 export const EXTEND_ENTRY_ID_SHARED_OBJECT = 0x1002;
 

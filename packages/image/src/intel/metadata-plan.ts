@@ -9,11 +9,15 @@ import { globalData, layoutBytes } from './global-data.js';
 import { type LayoutPlan, planLayout } from './layout-plan.js';
 import type { LayoutRow } from './metadata.js';
 import {
+  CSS_KEY,
   DIR_ELRANGE,
+  DIR_EXTEND,
   DIR_LAYOUT,
   DIR_NUM,
   DIR_PATCH,
   ELRANGE_CONFIG_ENTRY,
+  EXTEND_ENTRY,
+  EXTEND_ENTRY_ID_FIPS_SIG,
   hasElrange,
   hasExtend,
   METADATA,
@@ -21,6 +25,7 @@ import {
   type MetadataVersion,
   PATCH_ENTRY,
 } from './metadata-format.js';
+import { sdkVersionText } from './sdk-release.js';
 import { rowsWithoutEdmm } from './sgx1-layout.js';
 import { signedFields } from './signed-fields.js';
 import type { UnsignedSo } from './unsigned-so.js';
@@ -35,6 +40,8 @@ export interface MetadataPlan {
   /** The blocks in file order, their enclave_css zero. */
   readonly blocks: readonly Uint8Array[];
   readonly versions: readonly MetadataVersion[];
+  /** Where each block has the css_key_t of FIPS mode, if it is on. */
+  readonly fipsOffset: number | null;
 }
 
 /** Versions of blocks with an ELRANGE have ten added to their major number. */
@@ -51,7 +58,15 @@ export function planMetadata(so: UnsignedSo, config: EnclaveConfig, maxEnclaveBy
   const sgx2: MetadataVersion = { major: 3 + gap, minor: so.release.minor.sgx2 };
   const sgx1: MetadataVersion = { major: 1 + gap, minor: so.release.minor.sgx1 };
   const state = processorState(attributes.XFRM);
-  const tcsOffset = dataOffset(sgx2) + (gap === 0 ? 0 : ELRANGE_CONFIG_ENTRY.size);
+  const fips = values.EnableIPPFIPS === 1n;
+  if (fips && !so.release.fipsField)
+    throw new NsgxError(
+      'SIGN_CONFIG_ELEMENT',
+      `EnableIPPFIPS is 1, which the SDK ${sdkVersionText(so.release.version)} does not know`,
+      { advice: 'Build the enclave with the SDK 2.25 or later.' },
+    );
+  const fipsOffset = dataOffset(sgx2) + (gap === 0 ? 0 : ELRANGE_CONFIG_ENTRY.size) + EXTEND_ENTRY.size;
+  const tcsOffset = fips ? fipsOffset + CSS_KEY.size : fipsOffset - EXTEND_ENTRY.size;
   const layout = planLayout(so, config, attributes, state, tcsOffset, maxEnclaveBytes);
   const block = (version: MetadataVersion, rows: readonly LayoutRow[]): Uint8Array =>
     blockBytes(so, config, layout, attributes, version, rows);
@@ -72,15 +87,16 @@ export function planMetadata(so: UnsignedSo, config: EnclaveConfig, maxEnclaveBy
       `the metadata needs ${size} bytes, the note of .note.sgxmeta reserves ${so.metadataRoom}`,
       { advice: `Reserve ${so.release.metadataSize} bytes, as the SDK's libraries do, and link again.` },
     );
-  return { config, layout, fields, blocks, versions };
+  return { config, layout, fields, blocks, versions, fipsOffset: fips ? fipsOffset : null };
 }
 
-/** A copy of the file with these blocks, each with the SIGSTRUCT, where its note reserves room. */
+/** A copy of the file with these blocks, each with the SIGSTRUCT (and css_key_t), where its note reserves room. */
 export function fileWithMetadata(
   file: Uint8Array,
   so: UnsignedSo,
   plan: MetadataPlan,
   sigstruct: Uint8Array,
+  fipsSignature?: Uint8Array,
 ): Uint8Array {
   const out = copyBytes(file);
   const room = Math.min(so.metadataRoom, so.release.metadataSize);
@@ -89,6 +105,7 @@ export function fileWithMetadata(
   for (const block of plan.blocks) {
     out.set(block, at);
     out.set(sigstruct, at + METADATA.offsets.enclave_css);
+    if (plan.fipsOffset !== null && fipsSignature !== undefined) out.set(fipsSignature, at + plan.fipsOffset);
     at += block.length;
   }
   return out;
@@ -99,7 +116,7 @@ function dataOffset(version: MetadataVersion): number {
   return METADATA.offsets.dirs + 8 * (hasExtend(version) ? 4 : hasElrange(version) ? 3 : 2);
 }
 
-/** One block: ELRANGE, TCS template, g_global_data, zeros, table of patches, table of ranges. */
+/** One block: ELRANGE, signature of FIPS mode, TCS template, g_global_data, zeros, table of patches, table of ranges. */
 function blockBytes(
   so: UnsignedSo,
   config: EnclaveConfig,
@@ -131,6 +148,12 @@ function blockBytes(
         elrange_size: values.ELRangeSize,
       }),
     ]);
+  if (values.EnableIPPFIPS === 1n) {
+    const offset = size + EXTEND_ENTRY.size;
+    const entry = { entry_id: EXTEND_ENTRY_ID_FIPS_SIG, size: CSS_KEY.size, offset };
+    directory(DIR_EXTEND, [EXTEND_ENTRY.encode(entry)]);
+    append(new Uint8Array(CSS_KEY.size));
+  }
   append(layout.tcsTemplate);
   const data = globalData(so, config, layout);
   const src = append(data);

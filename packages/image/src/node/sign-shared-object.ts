@@ -1,13 +1,16 @@
 /** Signing an enclave of Intel's SDK with a key at hand. Source: as of sign/signed-so.ts. */
+import { generateKeyPairSync, sign } from 'node:crypto';
 import { NsgxError } from '@nestedsgx/arch';
 import { nodeHash } from '@nestedsgx/arch/node';
 import type { EnclaveConfig } from '../intel/config.js';
 import { DEFAULT_SIGNED_SO_LIMITS, type SignedSoLimits } from '../intel/limits.js';
+import { CSS_KEY } from '../intel/metadata-format.js';
 import {
-  attachToSharedObject,
+  type SharedObjectRequest,
   type SignSharedObjectOptions,
   sharedObjectRequest,
 } from '../sign/signed-so.js';
+import { attachSignature } from '../sign/two-step.js';
 import { fileSource } from './files.js';
 import { loadSigningKey, type Passphrase, type SigningKey } from './key.js';
 
@@ -24,7 +27,36 @@ export function signSharedObject(
   const { passphrase, ...signOptions } = options;
   const signer = typeof key === 'string' || key instanceof Uint8Array ? loadSigningKey(key, passphrase) : key;
   const request = sharedObjectRequest(nodeHash, file, config, signOptions);
-  return attachToSharedObject(nodeHash, request, signer.modulus, signer.sign(request.data));
+  return attachToSharedObject(request, signer.modulus, signer.sign(request.data));
+}
+
+/**
+ * Second step: the `.signed.so` from the first step's request, the public modulus and the signature (384 bytes, big
+ * endian). With EnableIPPFIPS a fresh key makes the second signature, so that no two files are alike. Throws
+ * SIGN_RESULT and SIGSTRUCT_KEY.
+ */
+export function attachToSharedObject(
+  request: SharedObjectRequest,
+  modulus: bigint,
+  signature: Uint8Array,
+): Uint8Array {
+  return finishSharedObject(request, attachSignature(nodeHash, request.unsigned, modulus, signature));
+}
+
+/** The `.signed.so` for a request and its finished SIGSTRUCT. */
+export function finishSharedObject(request: SharedObjectRequest, sigstruct: Uint8Array): Uint8Array {
+  return request.signedFile(sigstruct, request.needsFipsSignature ? fipsSignature(sigstruct) : undefined);
+}
+
+/** A css_key_t over a SIGSTRUCT by a key that nobody keeps. */
+function fipsSignature(sigstruct: Uint8Array): Uint8Array {
+  const { privateKey, publicKey } = generateKeyPairSync('rsa', {
+    modulusLength: 3072,
+    publicExponent: 65537,
+  });
+  const modulus = Buffer.from(publicKey.export({ format: 'jwk' }).n as string, 'base64url');
+  const signature = new Uint8Array(sign('sha256', sigstruct, privateKey));
+  return CSS_KEY.encode({ modulus: new Uint8Array(modulus).reverse(), exponent: 65537, signature });
 }
 
 /** The bytes of a shared object that is to be signed. Throws IMAGE_FILE, IMAGE_TOO_LARGE. */

@@ -11,7 +11,7 @@ import { fileWithMetadata, type MetadataPlan, planMetadata } from '../intel/meta
 import { readUnsignedSo, type UnsignedSo, type UnsignedSoOptions } from '../intel/unsigned-so.js';
 import { measureImage } from '../measure.js';
 import { sigstructDate } from './options.js';
-import { attachSignature, requestOf, type SigningRequest } from './two-step.js';
+import { requestOf, type SigningRequest } from './two-step.js';
 
 /** Options of signing a shared object. */
 export interface SignSharedObjectOptions extends UnsignedSoOptions {
@@ -28,8 +28,10 @@ export interface SharedObjectRequest extends SigningRequest {
   readonly enclaveSize: bigint;
   /** Built for simulation: it can be signed, but no machine with SGX runs it. */
   readonly simulation: boolean;
-  /** The `.signed.so` with this SIGSTRUCT. */
-  readonly signedFile: (sigstruct: Uint8Array) => Uint8Array;
+  /** EnableIPPFIPS: a css_key_t over the SIGSTRUCT, by any RSA-3072 key with exponent 65537, goes into the file too. */
+  readonly needsFipsSignature: boolean;
+  /** The `.signed.so` with this SIGSTRUCT (and css_key_t). */
+  readonly signedFile: (sigstruct: Uint8Array, fipsSignature?: Uint8Array) => Uint8Array;
 }
 
 /**
@@ -57,7 +59,8 @@ export function sharedObjectRequest(
     versions: plan.versions,
     enclaveSize: config.values.ELRangeSize === 0n ? plan.layout.enclaveSize : config.values.ELRangeSize,
     simulation: so.simulation,
-    signedFile: (sigstruct) => fileWithMetadata(file, so, plan, sigstruct),
+    needsFipsSignature: plan.fipsOffset !== null,
+    signedFile: (sigstruct, fipsSignature) => fileWithMetadata(file, so, plan, sigstruct, fipsSignature),
   };
 }
 
@@ -71,17 +74,4 @@ function measured(
 ): Uint8Array {
   const withMetadata = fileWithMetadata(file, so, plan, unsignedSigstruct({}));
   return measureImage(hash, loadSignedSo(withMetadata, { limits }));
-}
-
-/**
- * Second step: the `.signed.so` from the first step's request, the public modulus and the signature (384 bytes, big
- * endian). Throws SIGN_RESULT and SIGSTRUCT_KEY.
- */
-export function attachToSharedObject(
-  hash: HashProvider,
-  request: SharedObjectRequest,
-  modulus: bigint,
-  signature: Uint8Array,
-): Uint8Array {
-  return request.signedFile(attachSignature(hash, request.unsigned, modulus, signature));
 }

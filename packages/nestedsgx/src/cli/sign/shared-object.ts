@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { mrsigner, SIGSTRUCT } from '@nestedsgx/arch';
 import { nodeHash } from '@nestedsgx/arch/node';
 import { enclaveConfig, parseEnclaveConfig, sharedObjectRequest } from '@nestedsgx/image';
-import { readSharedObjectFile } from '@nestedsgx/image/node';
+import { finishSharedObject, readSharedObjectFile } from '@nestedsgx/image/node';
 import { hex, readLimited } from '../files.js';
 import { type Terminal, UsageError } from '../terminal.js';
 import { dateOf, needKey, printRequest, type SignCommandOptions, sigstructFor } from './two-step.js';
@@ -35,7 +35,7 @@ export function signSharedObjectFile(terminal: Terminal, path: string, options: 
     return;
   }
   const sigstruct = sigstructFor(request, options);
-  writeFileSync(out, request.signedFile(sigstruct));
+  writeFileSync(out, finishSharedObject(request, sigstruct));
   const mrenclave = hex(request.mrenclave);
   const signer = hex(mrsigner(nodeHash, SIGSTRUCT.decode(sigstruct).MODULUS));
   const versions = request.versions.map(({ major, minor }) => `${major}.${minor}`);
