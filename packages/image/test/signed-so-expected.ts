@@ -1,7 +1,6 @@
 /**
- * What Intel's own signing tool makes of the sample enclaves. The digests were taken of the files that sgx_sign wrote,
- * of the release that each sample names (2.26 unless it says another), built from the public source, with the key below
- * and its clock set to 31 January 2026.
+ * What Intel's own signing tool makes of the sample enclaves: digests of files that sgx_sign wrote, of the release that
+ * each sample names (2.26 unless it says another), with the key below, on 31 January 2026 by its clock.
  */
 import type { UnsignedSoInit } from './unsigned-so-samples.js';
 
