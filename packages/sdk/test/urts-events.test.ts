@@ -185,6 +185,13 @@ test('threads that cannot start, or fail, are told of', async () => {
   const warning = new Promise<Error>((resolve) => process.once('warning', resolve));
   assert.equal(failing.handlers.pthread_create_ocall(1n), SUCCESS);
   assert.match((await warning).message, /it crashed/);
+  let more = 0;
+  const listen = () => more++;
+  process.on('warning', listen);
+  for (let i = 0; i < 100; i++) failing.handlers.pthread_create_ocall(1n);
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  process.off('warning', listen);
+  assert.equal(more, 0, 'an enclave cannot flood its host with warnings');
 });
 
 test('services that are not there say so; the time of day is right', () => {

@@ -7,7 +7,7 @@ export interface BuiltinHost {
    * Enters the enclave on a free thread (TCS) with command ECMD_ECALL_PTHREAD and the address of a u64 that is 0.
    * @param self the TCS of the thread that asks
    * @returns when that call has returned: what the enclave left in the u64, the TCS of a thread that waits for the end of
-   *   the new one (0n: none). Rejects when the enclave fails.
+   *   the new one (0n: none). SGX_PTHREAD_EXIT is a return as well. Rejects when the enclave fails.
    * @throws NsgxError TCS_EXHAUSTED at once, when no thread is free
    */
   startThread(self: bigint): Promise<bigint>;

@@ -9,6 +9,7 @@ import type { ThreadEvents } from './thread-events.js';
  * it is woken.
  */
 export function threadOcalls(host: BuiltinHost, events: ThreadEvents): BuiltinOcalls {
+  let warned = false;
   return {
     pthread_create_ocall: (self: bigint) => {
       if (self === 0n) return SGX_STATUS.SGX_ERROR_INVALID_PARAMETER;
@@ -24,10 +25,11 @@ export function threadOcalls(host: BuiltinHost, events: ThreadEvents): BuiltinOc
         (waiter) => {
           if (waiter !== 0n) events.set(waiter);
         },
-        // Nobody else hears of it: the enclave started the thread, not a caller of the host.
+        // Nobody else hears of it: the enclave started the thread, not a caller of the host. Once, for it may start many.
         (error: unknown) => {
-          if (!host.ended.aborted)
-            process.emitWarning(`a thread that the enclave started has failed: ${(error as Error).message}`);
+          if (host.ended.aborted || warned) return;
+          warned = true;
+          process.emitWarning(`a thread that the enclave started has failed: ${(error as Error).message}`);
         },
       );
       return SGX_STATUS.SGX_SUCCESS;
