@@ -544,3 +544,22 @@ int main(void) { double d; while (fread(&d, 8, 1, stdin) == 1) { unsigned char b
     );
   }
 });
+
+test('an OCALL cannot make its host build millions of values', () => {
+  const text =
+    'enclave { trusted { public void e(void); }; untrusted { void o([in, count=n] uint32_t *v, size_t n); }; };';
+  const description = describeEdl(parseEdl({ file: 'many.edl', text }));
+  const memory = {
+    alloc: () => 0n,
+    view: (_: bigint, length: number) => new Uint8Array(length),
+  };
+  const count = 2 ** 22 + 1;
+  const structure = new Uint8Array(16);
+  new DataView(structure.buffer).setBigUint64(0, 0x1000n, true);
+  new DataView(structure.buffer).setBigUint64(8, BigInt(count), true);
+  const hostile = {
+    ...memory,
+    view: (at: bigint, length: number) => (at === 8n ? structure : memory.view(at, length)),
+  };
+  assert.throws(() => marshalOcall(description, 'o', 8n, hostile), { code: 'EDL_VALUE', message: /4194305/ });
+});

@@ -6,6 +6,9 @@ import { dataView, define, invalid, rawBytes, readInteger, readValue, writeValue
 
 type Shape = 'one' | 'many' | 'bytes';
 
+/** An enclave chooses how long the arrays are that an OCALL brings: each element becomes a value of its own here. */
+const MAX_ELEMENTS = 2 ** 22;
+
 /** Finds the value of a parameter or member that a size or count names. */
 export type Lookup = (name: string) => number | bigint | undefined;
 
@@ -97,6 +100,12 @@ export function decodeTarget(bytes: Uint8Array, target: Target, shape: Shape): u
   const view = dataView(bytes);
   if (shape === 'one') return bytes.length < step ? bytes : readValue(view, 0, element);
   if (bytes.length % step !== 0) return bytes;
+  if (bytes.length / step > MAX_ELEMENTS)
+    throw edlError(
+      'EDL_VALUE',
+      `a buffer has ${bytes.length / step} elements, more than the ${MAX_ELEMENTS} that are made into values`,
+      'Declare it as bytes (uint8_t or void), or pass it in pieces.',
+    );
   return Array.from({ length: bytes.length / step }, (_, i) => readValue(view, i * step, element));
 }
 
