@@ -64,6 +64,10 @@ export class EdlHost implements UntrustedMemory {
     closeSync(this.#fd);
   }
 
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
   alloc(length: number, align: number): bigint {
     this.#top = Math.ceil(this.#top / align) * align;
     const address = this.base + BigInt(this.#top);

@@ -201,14 +201,13 @@ describe('a hostile host', () => {
       assert.equal(await set('ecall_sum', [[1], 1], { n }), INVALID_PARAMETER, `${n}`);
     assert.equal(await set('ecall_fill', [undefined, 8, 1], { n: 2n ** 40n }), OUT_OF_MEMORY);
     // Beyond what is mapped, but outside: the copy faults, and nobody handles that.
-    const other = await fresh();
+    await using other = await fresh();
     assert.equal(
       await other.spoilt('ecall_length', ['x'], (s) => {
         other.word(other.field('ecall_length', 'text', s), 4096n);
       }),
       CRASHED,
     );
-    await other.close();
   });
 
   it('cannot pass text without its end, or with two', async () => {
@@ -246,7 +245,7 @@ describe('a hostile host', () => {
   });
 
   it('gets answers where it said before the call, whatever it changes during an OCALL', async () => {
-    const h = await fresh();
+    await using h = await fresh();
     h.handlers = {
       ocall_print: () => undefined,
       ocall_answer: (_q: string, answer: Uint8Array) => {
@@ -268,11 +267,10 @@ describe('a hostile host', () => {
     });
     assert.equal(status, OK);
     assert.deepEqual(h.view(answer, 8), new Uint8Array([65, 66, 67, 0, 0, 0, 0, 0]));
-    await h.close();
   });
 
   it('finds OCALLs refused when its stack is no memory outside', async () => {
-    const h = await fresh();
+    await using h = await fresh();
     h.handlers = { ocall_add: (a: number, b: number) => a + b };
     const { base } = h.harness;
     for (const rsp of [base + 0x8000n, base + 16n, base + BigInt(built.size), 8n, 0n]) {
@@ -281,7 +279,6 @@ describe('a hostile host', () => {
     }
     h.rsp = undefined;
     assert.equal(await h.call('ecall_ocall', [1]), 4);
-    await h.close();
   });
 
   it('finds unknown calls, private ones and commands refused', async () => {
@@ -380,22 +377,20 @@ describe('OCALLs', () => {
       assert.equal(await host.call('ecall_nested', [1]), 1);
     }
     // Deeper than calls may be nested: the innermost is refused, and all others are given up.
-    const h = await fresh();
+    await using h = await fresh();
     h.handlers = { ocall_nested: (value: number) => h.call('ecall_private', [value]) };
     await assert.rejects(h.call('ecall_nested', [12]), refused(STACK_OVERRUN));
-    await h.close();
   });
 });
 
 describe('threads and exceptions', () => {
   it('have their own variables and numbers', async () => {
-    const h = await fresh();
+    await using h = await fresh();
     for (const thread of [2, 0, 3, 1]) {
       assert.equal(await h.call('ecall_on_thread', [], thread), thread);
       assert.equal(await h.call('ecall_local', [thread], thread), 100 + thread);
       assert.equal(await h.call('ecall_local', [1], thread), 101 + thread);
     }
-    await h.close();
   });
 
   it('sleep and wake by OCALLs', async () => {
@@ -421,17 +416,16 @@ describe('threads and exceptions', () => {
   });
 
   it('end the enclave when nobody handles an exception', async () => {
-    const h = await fresh();
+    await using h = await fresh();
     const spoil = (s: bigint) => void h.word(h.field('ecall_length', 'text', s), 4096n);
     assert.equal(await h.spoilt('ecall_length', ['x'], spoil), CRASHED);
     assert.equal(await h.status(0, h.base, 1), CRASHED);
-    await h.close();
   });
 });
 
 describe('life', () => {
   it('begins with INIT and what the machine must have', async () => {
-    const h = await fresh(false);
+    await using h = await fresh(false);
     assert.equal(await h.status(0, h.base), UNEXPECTED);
     assert.equal(await h.status(ECMD.UNINIT), UNEXPECTED);
     assert.equal(await h.init(0x3fn), UNEXPECTED);
@@ -440,17 +434,15 @@ describe('life', () => {
     assert.equal(await h.init(0x3ffn), OK);
     assert.equal(await h.init(), UNEXPECTED);
     assert.equal(await h.call('ecall_add', [1, 2]), 3);
-    await h.close();
   });
 
   it('ends with UNINIT or an abort', async () => {
     for (const end of ['uninit', 'abort']) {
-      const h = await fresh();
+      await using h = await fresh();
       if (end === 'uninit') assert.equal(await h.status(ECMD.UNINIT), OK);
       else await assert.rejects(h.call('ecall_abort'), refused(CRASHED));
       for (const command of [0, ECMD.INIT, ECMD.UNINIT, ECMD.ORET])
         assert.equal(await h.status(command, h.base), command === ECMD.ORET ? UNEXPECTED : CRASHED);
-      await h.close();
     }
   });
 });

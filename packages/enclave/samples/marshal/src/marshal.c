@@ -1,4 +1,4 @@
-/* What crosses the border by value and in buffers. */
+/* What crosses the border by value and in buffers. Every pointer may be NULL, whatever is declared. */
 #include "marshal_t.h"
 
 #include <stdlib.h>
@@ -32,6 +32,7 @@ union word_t ecall_swap(union word_t word) {
 }
 
 void ecall_array(int given[4], int taken[4], int both[2][2]) {
+    if (given == NULL || taken == NULL || both == NULL) return;
     for (int i = 0; i < 4; i++) taken[i] = given[3 - i] + both[i / 2][i % 2];
     int first = both[0][0];
     both[0][0] = both[1][1];
@@ -53,7 +54,7 @@ void ecall_fill(uint8_t *to, size_t n, uint8_t with) {
 
 void ecall_reverse(void *bytes, size_t n) {
     uint8_t *at = bytes;
-    for (size_t i = 0; i < n / 2; i++) {
+    for (size_t i = 0; at != NULL && i < n / 2; i++) {
         uint8_t byte = at[i];
         at[i] = at[n - 1 - i];
         at[n - 1 - i] = byte;

@@ -76,6 +76,7 @@ int ecall_wake(void) {
 
 void ecall_report(uint8_t *identity) {
     const nsgx_report *self = nsgx_self();
+    if (identity == NULL) return;
     memcpy(identity, self->mrenclave, 32);
     memcpy(identity + 32, self->mrsigner, 32);
 }
