@@ -7,5 +7,6 @@ export type { EnclaveLayout, ThreadLayout } from './layout.js';
 export { type EnclaveConfig, type EnclaveConfigInput, type EnclaveProject, readProject } from './project.js';
 export * from './scaffold.js';
 export * from './shared-object/build.js';
+export { isBuiltSharedObject, withSigstruct } from './shared-object/signature.js';
 export { findToolchain, type Toolchain } from './toolchain.js';
 export * from './trusted-abi.js';

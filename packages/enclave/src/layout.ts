@@ -13,6 +13,8 @@ import { enclaveError } from './errors.js';
 const PAGE = 4096;
 /** Bytes of the runtime's struct nsgx_layout. */
 const LAYOUT_BYTES = 160;
+/** The section that holds it (native/runtime/entry.S). */
+export const LAYOUT_SECTION = '.nsgx.layout';
 const EXCEPTION_STACK_PAGES = 3;
 const MAX_IMAGE = 2 ** 34;
 const REG = PT_REG << 8;
@@ -271,7 +273,7 @@ export function planMemory(bytes: Uint8Array, config: LayoutConfig): MemoryPlan 
   let size = 2 * PAGE;
   while (size < end) size *= 2;
 
-  const layoutSection = file.sections.find((candidate) => candidate.name === '.nsgx.layout');
+  const layoutSection = file.sections.find((candidate) => candidate.name === LAYOUT_SECTION);
   if (layoutSection === undefined || layoutSection.size !== LAYOUT_BYTES)
     throw unsupported('the linked enclave has no place for the layout of its memory');
   const words = [

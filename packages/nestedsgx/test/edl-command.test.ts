@@ -1,7 +1,7 @@
 /** `nsgx edl`, and `nsgx new` and `nsgx build` of a project with an interface in EDL. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -90,8 +90,13 @@ test('nsgx new --template edl makes a project that nsgx build builds and signs',
   assert.equal(inspected.mrenclave, mrenclave);
   assert.equal(inspected.tcs, 4);
   assert.equal(inspected.signatureValid, true);
-  rmSync(join(folder, 'hello/key.pem'));
   rmSync(join(folder, 'hello/build'), { recursive: true });
-  assert.match(nsgx('build', 'hello').out, /none: build it with --key/);
+  renameSync(join(folder, 'hello/key.pem'), join(folder, 'key.pem'));
+  assert.match(nsgx('build', 'hello').out, /none: sign it with nsgx sign/);
   assert.ok(!existsSync(join(folder, 'hello/build/hello.signed.so')));
+  const signed = nsgx('--json', 'sign', 'hello/build/hello.so', '--key', 'key.pem');
+  assert.equal(signed.status, 0, signed.err);
+  assert.equal(JSON.parse(signed.out).mrenclave, mrenclave);
+  const again = JSON.parse(nsgx('--json', 'inspect', 'hello/build/hello.signed.so').out);
+  assert.deepEqual([again.signatureValid, again.mrsigner, again.isvSvn], [true, inspected.mrsigner, 1]);
 });

@@ -10,7 +10,7 @@ import {
   generateTrustedC,
   generateTypeScript,
 } from '@nestedsgx/edl';
-import { IntelImage, METADATA, measureImage, parseSignedSo, type SignOptions } from '@nestedsgx/image';
+import { IntelImage, measureImage, parseSignedSo, type SignOptions } from '@nestedsgx/image';
 import { type Passphrase, type SigningKey, signImage } from '@nestedsgx/image/node';
 import {
   type BuildOptions,
@@ -25,6 +25,7 @@ import { enclaveError } from '../errors.js';
 import { readProject } from '../project.js';
 import { findToolchain } from '../toolchain.js';
 import { writeSharedObject } from './metadata.js';
+import { withSigstruct } from './signature.js';
 
 /** Contents of NAME.json beside NAME.so; not measured. */
 export interface EdlEnclaveDescription extends Omit<EnclaveDescription, 'format' | 'ecalls' | 'ocalls'> {
@@ -129,9 +130,7 @@ export async function buildEdlEnclave(options: EdlBuildOptions): Promise<EdlBuil
     if (options.key !== undefined && signedPath !== undefined) {
       const { passphrase, date } = options;
       const sigstruct = signImage(image, options.key, { ...signing, passphrase, date });
-      const signed = bytes.slice();
-      signed.set(sigstruct, image.source.chosen.fileOffset + METADATA.offsets.enclave_css);
-      writeFileSync(signedPath, signed);
+      writeFileSync(signedPath, withSigstruct(bytes, sigstruct));
     }
     let pages = 0;
     for (const run of image.pages()) pages += run.data.length / 4096;

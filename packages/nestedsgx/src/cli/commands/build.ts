@@ -70,7 +70,7 @@ async function buildSharedObject(
   );
   const rows = [
     ['image', built.signedPath ?? built.soPath],
-    ['signature', built.signedPath === undefined ? 'none: build it with --key' : 'in the image'],
+    ['signature', built.signedPath === undefined ? 'none: sign it with nsgx sign' : 'in the image'],
     ['interface', built.tsPath],
     ['mrenclave', built.mrenclave],
     ['threads', String(built.threads)],

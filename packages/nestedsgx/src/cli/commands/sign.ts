@@ -1,6 +1,8 @@
-import { isElfFile } from '@nestedsgx/image/node';
+import { isBuiltSharedObject } from '@nestedsgx/enclave';
+import { isElfFile, readSharedObjectFile } from '@nestedsgx/image/node';
 import type { Command } from 'commander';
 import type { ActionWrapper, CommandModule } from '../program.js';
+import { signBuiltSharedObject } from '../sign/built.js';
 import { signSgxs } from '../sign/sgxs.js';
 import { signSharedObjectFile } from '../sign/shared-object.js';
 import type { SignCommandOptions } from '../sign/two-step.js';
@@ -64,6 +66,11 @@ function runSign(terminal: Terminal, path: string, options: SignCommandOptions):
   if (options.unsigned !== undefined && options.date !== undefined)
     throw new UsageError('--unsigned gives the date: leave out --date');
   if (isElfFile(path)) {
+    const bytes = readSharedObjectFile(path);
+    if (isBuiltSharedObject(bytes)) {
+      signBuiltSharedObject(terminal, path, bytes, options);
+      return;
+    }
     signSharedObjectFile(terminal, path, options);
     return;
   }
