@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import {
+  type DescribeOptions,
   describeEdl,
   type EdlDescription,
   type EdlResolver,
@@ -15,11 +16,14 @@ const MAX_BYTES = 4 * 2 ** 20;
 
 /**
  * Parses an EDL file with its imports, which are looked for beside the importing file and in `searchPath`, then
- * among the SDK's own, and lays
- * its structures out. Calls with types that only C headers know are described as unavailable.
+ * among the SDK's own, and lays its structures out. Calls with types that only C headers know are described as unavailable unless `types` has them.
  * @throws EDL_FILE, EdlError
  */
-export function openEdl(path: string, searchPath: readonly string[] = []): EdlDescription {
+export function openEdl(
+  path: string,
+  searchPath: readonly string[] = [],
+  types?: DescribeOptions['types'],
+): EdlDescription {
   const root = resolve(path);
   const find: EdlResolver = (name, from) => {
     for (const folder of [dirname(from), ...searchPath]) {
@@ -31,6 +35,7 @@ export function openEdl(path: string, searchPath: readonly string[] = []): EdlDe
   };
   const text = readText(root, true) as string;
   return describeEdl(parseEdl({ file: root, text }, { resolve: withStandardEdl(find) }), {
+    types,
     allowUnknown: true,
   });
 }

@@ -1,16 +1,14 @@
 import type { FunctionDescription, OcallHandler, ValueType } from '@nestedsgx/sdk';
 import type { Command } from 'commander';
 import colors from '../colors.js';
-import { findImage } from '../enclave-path.js';
+import { findImage, isSharedObject } from '../enclave-path.js';
 import { bytesFromHex, hex } from '../files.js';
+import { type IntelRunOptions, ocallAnswers, runIntel } from '../intel-run.js';
 import { type MachineOptions, openMachine, withMachineOptions } from '../machine-options.js';
 import type { ActionWrapper, CommandModule } from '../program.js';
 import { type Terminal, UsageError } from '../terminal.js';
 
-interface RunOptions extends MachineOptions {
-  ocall: string[];
-  debug?: boolean;
-}
+interface RunOptions extends MachineOptions, IntelRunOptions {}
 
 export const runCommand: CommandModule = {
   name: 'run',
@@ -19,13 +17,23 @@ export const runCommand: CommandModule = {
       program
         .command('run')
         .description('load an enclave and call one of its functions')
-        .argument('<image>', 'NAME.sgxs, or the folder of a built project')
+        .argument('<image>', "NAME.sgxs, NAME.signed.so of Intel's SDK, or the folder of a built project")
         .argument('<ecall>', 'name of the function')
-        .argument('[args...]', 'JSON values; text may go without quotes, bytes are hexadecimal'),
+        .argument(
+          '[args...]',
+          'JSON values; text may go without quotes, bytes are hexadecimal; - leaves an out parameter to its declaration',
+        ),
     )
+      .option('--edl <file>', 'interface of a .signed.so (default: NAME.edl or Enclave.edl beside it)')
+      .option('--edl-path <dir>', 'folder with imported EDL files; may be repeated', collect, [])
       .option('--ocall <name=value>', 'what an OCALL returns; may be repeated', collect, [])
+      .option('--files <dir>', 'folder for protected files of a .signed.so')
       .option('--debug', 'load as a debug enclave')
-      .addHelpText('after', '\nExamples:\n  $ nsgx run hello add 2 3\n  $ nsgx run hello greet world')
+      .addHelpText(
+        'after',
+        '\nExamples:\n  $ nsgx run hello add 2 3\n  $ nsgx run hello greet world' +
+          "\n  $ nsgx run enclave.signed.so --edl Enclave/Enclave.edl ecall_sum '[1,2,3]' 3",
+      )
       .action(act(runRun));
   },
 };
@@ -42,6 +50,7 @@ async function runRun(
   options: RunOptions,
 ): Promise<void> {
   const image = findImage(path);
+  if (isSharedObject(image)) return runIntel(terminal, image, name, given, options);
   await using cvm = await openMachine(options);
   const handlers: Record<string, OcallHandler> = {};
   await using enclave = await cvm.load(image, { ocalls: handlers as never, debug: options.debug });
@@ -71,13 +80,7 @@ function ocallHandlers(
   list: readonly FunctionDescription[],
   given: string[],
 ): Record<string, OcallHandler> {
-  const answers = new Map(
-    given.map((text) => {
-      const at = text.indexOf('=');
-      if (at <= 0) throw new UsageError(`--ocall wants NAME=VALUE, not "${text}"`);
-      return [text.slice(0, at), text.slice(at + 1)] as const;
-    }),
-  );
+  const answers = ocallAnswers(given);
   for (const name of answers.keys())
     if (!list.some((ocall) => ocall.name === name))
       throw new UsageError(`the enclave has no OCALL "${name}"`);
