@@ -23,6 +23,7 @@ struct host_gate {
   u32 yields_off, yields_off_for; /* entries for which yielding is not tried */
   int peer; /* pidfd of the cvm, or -1 */
   u32 usable_cpus;
+  u32 apart; /* entries for which the runner's thread may be on any CPU */
   u64 calls, sleeps, wakes;
 };
 

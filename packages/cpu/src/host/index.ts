@@ -5,3 +5,11 @@ export { type Again, collectorOf, EntryCollector } from './collector.js';
 export { TransitionFloor } from './floor.js';
 export { type EntryRegisters, type ExitInfo, Gate, type GateOptions, openGates } from './gate.js';
 export { type GateLibrary, loadGateLibrary } from './library.js';
+export {
+  SWITCHLESS_MAX_WORDS,
+  SWITCHLESS_MAX_WORKERS,
+  SWITCHLESS_STATE,
+  SWITCHLESS_TASK,
+  SWITCHLESS_WAIT,
+  type SwitchlessLibrary,
+} from './switchless.js';

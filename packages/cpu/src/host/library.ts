@@ -1,6 +1,7 @@
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { loadLibrary, type NativeFunction } from '@nestedsgx/os';
+import { bindSwitchless, type SwitchlessLibrary } from './switchless.js';
 
 /** The gate library, bound. Handles and addresses are numbers. */
 export interface GateLibrary {
@@ -25,6 +26,7 @@ export interface GateLibrary {
   collectorTake(collector: number, out: Uint32Array, capacity: number, yieldFirst: number): number;
   /** Address of the function that a thread of a call pool runs with the address of a collector. */
   readonly collectorWait: number;
+  readonly switchless: SwitchlessLibrary;
 }
 
 let loaded: GateLibrary | undefined;
@@ -58,6 +60,7 @@ export function loadGateLibrary(path?: string): GateLibrary {
       'uint32_t nsgx_collector_take(uint64_t collector, void *out, uint32_t capacity, uint32_t yield)',
     ),
     collectorWait: library.symbolAddress('nsgx_collector_wait'),
+    switchless: bindSwitchless(bind, (name) => library.symbolAddress(name)),
   };
   return loaded;
 }
