@@ -15,6 +15,8 @@ const WORDS = PAGE / 4;
 /** Longest wait for a kicked thread, in milliseconds: the monitor gives an enclave up after 100. */
 const LEAVE_MS = 250;
 const PAUSE_MS = 0.05;
+/** A thread whose entry was published and not begun is not inside yet: a kick does nothing, and is sent again. */
+const AGAIN_MS = 2;
 const pauseWord = new Int32Array(new SharedArrayBuffer(4));
 
 /** A TCS as offsets from BASEADDR, and the pages of its SSA frames. */
@@ -101,11 +103,18 @@ export class EnclaveThreads {
       if (inside) waiting.push({ gate, seen });
     }
     const deadline = performance.now() + LEAVE_MS;
-    for (const { gate, seen } of waiting)
+    for (const { gate, seen } of waiting) {
+      let again = performance.now() + AGAIN_MS;
       while (Atomics.load(words, gate * WORDS + RESPONSE) === seen) {
-        if (performance.now() > deadline) return false;
+        const now = performance.now();
+        if (now > deadline) return false;
+        if (now > again) {
+          sgxCall(this.#vcpu, SGX_CALL.KICK, secs, gate);
+          again = now + AGAIN_MS;
+        }
         Atomics.wait(pauseWord, 0, 0, PAUSE_MS);
       }
+    }
     return true;
   }
 

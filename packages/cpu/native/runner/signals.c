@@ -76,6 +76,8 @@ NORETURN void on_signal(s32 signal, const s32 *info, u64 *context) {
   struct thread *t = thread_at(index & 0xff);
   if (signal == SLICE_SIGNAL) {
     leave_callers_cpu(t);
+    /* A kick that came meanwhile found this handler, and not the enclave. */
+    if (READ(t->kick_pending)) interrupt(t, context, g);
     resume_context(context);
   }
   if (signal == KICK_SIGNAL || info[CODE] <= 0) interrupt(t, context, g);
