@@ -17,7 +17,7 @@ import {
 import { type ErrnoName, SgxIoctlError } from './errors.js';
 import { leafFailure } from './leaf-failure.js';
 import type { GuestBlock } from './memory.js';
-import { removeFrames, removeRuns } from './page-removal.js';
+import { removeFrames, removeRuns, takeAway } from './page-removal.js';
 import { EnclavePageTable } from './page-table.js';
 import { evictPages } from './paging/evict.js';
 import { FaultHandler } from './paging/fault.js';
@@ -255,6 +255,30 @@ export class SgxEnclaveFile {
    */
   removePages(args: RemovePages): number {
     return removePages(this, args);
+  }
+
+  /**
+   * Adds absent pages of the range before the enclave touches them, as far as EPC is free (MAP_POPULATE): it finds them
+   * pending, as after a page fault. Returns how many.
+   * @throws SgxIoctlError ENODEV (no dynamic memory), EINVAL (state, range)
+   */
+  populate(offset: number, length: number): number {
+    if (!this.edmm) throw fail('ENODEV', 'dynamic memory is switched off for this device');
+    if (this.#closed || !this.#initialised) throw fail('EINVAL', 'the enclave is not initialised');
+    checkRange(offset, length, this.#size);
+    return this.faults.addAbsent(offset, length);
+  }
+
+  /**
+   * EREMOVE of pages while no thread is inside, whatever their type; pages that are not there are passed over. Linux
+   * has no such call: its loaders leave such pages without access. Returns the bytes removed.
+   * @throws SgxIoctlError EINVAL (state, range), EBUSY (a thread is inside)
+   */
+  takeAway(offset: number, length: number): number {
+    if (this.#closed || !this.#initialised) throw fail('EINVAL', 'the enclave is not initialised');
+    checkRange(offset, length, this.#size);
+    if (this.threads.insideCount > 0) throw fail('EBUSY', 'a thread of the enclave is inside');
+    return takeAway(this, offset, length);
   }
 
   /**

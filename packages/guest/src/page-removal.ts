@@ -53,6 +53,27 @@ export function removeRuns(file: SgxEnclaveFile, frames: number[]): { gpa: numbe
   return removed;
 }
 
+/** Takes the pages of a range away, resident or evicted; their frames and slots are free again. Returns the bytes. */
+export function takeAway(file: SgxEnclaveFile, offset: number, length: number): number {
+  const { supply } = file.device;
+  const frames: number[] = [];
+  for (let at = offset; at < offset + length; at += PAGE) {
+    if (file.pages.slot(at) >= 0) file.faults.bringIn(at);
+    const gpa = file.pages.frame(at);
+    if (gpa === 0) continue;
+    supply.list?.remove(gpa);
+    file.pages.remove(at);
+    frames.push(gpa);
+  }
+  let bytes = 0;
+  for (const { gpa, count } of removeRuns(file, frames)) {
+    supply.give(gpa, count);
+    bytes += count * PAGE;
+  }
+  supply.changes++;
+  return bytes;
+}
+
 /**
  * Makes threads leave that are inside though nobody waits for them: an entry may come from noise in a gate page, and an
  * enclave may lie about its threads.

@@ -22,6 +22,9 @@ const ROW_MS = 2;
 const MAX_ENTRY_TRIES = 8;
 /** Most pages that one fault of a scan brings. */
 const MAX_AHEAD = 16;
+/** Pages added before they are touched: the most by one call of the monitor, and the frames that stay free. */
+const MAX_ADD = 512;
+const KEEP_FREE = 64;
 
 /** Answers exceptions of one enclave on behalf of whoever enters it; `gate` is the thread's. */
 export interface FaultServer {
@@ -91,6 +94,21 @@ export class FaultHandler implements FaultServer {
     this.faults++;
     file.device.supply.counters.faults++;
     return true;
+  }
+
+  /** Adds the absent pages of a range by EAUG, as far as frames are free; faults bring the others. Returns how many. */
+  addAbsent(offset: number, length: number): number {
+    const { pages, device } = this.#file;
+    let added = 0;
+    for (let at = offset; at < offset + length; ) {
+      const most = pages.absent(at, Math.min(MAX_ADD, (offset + length - at) / PAGE));
+      if (most > 0 && device.supply.free <= KEEP_FREE) break;
+      const done = most === 0 ? 0 : this.#add(at, Math.min(most, device.supply.free - KEEP_FREE));
+      if (most > 0 && done === 0) break;
+      added += done;
+      at += Math.max(1, done) * PAGE;
+    }
+    return added;
   }
 
   /** Makes a page that the enclave has resident and present. True when it was not. */
@@ -169,11 +187,17 @@ export class FaultHandler implements FaultServer {
 
   /** SGX_ENCL EAUG on fault: regular pages, readable and writable once the enclave accepts them. */
   #augment(thread: ThreadFaults, offset: number): boolean {
+    const most = Math.min(this.#ahead(thread, offset), (this.#file.size - offset) / PAGE);
+    const done = this.#add(offset, most);
+    thread.next = offset + done * PAGE;
+    return done > 0;
+  }
+
+  /** EAUG of the absent pages from `offset` on, as many as one run of frames holds. Returns how many. */
+  #add(offset: number, most: number): number {
     const file = this.#file;
     const { supply } = file.device;
-    const most = Math.min(this.#ahead(thread, offset), (file.size - offset) / PAGE);
-    const wanted = file.pages.absent(offset, most);
-    const run = supply.take(wanted);
+    const run = supply.take(file.pages.absent(offset, most));
     const outcome = supply.calls.augRange(file.secs, file.base + offset, run.count, run.gpa);
     const { done } = outcome;
     if (done > 0) {
@@ -183,7 +207,6 @@ export class FaultHandler implements FaultServer {
       this.augmented += done;
     }
     if (done < run.count) supply.give(run.gpa + done * PAGE, run.count - done);
-    thread.next = offset + done * PAGE;
-    return done > 0;
+    return done;
   }
 }
