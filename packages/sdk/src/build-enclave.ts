@@ -95,6 +95,7 @@ export function buildEnclave(
   options: BuildOptions,
 ): BuiltEnclave {
   const { image, sigstruct } = loadable;
+  const dynamic = image instanceof IntelImage ? dynamicThreads(image, device.edmm) : 0;
   const { ENCLAVEHASH, MISCSELECT: signedMiscselect } = SIGSTRUCT.decode(sigstruct);
   const { attributes, miscselect } =
     image instanceof IntelImage
@@ -122,10 +123,11 @@ export function buildEnclave(
     file.authorizeProvision();
     const tcs = addPages(file, image, options.maxThreads);
     const threads = tcs.length;
-    const gateCount = Math.min(options.maxThreads, Math.max(threads, options.gates ?? 0));
+    const gateCount = Math.min(options.maxThreads, Math.max(threads, dynamic, options.gates ?? 0));
     gates = memory.alloc(gateCount * PAGE, { alignment: PAGE, zero: true });
     file.bindGates(gates, gateCount);
     initialise(file, sigstruct);
+    if (image instanceof IntelImage) takeAwayUnused(file, image);
     const debug = (attributes.FLAGS & ATTRIBUTES_DEBUG) !== 0n;
     const aexNotify = (attributes.FLAGS & ATTRIBUTES_AEX_NOTIFY) !== 0n;
     return { file, gates, threads, gateCount, mrenclave: ENCLAVEHASH, debug, tcs, aexNotify };
@@ -134,6 +136,28 @@ export function buildEnclave(
     if (gates !== null) memory.free(gates);
     throw error;
   }
+}
+
+/**
+ * Threads that an enclave of Intel's SDK may have, with those made at run time; 0 when none are.
+ * @throws IMAGE_UNSUPPORTED when it was signed for dynamic memory, which the device lacks
+ */
+function dynamicThreads({ edmm, threads }: IntelImage, available: boolean): number {
+  if (edmm && !available)
+    throw sdkError(
+      'IMAGE_UNSUPPORTED',
+      'the enclave was opened with its metadata for dynamic memory (EDMM, version 3.x), which is switched off here',
+      'connect with edmm: true, or open the image with edmm: false if it was signed for SGX1 too',
+    );
+  return edmm && threads.some(({ dynamic }) => dynamic) ? threads.length : 0;
+}
+
+/**
+ * Ranges with EREMOVE are measured, and never used afterwards: the runtime knows them as reserved and without access.
+ * Source: Intel SGX SDK for Linux, psw/urts/loader.cpp (set_context_protection), sdk/trts/ema_init.cpp.
+ */
+function takeAwayUnused(file: SgxEnclaveFile, image: IntelImage): void {
+  for (const { offset, size, removed } of image.dynamic) if (removed) file.takeAway(offset, size);
 }
 
 /** EINIT; a signer that the launch policy does not accept is named, with the cure. */

@@ -131,7 +131,7 @@ export class Cvm implements AsyncDisposable {
         ? interfaceOrOptions
         : undefined;
     const options = ((given === undefined ? interfaceOrOptions : maybeOptions) ?? {}) as CommonLoadOptions;
-    const loadable = openImage(image);
+    const loadable = openImage(image, this.#attachOptions.edmm ?? true);
     // What can be wrong with the interface is found before anything is built.
     if (loadable.image instanceof IntelImage) refuseUnrunnable(loadable.image);
     const describe =

@@ -23,17 +23,17 @@ export interface LoadableImage {
 }
 
 /**
- * Opens an image.
+ * Opens an image. `edmm`: the enclave will have dynamic memory, so a `.signed.so` that was signed for it is read that way.
  * @throws IMAGE_FILES_MISSING, IMAGE_UNSIGNED, and the errors of package image
  */
-export function openImage(input: ImageInput): LoadableImage {
+export function openImage(input: ImageInput, edmm = false): LoadableImage {
   let image: EnclaveImage;
   let sigstruct: Uint8Array | undefined;
   let description: unknown;
-  if (typeof input === 'string') image = openFiles(input);
+  if (typeof input === 'string') image = openFiles(input, edmm);
   else if (isImage(input)) image = input;
   else {
-    image = typeof input.sgxs === 'string' ? openFiles(input.sgxs) : input.sgxs;
+    image = typeof input.sgxs === 'string' ? openFiles(input.sgxs, edmm) : input.sgxs;
     sigstruct = typeof input.sig === 'string' ? readSmall(input.sig) : input.sig;
     description = typeof input.description === 'string' ? readJson(input.description) : input.description;
   }
@@ -56,8 +56,8 @@ function isImage(input: EnclaveImage | ImageParts): input is EnclaveImage {
   return typeof (input as EnclaveImage).pages === 'function';
 }
 
-function openFiles(path: string): EnclaveImage {
-  if (isElfFile(path)) return loadSignedSoFile(path, { edmm: false });
+function openFiles(path: string, edmm: boolean): EnclaveImage {
+  if (isElfFile(path)) return loadSignedSoFile(path, { edmm });
   try {
     if (!statSync(path.endsWith('.sgxs') ? path : `${path}.sgxs`).isFile()) throw new Error('not a file');
   } catch (cause) {

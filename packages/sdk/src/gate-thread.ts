@@ -10,10 +10,21 @@ import { EnclaveFault, enclaveLost, sdkError } from './errors.js';
 /** Commands of EENTER beside ECALL numbers that every runtime knows (Intel SGX SDK, rts_cmd.h). */
 export const GATE_COMMAND = Object.freeze({ INIT: -1, ORET: -2, EXCEPT: -3, UNINIT: -5 } as const);
 
+/** Registers of an entry. */
+export interface GateEntry {
+  readonly leaf: number;
+  readonly rdi: number;
+  readonly rsi: number;
+}
+
+/** How an exit is answered where it arrives, also while another call blocks the event loop; null: the caller must see it. */
+export type Onward = (kind: number) => GateEntry | null;
+
 /** Entering through a gate: returns an EXIT_KIND; registers are then in the response line of the gate page. */
 export interface ThreadGate {
   enter(leaf: number, rdi: number, rsi: number): number;
-  enterAsync(leaf: number, rdi: number, rsi: number): Promise<number>;
+  /** `onward` may be asked about exits, and need not be. */
+  enterAsync(leaf: number, rdi: number, rsi: number, onward?: Onward): Promise<number>;
   close(): void;
 }
 
@@ -56,6 +67,9 @@ const INTERRUPT_VECTOR = 32;
 /** ECALLs of one thread inside each other, with OCALLs between them. */
 export const MAX_DEPTH = 8;
 
+const RESUME: GateEntry = Object.freeze({ leaf: ERESUME, rdi: 0, rsi: 0 });
+const OFFER: GateEntry = Object.freeze({ leaf: EENTER, rdi: GATE_COMMAND.EXCEPT, rsi: 0 });
+
 enum Next {
   Returned,
   Resume,
@@ -91,6 +105,13 @@ export abstract class GateThread<State extends CallState> {
   protected abstract serve(state: State, index: number, pointer: number): number;
   /** As `serve`, with handlers that may take their time. */
   protected abstract serveAsync(state: State, index: number, pointer: number): Promise<number>;
+  /**
+   * Answers an OCALL of an asynchronous call where it arrives; undefined leaves it to `serveAsync`. The enclave may hold a
+   * lock that a blocking call of another thread waits for.
+   */
+  protected serveAtOnce(_state: State, _index: number, _pointer: number): number | undefined {
+    return undefined;
+  }
 
   /** Frees the thread's memory. The enclave must be gone or idle. */
   close(): void {
@@ -105,7 +126,9 @@ export abstract class GateThread<State extends CallState> {
 
   /** As `run`, without blocking the event loop. */
   protected async runAsync(state: State, command: number, operand: number): Promise<number> {
-    if (!this.#returned(await this.#enterAsync(EENTER, command, operand))) await this.#settleAsync(state);
+    const onward: Onward = (kind) => this.#onward(state, kind);
+    if (!this.#returned(await this.#enterAsync(EENTER, command, operand, onward)))
+      await this.#settleAsync(state, onward);
     return this.#words[RESPONSE_RSI];
   }
 
@@ -142,9 +165,9 @@ export abstract class GateThread<State extends CallState> {
     }
   }
 
-  async #enterAsync(leaf: number, rdi: number, rsi: number): Promise<number> {
+  async #enterAsync(leaf: number, rdi: number, rsi: number, onward: Onward): Promise<number> {
     try {
-      return await this.#gate.enterAsync(leaf, rdi, rsi);
+      return await this.#gate.enterAsync(leaf, rdi, rsi, onward);
     } catch (error) {
       throw this.crash(error as Error);
     }
@@ -175,21 +198,38 @@ export abstract class GateThread<State extends CallState> {
     }
   }
 
-  async #settleAsync(state: State): Promise<void> {
+  async #settleAsync(state: State, onward: Onward): Promise<void> {
     for (;;) {
       switch (this.#advance(state)) {
         case Next.Returned:
           return;
         case Next.Resume:
-          this.#kind = await this.#enterAsync(ERESUME, 0, 0);
+          this.#kind = await this.#enterAsync(ERESUME, 0, 0, onward);
           break;
         case Next.Exception:
-          this.#kind = await this.#enterAsync(EENTER, GATE_COMMAND.EXCEPT, 0);
+          this.#kind = await this.#enterAsync(EENTER, GATE_COMMAND.EXCEPT, 0, onward);
           break;
         case Next.Ocall: {
           const answer = await this.serveAsync(state, this.#ocallIndex, this.#ocallPointer);
-          this.#kind = await this.#enterAsync(EENTER, GATE_COMMAND.ORET, answer);
+          this.#kind = await this.#enterAsync(EENTER, GATE_COMMAND.ORET, answer, onward);
         }
+      }
+    }
+  }
+
+  /** What to enter with after an exit that needs nobody; null for a return and for OCALLs of the host's handlers. */
+  #onward(state: State, kind: number): GateEntry | null {
+    if (this.#returned(kind) && !this.#offering) return null;
+    switch (this.#advance(state)) {
+      case Next.Returned:
+        return null;
+      case Next.Resume:
+        return RESUME;
+      case Next.Exception:
+        return OFFER;
+      case Next.Ocall: {
+        const answer = this.serveAtOnce(state, this.#ocallIndex, this.#ocallPointer);
+        return answer === undefined ? null : { leaf: EENTER, rdi: GATE_COMMAND.ORET, rsi: answer };
       }
     }
   }

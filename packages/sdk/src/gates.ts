@@ -15,7 +15,7 @@ import {
 } from '@nestedsgx/guest';
 import { CallPool } from '@nestedsgx/os';
 import { sdkError } from './errors.js';
-import type { ThreadGate } from './gate-thread.js';
+import type { Onward, ThreadGate } from './gate-thread.js';
 
 const PAGE = 4096;
 // 32-bit word indices in the gate page: URSP and URBP of the request line, RDI and RSI of the response.
@@ -115,6 +115,7 @@ class NativeGate implements ThreadGate {
   readonly #registers = new BigUint64Array(7);
   readonly #registerWords = new Uint32Array(this.#registers.buffer);
   #handle: number;
+  #onward: Onward | undefined;
   /** Leaf of the entry under way, and how often it was refused. */
   #leaf = 0;
   #refusals = 0;
@@ -132,7 +133,7 @@ class NativeGate implements ThreadGate {
     this.#shared = shared;
     this.#enter = shared.library.enter;
     this.#collector = collector;
-    this.#again = (kind) => this.#serve(kind);
+    this.#again = (kind) => this.#serve(kind) || this.#goOn(kind);
   }
 
   enter(leaf: number, rdi: number, rsi: number): number {
@@ -151,23 +152,36 @@ class NativeGate implements ThreadGate {
     return kind;
   }
 
-  enterAsync(leaf: number, rdi: number, rsi: number): Promise<number> {
+  enterAsync(leaf: number, rdi: number, rsi: number, onward?: Onward): Promise<number> {
     if (this.#handle === 0) return Promise.resolve(EXIT_KIND.LOST);
     const registers = this.#registers;
-    registers[RDI] = BigInt.asUintN(64, BigInt(rdi));
-    registers[RSI] = BigInt(rsi);
+    this.#onward = onward;
+    this.#put(leaf, rdi, rsi);
     for (let i = 0; i < 2; i++) {
       this.#registerWords[RSP * 2 + i] = this.#words[REQUEST_RSP + i];
       this.#registerWords[RBP * 2 + i] = this.#words[REQUEST_RBP + i];
     }
-    this.#leaf = leaf;
-    this.#refusals = 0;
     return this.#collector().enter(this.#handle, leaf, registers, this.#again);
   }
 
   close(): void {
     if (this.#handle !== 0) this.#shared.library.close(this.#handle);
     this.#handle = 0;
+  }
+
+  /** The next entry of the thread itself, or 0. @throws what its enclave's end means */
+  #goOn(kind: number): number {
+    const next = this.#onward?.(kind) ?? null;
+    if (next === null) return 0;
+    this.#put(next.leaf, next.rdi, next.rsi);
+    return next.leaf;
+  }
+
+  #put(leaf: number, rdi: number, rsi: number): void {
+    this.#registers[RDI] = BigInt.asUintN(64, BigInt(rdi));
+    this.#registers[RSI] = BigInt(rsi);
+    this.#leaf = leaf;
+    this.#refusals = 0;
   }
 
   /** Waits a while at a time: what this call waits for may need another thread, whose fault only we can answer. */

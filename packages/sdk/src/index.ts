@@ -31,6 +31,7 @@ export { platformXfrm } from './platform.js';
 export { ENCLAVE_STATUS, EnclaveStatusError, type EnclaveStatusName } from './status.js';
 export { COMMAND } from './thread.js';
 export { refuseUnrunnable } from './urts/check-build.js';
+export type { BoundThread } from './urts/edmm/bound-thread.js';
 export {
   type AnyCalls,
   type AsyncCalls,

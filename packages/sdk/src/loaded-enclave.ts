@@ -174,35 +174,63 @@ export abstract class LoadedEnclave<Thread extends GateThread<CallState>> implem
    * @throws TCS_EXHAUSTED
    */
   protected withThread<T>(body: (thread: Thread) => T): T {
-    const outer = this.#inside;
-    const thread = outer ?? this.pool.tryTake();
+    if (this.#inside !== null) return this.runOn(this.#inside, body);
+    const thread = this.takeThread();
+    try {
+      return this.runOn(thread, body);
+    } finally {
+      this.pool.give(thread);
+    }
+  }
+
+  /** A free thread, made now if need be; it goes back to the pool. @throws TCS_EXHAUSTED */
+  protected takeThread(): Thread {
+    if (this.pool.free === 0) this.moreThreads();
+    const thread = this.pool.tryTake();
     if (thread === undefined)
       throw sdkError(
         'TCS_EXHAUSTED',
         `all ${this.pool.size} threads of the enclave are inside it`,
         'use e.async, which waits for one, or build the enclave with more threads',
       );
+    return thread;
+  }
+
+  /** Runs `body`, a synchronous call, on a thread: calls from its OCALL handlers go there too. */
+  protected runOn<T>(thread: Thread, body: (thread: Thread) => T): T {
+    const outer = this.#inside;
     this.#inside = thread;
     try {
       return body(thread);
     } finally {
       this.#inside = outer;
-      if (outer === null) this.pool.give(thread);
     }
   }
+
+  /** Called when no thread is free: a runtime that can make one adds it to the pool. */
+  protected moreThreads(): void {}
 
   /** As `withThread`, waiting for a free thread in turn. */
   protected async withThreadAsync<T>(body: (thread: Thread) => Promise<T>): Promise<T> {
     this.usable();
+    if (this.pool.free === 0) this.moreThreads();
     const taken = this.pool.take();
     const thread = taken instanceof Promise ? await taken : taken;
+    try {
+      return await this.runOnAsync(thread, body);
+    } finally {
+      this.pool.give(thread);
+    }
+  }
+
+  /** Runs `body`, an asynchronous call, on a thread that is outside. @throws as `usable` */
+  protected async runOnAsync<T>(thread: Thread, body: (thread: Thread) => Promise<T>): Promise<T> {
     this.#running++;
     try {
       this.usable();
       return await body(thread);
     } finally {
       this.#running--;
-      this.pool.give(thread);
     }
   }
 

@@ -6,6 +6,7 @@ import type { MetadataBlock } from './metadata.js';
 import {
   type ElrangeConfigEntry,
   LAYOUT_ID_TCS_DYN,
+  metadataKind,
   PAGE_ATTR_DYN_THREAD,
   PAGE_ATTR_EADD,
   PAGE_ATTR_EREMOVE,
@@ -70,6 +71,8 @@ export class IntelImage implements EnclaveImage {
   /** metadata_t.tcs_min_pool. */
   readonly tcsMinPool: number;
   readonly sigstruct: Uint8Array;
+  /** The metadata are for loaders with dynamic memory (EDMM, version 3.x). */
+  readonly edmm: boolean;
   /** Ranges that change after EINIT; a loader without EDMM needs none of them but those `removed`. */
   readonly dynamic: readonly DynamicRange[];
   /** Addresses that the file asks for, when it sets an ELRANGE. */
@@ -95,6 +98,7 @@ export class IntelImage implements EnclaveImage {
     this.tcsPolicy = metadata.tcs_policy === 0 ? 'bind' : 'unbind';
     this.tcsMinPool = metadata.tcs_min_pool;
     this.sigstruct = metadata.enclave_css;
+    this.edmm = metadataKind(block.version) === 3;
     this.#plan = planPages(source);
     this.tcs = this.#plan.filter(({ secinfoFlags }) => secinfoFlags === SI_FLAGS_TCS).length;
     this.threads = threadsOf(source, this.#shift);

@@ -9,6 +9,9 @@ import type { BuiltEnclave } from '../build-enclave.js';
 import { sdkError } from '../errors.js';
 import { type CommonLoadOptions, LoadedEnclave } from '../loaded-enclave.js';
 import { cpuFlags } from '../platform.js';
+import { BoundThread, type RunOn, type RunOnAsync } from './edmm/bound-thread.js';
+import { DynamicThreads } from './edmm/dynamic-threads.js';
+import { pageChanges } from './edmm/page-changes.js';
 import { ECMD, IntelThread, type IntelThreadOwner } from './intel-thread.js';
 import { type EdlHandlers, edlDispatch, type OtherOcalls } from './ocall-dispatch.js';
 import { builtinOcalls } from './ocalls/builtin-ocalls.js';
@@ -72,6 +75,12 @@ export class IntelEnclave<Ecalls = AnyCalls, Ocalls = AnyCalls> extends LoadedEn
   /** The interface that calls by name follow, if the enclave was loaded with one. */
   readonly description: EdlDescription | undefined;
   readonly #host: IntelThreadOwner;
+  readonly #edmm: boolean;
+  /** Makes and ends threads, where the enclave has some that are made at run time. */
+  #utility: IntelThread | undefined;
+  readonly #dynamic: DynamicThreads;
+  /** Threads that are made before anybody calls. */
+  readonly #minFree: number;
   readonly #ended = new AbortController();
 
   /** Not for direct use. */
@@ -88,7 +97,7 @@ export class IntelEnclave<Ecalls = AnyCalls, Ocalls = AnyCalls> extends LoadedEn
       onClose();
     });
     this.description = description;
-    const usable = image.threads.filter(({ dynamic }) => !dynamic).length;
+    const usable = Math.min(image.threads.length, built.gateCount ?? built.threads);
     const { memory } = connection;
     const untrusted = {
       alloc: () => {
@@ -109,9 +118,7 @@ export class IntelEnclave<Ecalls = AnyCalls, Ocalls = AnyCalls> extends LoadedEn
         }),
         options.otherOcalls,
       ),
-      runtimeOcall: (index: number) => {
-        throw sdkError('OCALL_UNKNOWN', `the enclave asked for OCALL ${index} of dynamic memory`);
-      },
+      runtimeOcall: image.edmm ? pageChanges(built.file, memory) : refusePageChanges,
       ocallFailed: options.onOcallError ?? ((error: Error) => process.emitWarning(error)),
       stackBytes:
         options.stackBytes ??
@@ -119,12 +126,44 @@ export class IntelEnclave<Ecalls = AnyCalls, Ocalls = AnyCalls> extends LoadedEn
       maxMessageBytes: options.maxMessageBytes ?? 64 * 2 ** 20,
       aexNotify: built.aexNotify ?? false,
     });
+    this.#edmm = image.edmm;
     const offsets = new Set(image.threads.map(({ offset }) => offset));
     const gates = (built.tcs ?? []).flatMap((offset, gate) => (offsets.has(offset) ? [gate] : []));
-    this.add(...gates.map((gate) => this.#thread(gate)));
-    const { sync, async } = this.#functions();
+    const later = image.edmm ? image.threads.filter(({ dynamic }) => dynamic) : [];
+    const threads = gates.map((gate) => this.#thread(gate));
+    // Where threads are made at run time, the first makes them and does nothing else.
+    if (later.length > 0) this.#utility = threads.shift();
+    this.add(...threads);
+    if (this.#utility !== undefined) this.threads.push(this.#utility);
+    this.#dynamic = new DynamicThreads(
+      built.file,
+      later.slice(0, usable - gates.length).map(({ offset }) => offset),
+      (tcs) => this.#makeThread(tcs),
+    );
+    this.#minFree = Math.max(1, image.tcsMinPool);
+    const { sync, async } = this.#functions(
+      (body) => this.withThread(body),
+      (body) => this.withThreadAsync(body),
+    );
     this.ecalls = sync as Readonly<Ecalls>;
     this.async = async as AsyncCalls<Ecalls>;
+  }
+
+  /**
+   * One thread (TCS) for several calls, so that they find the same thread-local variables: with `<TCSPolicy>0</TCSPolicy>`
+   * the enclave keeps them from one call to the next. Give it back with `release`, or `using`.
+   * @throws TCS_EXHAUSTED, ENCLAVE_CLOSED, ENCLAVE_LOST, ENCLAVE_CRASHED
+   */
+  bindThread(): BoundThread<Ecalls> {
+    this.usable();
+    const thread = this.takeThread();
+    return new BoundThread<Ecalls>({
+      usable: () => this.usable(),
+      run: (body) => this.runOn(thread, () => body(thread)),
+      runAsync: (body) => this.runOnAsync(thread, body),
+      functions: (run, runAsync) => this.#functions(run, runAsync),
+      give: () => this.pool.give(thread),
+    });
   }
 
   /** Lets the trusted runtime initialise itself. @throws ENCLAVE_INIT_FAILED and what entering may throw */
@@ -132,18 +171,13 @@ export class IntelEnclave<Ecalls = AnyCalls, Ocalls = AnyCalls> extends LoadedEn
     const features = systemFeatures({
       flags: cpuFlags(),
       cpuid: (leaf) => cpuid(leaf, 0),
-      edmm: false,
+      edmm: this.#edmm,
       aexNotify: this.#host.aexNotify,
       processors: availableParallelism(),
     });
     try {
-      this.withThread((thread) =>
-        thread.call(() => {
-          const address = thread.arena.alloc(features.length, 64);
-          thread.arena.view(address, features.length).set(features);
-          return { index: ECMD.INIT, address, finish: () => undefined };
-        }, 'initialisation'),
-      );
+      this.#command(ECMD.INIT, features, 'initialisation');
+      while (this.pool.free < this.#minFree && this.#dynamic.left > 0) this.#addThread();
     } catch (error) {
       if (!(error instanceof SgxStatusError)) throw error;
       throw sdkError(
@@ -162,13 +196,15 @@ export class IntelEnclave<Ecalls = AnyCalls, Ocalls = AnyCalls> extends LoadedEn
    */
   ecall(index: number, structure: Uint8Array = new Uint8Array(0)): Uint8Array {
     this.usable();
-    return this.withThread((thread) => thread.call(raw(thread, index, structure), `ECALL ${index}`));
+    return this.withThread((thread) =>
+      thread.call(raw(thread, ecallNumber(index), structure), `ECALL ${index}`),
+    );
   }
 
   /** As `ecall`, without blocking the event loop; waits for a free thread in turn. */
   ecallAsync(index: number, structure: Uint8Array = new Uint8Array(0)): Promise<Uint8Array> {
     return this.withThreadAsync((thread) =>
-      thread.callAsync(raw(thread, index, structure), `ECALL ${index}`),
+      thread.callAsync(raw(thread, ecallNumber(index), structure), `ECALL ${index}`),
     );
   }
 
@@ -197,14 +233,35 @@ export class IntelEnclave<Ecalls = AnyCalls, Ocalls = AnyCalls> extends LoadedEn
 
   /** Lets the runtime end: its destructors run. What it says no longer matters. */
   protected override uninitialise(): void {
-    if (this.threads.every(({ depth }) => depth > 0)) return;
+    if (!this.#edmm || this.threads.some(({ depth }) => depth > 0)) return;
     try {
-      this.withThread((thread) =>
-        thread.call(() => ({ index: ECMD.UNINIT, address: 0n, finish: () => undefined }), 'its end'),
-      );
+      this.#command(ECMD.UNINIT, new Uint8Array(0), 'its end');
     } catch {
       // The enclave is removed anyway.
     }
+  }
+
+  protected override moreThreads(): void {
+    if (this.#dynamic.left > 0) this.#addThread();
+  }
+
+  #addThread(): void {
+    this.add(this.#thread(this.#dynamic.next()));
+  }
+
+  #makeThread(tcs: number): void {
+    const operand = new Uint8Array(8);
+    new DataView(operand.buffer).setBigUint64(0, BigInt(tcs), true);
+    this.#command(ECMD.MKTCS, operand, 'making a thread');
+  }
+
+  /** A command of the runtime's own, on the thread that is kept for them if there is one. */
+  #command(index: number, operand: Uint8Array, what: string): void {
+    const run = (thread: IntelThread) => {
+      thread.call(raw(thread, index, operand), what);
+    };
+    if (this.#utility === undefined) this.withThread(run);
+    else run(this.#utility);
   }
 
   #thread(gate: number): IntelThread {
@@ -213,6 +270,7 @@ export class IntelEnclave<Ecalls = AnyCalls, Ocalls = AnyCalls> extends LoadedEn
 
   /** A thread that the enclave made by pthread_create. @throws TCS_EXHAUSTED */
   #startThread(): Promise<bigint> {
+    if (this.pool.free === 0) this.moreThreads();
     if (this.pool.free === 0)
       throw sdkError(
         'TCS_EXHAUSTED',
@@ -230,7 +288,7 @@ export class IntelEnclave<Ecalls = AnyCalls, Ocalls = AnyCalls> extends LoadedEn
     );
   }
 
-  #functions() {
+  #functions(run: RunOn, runAsync: RunOnAsync) {
     const sync: Record<string, unknown> = Object.create(null);
     const async: Record<string, unknown> = Object.create(null);
     const { description } = this;
@@ -240,18 +298,27 @@ export class IntelEnclave<Ecalls = AnyCalls, Ocalls = AnyCalls> extends LoadedEn
         marshalEcall(description, index, args, thread.arena);
       sync[name] = (...args: unknown[]): CallResult => {
         this.usable();
-        return this.withThread((thread) => thread.call(marshal(thread, args), what));
+        return run((thread) => thread.call(marshal(thread, args), what));
       };
       async[name] = (...args: unknown[]): Promise<CallResult> =>
-        this.withThreadAsync((thread) => thread.callAsync(marshal(thread, args), what));
+        runAsync((thread) => thread.callAsync(marshal(thread, args), what));
     });
     return { sync: Object.freeze(sync), async: Object.freeze(async) };
   }
 }
 
+/** Where the metadata are of before dynamic memory, the runtime asks for none. */
+function refusePageChanges(index: number): never {
+  throw sdkError('OCALL_UNKNOWN', `the enclave asked for OCALL ${index} of dynamic memory, which it has not`);
+}
+
+/** @throws ECALL_UNKNOWN */
+function ecallNumber(index: number): number {
+  if ((index | 0) === index && index >= 0) return index;
+  throw sdkError('ECALL_UNKNOWN', `${index} is not the number of an ECALL`, 'numbers begin with 0');
+}
+
 function raw(thread: IntelThread, index: number, structure: Uint8Array) {
-  if ((index | 0) !== index || index < 0)
-    throw sdkError('ECALL_UNKNOWN', `${index} is not the number of an ECALL`, 'numbers begin with 0');
   return () => {
     const { length } = structure;
     if (length === 0) return { index, address: 0n, finish: () => new Uint8Array(0) };

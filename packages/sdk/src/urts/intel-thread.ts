@@ -24,8 +24,8 @@ const LAST_BUILTIN = -2;
 const RED_ZONE = 256;
 const OUTER_ROOM = 4096;
 
-/** Answers an OCALL of the trusted runtime itself (dynamic memory); gives the sgx_status_t for the ORET. */
-export type RuntimeOcall = (index: number, address: number) => number;
+/** Answers an OCALL of the trusted runtime itself (dynamic memory); gives why that was refused, or null. */
+export type RuntimeOcall = (index: number, address: number) => Error | null;
 
 /** What a thread needs of its enclave. */
 export interface IntelThreadOwner extends GateOwner {
@@ -49,6 +49,8 @@ interface IntelCall extends CallState {
   readonly mark: ArenaMark;
   /** Where the next call inside an OCALL of this one may put its stack. */
   below: number;
+  /** Why a change of the enclave's memory was refused, if one was. */
+  memoryError: Error | null;
 }
 
 /** The host's side of one TCS. */
@@ -114,7 +116,7 @@ export class IntelThread extends GateThread<IntelCall> {
     const index = number | 0;
     this.owner.counters.ocalls++;
     try {
-      if (index >= FIRST_BUILTIN && index <= LAST_BUILTIN) return this.#host.runtimeOcall(index, pointer);
+      if (isBuiltin(index)) return this.#runtime(call, index, pointer);
       this.#below(call, pointer);
       const promise = this.#host.dispatch(index, pointer);
       if (promise === undefined) return SGX_SUCCESS;
@@ -134,7 +136,7 @@ export class IntelThread extends GateThread<IntelCall> {
     const index = number | 0;
     this.owner.counters.ocalls++;
     try {
-      if (index >= FIRST_BUILTIN && index <= LAST_BUILTIN) return this.#host.runtimeOcall(index, pointer);
+      if (isBuiltin(index)) return this.#runtime(call, index, pointer);
       this.#below(call, pointer);
       const promise = this.#host.dispatch(index, pointer);
       if (promise !== undefined) await promise;
@@ -143,6 +145,24 @@ export class IntelThread extends GateThread<IntelCall> {
       call.ocallError ??= error as Error;
       return SGX_ERROR_UNEXPECTED;
     }
+  }
+
+  protected override serveAtOnce(call: IntelCall, number: number, pointer: number): number | undefined {
+    const index = number | 0;
+    if (!isBuiltin(index)) return undefined;
+    this.owner.counters.ocalls++;
+    try {
+      return this.#runtime(call, index, pointer);
+    } catch (error) {
+      call.ocallError ??= error as Error;
+      return SGX_ERROR_UNEXPECTED;
+    }
+  }
+
+  #runtime(call: IntelCall, index: number, pointer: number): number {
+    const refusal = this.#host.runtimeOcall(index, pointer);
+    if (refusal !== null) call.memoryError ??= refusal;
+    return SGX_SUCCESS;
   }
 
   #begin(): IntelCall {
@@ -155,7 +175,14 @@ export class IntelThread extends GateThread<IntelCall> {
         ? stack.address + stack.length - RED_ZONE
         : Math.floor((this.#calls[depth - 1].below - RED_ZONE) / 64) * 64;
     if (top < bottom) throw overflow(stack.length);
-    const call = { exception: null, ocallError: null, top, below: top, mark: this.arena.mark() };
+    const call = {
+      exception: null,
+      ocallError: null,
+      memoryError: null,
+      top,
+      below: top,
+      mark: this.arena.mark(),
+    };
     this.#calls.push(call);
     this.depth = depth + 1;
     this.setStack(top);
@@ -200,11 +227,17 @@ export class IntelThread extends GateThread<IntelCall> {
       this.#host.ocallFailed(call.ocallError);
     }
     if (status === SGX_SUCCESS) return;
-    const error = new SgxStatusError(status, what, { cause: call.exception ?? undefined });
+    const error = new SgxStatusError(status, what, {
+      cause: call.memoryError ?? call.exception ?? undefined,
+    });
     if (error.statusName === 'SGX_ERROR_ENCLAVE_CRASHED' || error.statusName === 'SGX_ERROR_STACK_OVERRUN')
       throw this.crash(error);
     throw error;
   }
+}
+
+function isBuiltin(index: number): boolean {
+  return index >= FIRST_BUILTIN && index <= LAST_BUILTIN;
 }
 
 function overflow(length: number): Error {
