@@ -102,3 +102,47 @@ test('evicted pages come back for these operations', () =>
     assert.equal(file.pages.pages, 0);
     assert.equal(file.device.supply.store.used, 0);
   }));
+
+test('absent pages of a range come before they are touched, as far as EPC is free', () =>
+  withFake('normal', (connection) => {
+    const device = new SgxDevice(connection);
+    const file = running(device, 4 * 2 ** 20, 8);
+    assert.equal(file.populate(4 * PAGE, 8 * PAGE), 4, 'pages that are there stay');
+    assert.deepEqual(
+      [7, 8, 11, 12].map((i) => file.pages.has(i * PAGE)),
+      [true, true, true, false],
+    );
+    assert.equal(file.populate(0, 12 * PAGE), 0);
+    const { free } = device.supply;
+    const added = file.populate(0, file.size);
+    assert.ok(added <= Math.max(0, free - 64) && device.supply.free === free - added);
+    assert.equal(file.faults.augmented, 4 + added);
+    for (const [offset, length] of [
+      [5, PAGE],
+      [0, 0],
+      [-PAGE, PAGE],
+      [file.size, PAGE],
+      [0, file.size + PAGE],
+    ])
+      assert.equal(errno(() => file.populate(offset, length)).errno, 'EINVAL');
+    assert.equal(errno(() => created(device, 2 ** 20).populate(0, PAGE)).errno, 'EINVAL');
+    const off = running(new SgxDevice(connection, { edmm: false }), 2 ** 20, 1);
+    assert.equal(errno(() => off.populate(0, PAGE)).errno, 'ENODEV');
+  }));
+
+test('unused pages are taken away after EINIT, and their frames are free again', () =>
+  withFake('normal', (connection) => {
+    const device = new SgxDevice(connection);
+    const file = running(device, 2 ** 20, 8);
+    const { free } = device.supply;
+    assert.equal(file.takeAway(2 * PAGE, 4 * PAGE), 4 * PAGE);
+    assert.equal(device.supply.free, free + 4);
+    assert.deepEqual(
+      [1, 2, 5, 6].map((i) => file.pages.has(i * PAGE)),
+      [true, false, false, true],
+    );
+    assert.equal(file.takeAway(2 * PAGE, 4 * PAGE), 0);
+    assert.equal(file.takeAway(7 * PAGE, 4 * PAGE), PAGE, 'absent pages are passed over');
+    assert.equal(errno(() => file.takeAway(0, file.size + PAGE)).errno, 'EINVAL');
+    assert.equal(errno(() => created(device, 2 ** 20).takeAway(0, PAGE)).errno, 'EINVAL');
+  }));
