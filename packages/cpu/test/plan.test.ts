@@ -9,7 +9,7 @@ import { CodePatches } from '../src/monitor/patches.js';
 import { normalizeRanges, placesBeside } from '../src/monitor/plan-builder.js';
 import { Protections } from '../src/monitor/protections.js';
 import { SiteStub, TRAMPOLINES_BYTES } from '../src/monitor/site-stub.js';
-import { findEncluSites } from '../src/monitor/sites.js';
+import { findEncluSites, GAP_MAX } from '../src/monitor/sites.js';
 import { shortJump, TRAMPOLINE_BYTES, trampoline } from '../src/monitor/trampoline.js';
 
 const PAGE = 4096;
@@ -24,6 +24,8 @@ const code = fc
         [0x48, 0xc7, 0xc0, 0, 0, 0, 0, 0x0f, 0x01, 0xd7],
         [0x41, 0xb8, 4, 0, 0, 0, 0x0f, 0x01, 0xd7],
         [0x0f, 0x01, 0xd7],
+        [0x48, 0xc7, 0xc0, 4, 0, 0, 0, 0x4d, 0x31, 0xff, 0x48, 0x01, 0xd2, 0xfc, 0x0f, 0x01, 0xd7],
+        [0xb8, 4, 0, 0, 0, 0xf8, 0x0f, 0x01, 0xd7],
       ),
       fc.array(fc.integer({ min: 0, max: 255 }), { minLength: 1, maxLength: 9 }),
       fc.integer({ min: 1, max: 3000 }).map((n) => new Array<number>(n).fill(0x90)),
@@ -37,11 +39,12 @@ const code = fc
     return bytes;
   });
 
-test('every site is a whole mov directly before its ENCLU, on one page, of a known leaf', () => {
+test('every site is a whole mov before its ENCLU, on one page, of a known leaf', () => {
   fc.assert(
     fc.property(code, (bytes) => {
-      for (const { mov, movBytes, enclu, leaf, whole } of findEncluSites(bytes, 1000)) {
-        assert.equal(mov + movBytes, enclu);
+      for (const { mov, movBytes, gap, enclu, leaf, whole } of findEncluSites(bytes, 1000)) {
+        assert.equal(mov + movBytes + gap.length, enclu);
+        assert.deepEqual(gap, bytes.slice(mov + movBytes, enclu));
         assert.equal(whole, Math.floor(mov / PAGE) === Math.floor((enclu + 2) / PAGE));
         assert.deepEqual([...bytes.subarray(enclu, enclu + 3)], [0x0f, 0x01, 0xd7]);
         assert.ok(leaf <= 0x0c);
@@ -84,7 +87,7 @@ test('patched code differs in the replaced bytes only, and nobody but the enclav
         assert.deepEqual(memory.read(0, bytes.length), bytes);
         const mapped = memory.readMapped(0, bytes.length);
         for (let at = 0; at < bytes.length; at++)
-          if (!sites.some((s) => (s.whole ? at >= s.mov && at < s.enclu : at === s.enclu)))
+          if (!sites.some((s) => (s.whole ? at >= s.mov && at < s.mov + s.movBytes : at === s.enclu)))
             assert.equal(mapped[at], bytes[at]);
         for (const s of sites)
           assert.equal(mapped[s.whole ? s.mov : s.enclu] === bytes[s.whole ? s.mov : s.enclu], false);
@@ -207,6 +210,50 @@ test('more mappings than the limit are refused, and nothing has changed', () => 
 test('trampolines have one size and stay inside it', () => {
   for (const site of [0, 1, 8000]) assert.equal(trampoline(site, 99).length, TRAMPOLINE_BYTES);
   assert.ok(!trampoline(8191, 0x63).subarray(0, 61).includes(0xcc));
+  const gap = new Uint8Array(GAP_MAX).fill(0xfc);
+  const code = trampoline(8191, 0x63, gap);
+  assert.deepEqual(code.subarray(0, GAP_MAX), Buffer.from(gap));
+  assert.deepEqual(code.subarray(GAP_MAX, GAP_MAX + 61), trampoline(8191, 0x63).subarray(0, 61));
+  assert.equal(code.length, TRAMPOLINE_BYTES);
+});
+
+test('code between mov and ENCLU is taken along only where it can run elsewhere, and never RAX', () => {
+  const gapOf = (...gap: number[]) => {
+    const [site] = findEncluSites(Buffer.from([0x90, 0xb8, 4, 0, 0, 0, ...gap, 0x0f, 0x01, 0xd7]), 10);
+    return site === undefined ? null : [...site.gap];
+  };
+  for (const gap of [
+    [0xfc],
+    [0xf8, 0xfc],
+    [0x48, 0x31, 0xc9],
+    [0x4d, 0x31, 0xff, 0x48, 0x01, 0xd2, 0xfc],
+    new Array<number>(GAP_MAX).fill(0xfc),
+  ])
+    assert.deepEqual(gapOf(...gap), gap);
+  for (const gap of [
+    [0xfd], // STD
+    [0x90],
+    [0xeb, 0x00], // JMP
+    [0x48, 0x31, 0xc0], // XOR of RAX
+    [0x48, 0x31, 0xc8], // XOR RAX with RCX
+    [0x48, 0x01, 0xc1], // ADD RAX to RCX
+    [0x48, 0x31, 0x09], // memory
+    [0x48, 0x89, 0xc9], // MOV
+    [0x31, 0xc9], // 32 bits
+    [0x4a, 0x31, 0xc9], // REX.X
+    [0x48, 0x31],
+    new Array<number>(GAP_MAX + 1).fill(0xfc),
+  ])
+    assert.equal(gapOf(...gap), null, Buffer.from(gap).toString('hex'));
+  // RAX by its number; R8 has the same low bits.
+  assert.deepEqual(gapOf(0x4d, 0x31, 0xc0), [0x4d, 0x31, 0xc0]);
+  assert.equal(gapOf(0x49, 0x31, 0xc0), null);
+});
+
+test('a site on two pages is left alone when code stands between mov and ENCLU', () => {
+  const bytes = new Uint8Array(2 * PAGE).fill(0x90);
+  bytes.set([0xb8, 4, 0, 0, 0, 0xfc, 0x0f, 0x01, 0xd7], PAGE - 6);
+  assert.deepEqual(findEncluSites(bytes), []);
 });
 
 test('ranges come out sorted, disjoint and merged, or are refused', () => {

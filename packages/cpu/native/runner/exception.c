@@ -55,7 +55,8 @@ static s32 is_enclu(u64 rip, u64 *gone) {
 
 /*
  * An INT3 that stands for an ENCLU: in the ENCLU's first byte for good, or in a patched mov's for the moment in which the
- * patch is taken back (which may be over by now). Returns BACK_ENCLU with the site, or 0.
+ * patch is taken back (which may be over by now). Returns BACK_ENCLU with the site, BACK_TRAMPOLINE with its address in
+ * RIP where code between mov and ENCLU is still to be executed, or 0.
  */
 static u32 breakpoint_site(struct thread *t, u64 at, u64 *gone) {
   static const u8 back_to_mov[] = { 0, 5, 7, 0 };
@@ -63,8 +64,12 @@ static u32 breakpoint_site(struct thread *t, u64 at, u64 *gone) {
   if (rows > enclave.sites) rows = enclave.sites;
   for (u32 i = 0; i < rows; i++) {
     const struct plan_site *site = &enclave.site[i];
-    u32 kind = READ(site->kind), mov = back_to_mov[kind & 3];
-    if (site->enclu - mov != at || ((kind & SITE_KIND_RETIRED) && byte_at(at, gone) == INT3)) continue;
+    u32 kind = READ(site->kind), mov = back_to_mov[kind & 3], gap = kind >> 8 & 0xff;
+    if (site->enclu - gap - mov != at || ((kind & SITE_KIND_RETIRED) && byte_at(at, gone) == INT3)) continue;
+    if (gap) {
+      t->rip = MEMORY_TRAMPOLINES + (u64)i * MEMORY_TRAMPOLINE_STRIDE;
+      return BACK_TRAMPOLINE;
+    }
     t->rip = site->enclu;
     if (mov) t->site = i << 1 | (t->rflags >> 6 & 1);
     return BACK_ENCLU;
@@ -120,7 +125,10 @@ static u32 fetch_again(struct thread *t, u64 rip, u64 gone) {
   return BACK_FAULT;
 }
 
-/* Sets the exception that a signal of the CPU means, and RIP. Returns BACK_FAULT, or BACK_ENCLU at an ENCLU. */
+/*
+ * Sets the exception that a signal of the CPU means, and RIP. Returns BACK_FAULT, BACK_ENCLU at an ENCLU, or
+ * BACK_TRAMPOLINE: the thread goes on at RIP.
+ */
 u32 exception_take(struct thread *t, s32 signal, const struct signal_facts *fact) {
   const struct exception_row *row = 0;
   for (u32 i = 0; i < COUNT(exception_rows) && !row; i++)
@@ -134,7 +142,10 @@ u32 exception_take(struct thread *t, s32 signal, const struct signal_facts *fact
     at = refused_call(t->rip, &gone);
     if (gone) return fetch_again(t, t->rip - 2, gone);
   }
-  if (vector == 3 && in_elrange(at) && breakpoint_site(t, at, &gone)) return BACK_ENCLU;
+  if (vector == 3 && in_elrange(at)) {
+    u32 why = breakpoint_site(t, at, &gone);
+    if (why) return why;
+  }
   if (vector == 3) {
     u32 byte = byte_at(at, &gone);
     if (gone) return fetch_again(t, at, gone);

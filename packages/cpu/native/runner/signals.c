@@ -96,5 +96,10 @@ NORETURN void on_signal(s32 signal, const s32 *info, u64 *context) {
   if (!t->inside) lost(LOST_STUB_FAULT, (u32)signal, rip);
   take_registers(t, g);
   const struct signal_facts fact = { (s32)g[G_TRAP], (u32)g[G_ERROR], g[G_CR2] };
-  back(t, g, exception_take(t, signal, &fact));
+  u32 why = exception_take(t, signal, &fact);
+  if (why == BACK_TRAMPOLINE) {
+    g[G_RIP] = t->rip;
+    resume_context(context);
+  }
+  back(t, g, why);
 }

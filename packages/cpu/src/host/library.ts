@@ -8,6 +8,8 @@ export interface GateLibrary {
   open(page: number, peerPidfd: number, spinCycles: number): number;
   close(handle: number): void;
   enter(handle: number, fn: number, rdi: number | bigint, rsi: number | bigint): number;
+  /** Address of the function behind `enter`, for native callers. */
+  readonly enterAddress: number;
   /** As `enter`; EXIT_KIND.NONE when there is no answer within `limitUs`. */
   enterFor(handle: number, fn: number, rdi: number | bigint, rsi: number | bigint, limitUs: number): number;
   /** Goes on waiting for the answer of `enterFor`. */
@@ -45,6 +47,7 @@ export function loadGateLibrary(path?: string): GateLibrary {
     open: bind('uint64_t nsgx_gate_open(uint64_t page, int32_t peer, uint32_t spin)'),
     close: bind('void nsgx_gate_close(uint64_t gate)'),
     enter: bind('uint32_t nsgx_gate_enter(uint64_t gate, uint32_t function, int64_t rdi, int64_t rsi)'),
+    enterAddress: library.symbolAddress('nsgx_gate_enter'),
     enterFor: bind(
       'uint32_t nsgx_gate_enter_for(uint64_t gate, uint32_t function, int64_t rdi, int64_t rsi, uint32_t limit)',
     ),

@@ -17,9 +17,10 @@ export const RUNNER_MEMORY = Object.freeze({
   PLAN_MAX: 0x0100_0000,
   /** u64 addresses that patched 7-byte sites jump through. Read only. */
   SLOTS: 0x0800_0000,
-  /** Trampolines of 7-byte sites. */
+  /** Trampolines of 7-byte sites, one for each row of the site table. */
   TRAMPOLINES: 0x0810_0000,
   TRAMPOLINES_MAX: 0x0040_0000,
+  TRAMPOLINE_STRIDE: 128,
   /** The site table, one PLAN_SITE for each patched site. Read only. */
   SITES: 0x0880_0000,
   /** XSAVE areas used by ERESUME. */

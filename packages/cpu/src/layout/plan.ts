@@ -55,8 +55,9 @@ export const PLAN_SITE = defineLayout('plan_site', 16, {
 /**
  * What was overwritten. SHORT, LONG: the 5 or 7 bytes of the mov before the ENCLU; its first byte is INT3 for a moment
  * while the patch is taken back. BREAKPOINT: the first byte of the ENCLU, by INT3. RETIRED is a flag: not patched now.
+ * The second byte counts the bytes of code between mov and ENCLU, which the trampoline executes.
  */
-export const SITE_KIND = Object.freeze({ SHORT: 1, LONG: 2, BREAKPOINT: 3, RETIRED: 0x80 });
+export const SITE_KIND = Object.freeze({ SHORT: 1, LONG: 2, BREAKPOINT: 3, RETIRED: 0x80, GAP: 0x100 });
 
 export const PLAN_SIGNATURE = 0x4e41_4c50;
 

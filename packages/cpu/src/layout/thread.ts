@@ -76,5 +76,5 @@ export const THREAD = defineLayout('thread', 4096, {
   yieldsOffFor: ['u32', 436],
 });
 
-/** Why control came back to a runner thread's loop. */
-export const BACK = Object.freeze({ ENCLU: 1, FAULT: 2, RETRY: 3, RESUME_FAULT: 4 });
+/** Why control came back to a runner thread's loop; TRAMPOLINE: it did not, the thread goes on there. */
+export const BACK = Object.freeze({ ENCLU: 1, FAULT: 2, RETRY: 3, RESUME_FAULT: 4, TRAMPOLINE: 5 });

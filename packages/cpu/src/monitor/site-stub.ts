@@ -44,6 +44,7 @@ interface Site {
   index: number;
   leaf: number;
   kind: number;
+  gap: Uint8Array;
   retired: boolean;
 }
 
@@ -127,8 +128,10 @@ export class SiteStub {
         ? this.#near.find((at) => shortJump(from, at) && shortJump(from, at + TRAMPOLINES_BYTES))
         : undefined;
     const jump = site.whole && (site.movBytes === 7 || near !== undefined);
+    // Where a jump does not reach, an ENCLU behind other code traps as it is.
+    if (!jump && site.gap.length > 0) return null;
     const kind = jump ? (site.movBytes === 7 ? SITE_KIND.LONG : SITE_KIND.SHORT) : SITE_KIND.BREAKPOINT;
-    const index = this.#site(this.#base + run + site.enclu, site.leaf, kind);
+    const index = this.#site(this.#base + run + site.enclu, site.leaf, kind, site.gap);
     if (index === null) return null;
     const at = jump ? site.mov : site.enclu;
     const bytes = !jump
@@ -141,9 +144,9 @@ export class SiteStub {
   }
 
   /** Index of a site's row and trampoline, made now unless it is known. */
-  #site(enclu: number, leaf: number, kind: number): number | null {
+  #site(enclu: number, leaf: number, kind: number, gap: Uint8Array): number | null {
     const known = this.#known.get(enclu);
-    if (known && known.leaf === leaf && known.kind === kind) {
+    if (known && known.leaf === leaf && known.kind === kind && Buffer.compare(known.gap, gap) === 0) {
       this.#note(known, false);
       return known.index;
     }
@@ -151,16 +154,16 @@ export class SiteStub {
     const index = this.count;
     const inStub = index * TRAMPOLINE_BYTES;
     if (kind !== SITE_KIND.BREAKPOINT)
-      pwrite(this.fd, trampoline(index, this.#selector), TRAMPOLINES_AT + inStub);
+      pwrite(this.fd, trampoline(index, this.#selector, gap), TRAMPOLINES_AT + inStub);
     if (kind === SITE_KIND.LONG) {
       const slot = new Uint8Array(8);
       new DataView(slot.buffer).setBigUint64(0, BigInt(RUNNER_MEMORY.TRAMPOLINES + inStub), true);
       pwrite(this.fd, slot, slotAddress(index + 1) - RUNNER_MEMORY.SLOTS);
     }
     const row = index * PLAN_SITE.size;
-    writeFields(PLAN_SITE, { enclu, leaf, kind }, this.#table, row);
+    writeFields(PLAN_SITE, { enclu, leaf, kind: kind + gap.length * SITE_KIND.GAP }, this.#table, row);
     pwrite(this.fd, this.#table.subarray(row, row + PLAN_SITE.size), TABLE_AT + row);
-    const site = { index, leaf, kind, retired: false };
+    const site = { index, leaf, kind, gap, retired: false };
     this.#sites.push(site);
     this.#known.set(enclu, site);
     return index;

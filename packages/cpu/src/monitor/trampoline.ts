@@ -2,16 +2,17 @@ import { RUNNER_MEMORY } from '../layout/memory.js';
 import { THREAD } from '../layout/thread.js';
 
 /** Bytes from one trampoline to the next. */
-export const TRAMPOLINE_BYTES = 64;
+export const TRAMPOLINE_BYTES = RUNNER_MEMORY.TRAMPOLINE_STRIDE;
 
 /**
- * Code that a patched site jumps to: finds the thread's block from the limit of its GDT entry, saves RCX, notes the
- * site and ZF (all that LSL changes), and goes on to the stub through the first slot. RAX is free: the replaced mov
- * would have written it.
+ * Code that a patched site jumps to: does what stood between mov and ENCLU (`gap`), finds the thread's block from the
+ * limit of its GDT entry, saves RCX, notes the site and ZF (all that LSL changes), and goes on to the stub through the
+ * first slot. RAX is free: the replaced mov would have written it, and the gap does not use it.
  */
-export function trampoline(site: number, selector: number): Uint8Array {
+export function trampoline(site: number, selector: number, gap: Uint8Array = new Uint8Array(0)): Uint8Array {
   const code = Buffer.alloc(TRAMPOLINE_BYTES, 0xcc);
-  let at = 0;
+  code.set(gap);
+  let at = gap.length;
   const put = (...bytes: number[]) => {
     for (const byte of bytes) code[at++] = byte;
   };
