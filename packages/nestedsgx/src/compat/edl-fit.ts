@@ -44,7 +44,7 @@ export function chooseEdl(
     try {
       edl = openEdl(file, folders, types);
     } catch (error) {
-      unread.push((error as Error).message);
+      unread.push((error as Error).message.split('\n')[0]!);
       continue;
     }
     if (told === null || fits(edl, told))

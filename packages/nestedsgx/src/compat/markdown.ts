@@ -26,9 +26,16 @@ export function compatMarkdown({ place, enclaves }: CompatReport): string {
     `Run on ${place.date} with version ${place.version}: ${place.processor}, Linux ${place.kernel}, Node ${place.node}.`,
     '',
     `- ${images.length} enclaves; the measurement taken here is that of SIGSTRUCT for ${count(images, ({ inspection }) => inspection?.matches === true)}.`,
-    `- ${count(images, ({ loaded }) => loaded)} load and initialise. Of the others ${count(images, ({ inspection }) => inspection?.mode === 'simulation')} were built for simulation.`,
-    `- ${good.length} of ${told.length} calls and steps with a known outcome came out so.`,
-    `- ${returned.length} of ${guessed.length} further calls, made with zeros and empty buffers because nothing is known of them, returned; the others ended in an error of the enclave or at a time limit.`,
+    `- ${count(images, ({ loaded }) => loaded)} load and initialise; ${count(images, ({ inspection }) => inspection?.mode === 'simulation')} were built for simulation and cannot.`,
+    ...(told.length === 0
+      ? []
+      : [`- ${good.length} of ${told.length} calls and steps with a known outcome came out so.`]),
+    ...(guessed.length === 0
+      ? []
+      : [
+          `- ${returned.length} of ${guessed.length} further calls, made with zeros and empty buffers because nothing is ` +
+            'known of them, returned; the others ended in an error of the enclave or at a time limit.',
+        ]),
     '',
     '| enclave | SDK | metadata | threads | size | MRENCLAVE | loads | calls |',
     '| --- | --- | --- | --- | --- | --- | --- | --- |',
@@ -45,8 +52,8 @@ export function compatMarkdown({ place, enclaves }: CompatReport): string {
       ...scenarios.map(scenarioRow),
       '',
     );
-  const details = enclaves.flatMap(detail);
-  if (details.length > 0) lines.push('### What did not come out, and why', '', ...details);
+  const details = detailLines(enclaves);
+  if (details.length > 0) lines.push('### Notes, and what did not come out', '', ...details);
   return `${lines.join('\n').trimEnd()}\n`;
 }
 
@@ -98,12 +105,19 @@ function scenarioRow({ file, title, calls, failure }: EnclaveReport): string {
   return `| ${name} | ${good} of ${calls.length}: ${cell(steps.join('; '))}${cell(end)} |`;
 }
 
-function detail(report: EnclaveReport): string[] {
-  const { file, failure, noEdl, calls, zeros, note, loaded } = report;
+/** Notes, and what did not come out; files of which the same is to be said stand together. */
+function detailLines(enclaves: readonly EnclaveReport[]): string[] {
+  const alike = new Map<string, string[]>();
+  for (const report of enclaves) {
+    const text = detail(report).join('\n');
+    if (text !== '') alike.set(text, [...(alike.get(text) ?? []), report.file]);
+  }
+  return [...alike].flatMap(([text, files]) => [`${files.map(code).join(', ')}`, '', text, '']);
+}
+
+function detail({ failure, noEdl, calls, zeros, note, loaded }: EnclaveReport): string[] {
   const bad = calls.filter(({ outcome }) => !GOOD.includes(outcome));
-  if (failure === undefined && bad.length === 0 && (noEdl === undefined || !loaded) && note === undefined)
-    return [];
-  const lines = [`${code(file)}${note === undefined ? '' : `: ${cell(note)}`}`];
+  const lines = note === undefined ? [] : [`- ${cell(note)}`];
   if (failure !== undefined) lines.push(`- ${failureText(failure)}`);
   if (noEdl !== undefined && loaded) lines.push(`- no call made: ${cell(noEdl)}`);
   const alike = new Map<string, string[]>();
@@ -114,14 +128,16 @@ function detail(report: EnclaveReport): string[] {
   for (const [text, names] of alike) lines.push(`- ${names.join(', ')}: ${text}`);
   if (bad.length > 0 && zeros.length > 0)
     lines.push(`- OCALLs answered with zeros: ${zeros.map(code).join(', ')}`);
-  return [...lines, ''];
+  return lines;
 }
 
-function outcomeText({ outcome, failure, expected, result, out, milliseconds }: CallOutcome): string {
+function outcomeText({ name, outcome, failure, expected, result, out, milliseconds }: CallOutcome): string {
   if (outcome === 'hung') return `no end within ${Math.round(milliseconds / 1000)} s`;
   if (outcome === 'unexpected')
     return cell(`expected ${expected}, got ${JSON.stringify(out === undefined ? result : { result, out })}`);
-  return failure === undefined ? outcome : failureText(failure);
+  if (failure === undefined) return outcome;
+  // Calls that failed alike are told together.
+  return failureText({ ...failure, message: failure.message.replace(`ECALL ${name} failed`, 'failed') });
 }
 
 function failureText({ code: name, status, message }: Failure): string {
