@@ -29,6 +29,18 @@ test('an enclave built for simulation exports the symbol of its runtime', () => 
   assert.equal(source([...SYMBOLS, 'g_global_data_simulated']).simulation, false, 'another name');
 });
 
+test('an image encrypted for the protected code loader has its table as a section', () => {
+  const encrypted = (sections: readonly string[]) =>
+    loadSignedSo(
+      signSharedObject(unsignedSo({ symbols: SYMBOLS, sections }), enclaveConfig({}), TEST_KEY, {
+        date: TEST_DATE,
+      }),
+    ).source.encrypted;
+  assert.equal(encrypted([]), false);
+  assert.equal(encrypted(['.pcltbl']), true);
+  assert.equal(encrypted(['.pcltbl2']), false);
+});
+
 test('symbols are those that the file defines, with their places', () => {
   const symbols = [...elfSymbols(unsignedSo({ symbols: SYMBOLS }), 'dynsym')];
   assert.deepEqual(

@@ -133,7 +133,8 @@ export class Cvm implements AsyncDisposable {
     const options = ((given === undefined ? interfaceOrOptions : maybeOptions) ?? {}) as CommonLoadOptions;
     const loadable = openImage(image, this.#attachOptions.edmm ?? true);
     // What can be wrong with the interface is found before anything is built.
-    if (loadable.image instanceof IntelImage) refuseUnrunnable(loadable.image);
+    if (loadable.image instanceof IntelImage)
+      refuseUnrunnable(loadable.image, (options as IntelLoadOptions).sealedKey !== undefined);
     const describe =
       loadable.image instanceof IntelImage ? intelInterface(given, options) : ownInterface(given, loadable);
     const device = await this.#sgxDevice();

@@ -7,7 +7,7 @@ import { DEFAULT_SIGNED_SO_LIMITS, type SignedSoLimits } from './limits.js';
 import { chooseMetadata, type MetadataBlock, readMetadataBlocks } from './metadata.js';
 import { METADATA_SECTION } from './metadata-format.js';
 import { relocationPages } from './relocation-pages.js';
-import { isSimulationBuild } from './simulation.js';
+import { isEncryptedBuild, isSimulationBuild } from './simulation.js';
 
 /** How a `.signed.so` is read. */
 export interface SignedSoOptions {
@@ -29,6 +29,8 @@ export interface SignedSo {
   readonly relocationPages: ReadonlySet<number>;
   /** Built for simulation (SGX_MODE=SIM): no processor with SGX runs it. */
   readonly simulation: boolean;
+  /** Encrypted for the protected code loader: its runtime needs a sealed key to start. */
+  readonly encrypted: boolean;
   /** A copy of the file with the chosen block's patches applied: what is loaded and measured. */
   readonly patched: Uint8Array;
 }
@@ -63,9 +65,10 @@ export function parseSignedSo(bytes: Uint8Array, options: SignedSoOptions = {}):
   const layout = expandLayout(chosen);
   // Before patching: what is loaded has no section headers.
   const simulation = isSimulationBuild(patched);
+  const encrypted = isEncryptedBuild(patched);
   const pages = relocationPages(patched, elf, limits.maxEnclaveBytes);
   applyPatches(patched, chosen);
-  return { elf, blocks, chosen, layout, relocationPages: pages, simulation, patched };
+  return { elf, blocks, chosen, layout, relocationPages: pages, simulation, encrypted, patched };
 }
 
 /** Copies patch sources (from the metadata block) over the file, in order. Throws IMAGE_METADATA_PATCH. */

@@ -2,11 +2,14 @@
  * What a `.signed.so` was built for, beyond its metadata. Source: Intel SGX SDK for Linux, psw/urts/urts_com.h (which
  * enclaves a loader refuses as built for the other mode) and common/inc/internal/se_version.h; Intel SDM, "ENCLU".
  */
+import { elfSections } from './elf.js';
 import type { SignedSo } from './signed-so.js';
 import { elfSymbols } from './symbols.js';
 
 /** The symbol that only the simulation runtime exports. */
 const SIMULATION_SYMBOL = 'g_global_data_sim';
+/** Where the protected code loader keeps what it needs to decrypt the rest. */
+const PCL_SECTION = '.pcltbl';
 const PF_X = 1;
 /** 0F 01 D7. */
 const ENCLU = [0x0f, 0x01, 0xd7] as const;
@@ -18,6 +21,11 @@ const VERSION_MOST = 24;
 export function isSimulationBuild(b: Uint8Array): boolean {
   for (const { name } of elfSymbols(b, 'dynsym')) if (name === SIMULATION_SYMBOL) return true;
   return false;
+}
+
+/** Whether a file was encrypted for the SDK's protected code loader (sgx_encrypt). Throws IMAGE_ELF, IMAGE_TRUNCATED. */
+export function isEncryptedBuild(b: Uint8Array): boolean {
+  return elfSections(b).some(({ name }) => name === PCL_SECTION);
 }
 
 /**

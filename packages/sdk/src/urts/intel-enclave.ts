@@ -57,6 +57,11 @@ export interface IntelLoadOptions<Ocalls = AnyCalls> extends CommonLoadOptions {
   stackBytes?: number;
   /** The most that arguments of ECALLs may take together. Default 64 MiB. */
   maxMessageBytes?: number;
+  /**
+   * For an image that was encrypted with `sgx_encrypt`: the key as the enclave that provisions it sealed it on this machine
+   * (what `sgx_create_encrypted_enclave` takes).
+   */
+  sealedKey?: Uint8Array;
   /** Folder for files of the SDK's protected file system. Without it the enclave gets no file. */
   files?: string;
 }
@@ -82,6 +87,7 @@ export class IntelEnclave<Ecalls = AnyCalls, Ocalls = AnyCalls> extends LoadedEn
   /** Threads that are made before anybody calls. */
   readonly #minFree: number;
   readonly #ended = new AbortController();
+  readonly #sealedKey: Uint8Array | undefined;
 
   /** Not for direct use. */
   constructor(
@@ -97,6 +103,7 @@ export class IntelEnclave<Ecalls = AnyCalls, Ocalls = AnyCalls> extends LoadedEn
       onClose();
     });
     this.description = description;
+    this.#sealedKey = options.sealedKey;
     const usable = Math.min(image.threads.length, built.gateCount ?? built.threads);
     const { memory } = connection;
     const untrusted = {
@@ -168,12 +175,15 @@ export class IntelEnclave<Ecalls = AnyCalls, Ocalls = AnyCalls> extends LoadedEn
 
   /** Lets the trusted runtime initialise itself. @throws ENCLAVE_INIT_FAILED and what entering may throw */
   initialise(): void {
+    const key = this.#sealedKey === undefined ? null : this.alloc(this.#sealedKey.length);
+    if (key !== null) key.bytes.set(this.#sealedKey as Uint8Array);
     const features = systemFeatures({
       flags: cpuFlags(),
       cpuid: (leaf) => cpuid(leaf, 0),
       edmm: this.#edmm,
       aexNotify: this.#host.aexNotify,
       processors: availableParallelism(),
+      sealedKey: key?.address,
     });
     try {
       this.#command(ECMD.INIT, features, 'initialisation');
@@ -186,6 +196,8 @@ export class IntelEnclave<Ecalls = AnyCalls, Ocalls = AnyCalls> extends LoadedEn
         'check that the enclave was built for hardware mode (SGX_MODE=HW) and that its metadata fits this processor',
         error,
       );
+    } finally {
+      if (key !== null) this.free(key);
     }
   }
 

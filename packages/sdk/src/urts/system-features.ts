@@ -114,6 +114,8 @@ export interface SystemFeatures {
   readonly edmm: boolean;
   readonly aexNotify: boolean;
   readonly processors: number;
+  /** Where the sealed key of an encrypted enclave lies in untrusted memory; 0 without one. */
+  readonly sealedKey?: number;
 }
 
 /** Leaves whose results the table carries, at the rows of their numbers. */
@@ -137,6 +139,7 @@ export function systemFeatures(features: SystemFeatures): Uint8Array {
     cpuid(leaf).forEach((value, i) => {
       view.setUint32(OFFSET.cpuinfo_table + leaf * 16 + i * 4, value, true);
     });
+  view.setBigUint64(OFFSET.sealed_key, BigInt(features.sealedKey ?? 0), true);
   view.setBigUint64(OFFSET.size, BigInt(SYSTEM_FEATURES_SIZE), true);
   view.setBigUint64(OFFSET.cpu_features_ext, extended, true);
   view.setUint32(OFFSET.cpu_core_num, processors, true);
