@@ -28,6 +28,14 @@ export interface ThreadGate {
   close(): void;
 }
 
+/** A gate whose entries can also be looked at instead of waited for. */
+export interface PolledGate extends ThreadGate {
+  /** Enters without waiting. */
+  post(leaf: number, rdi: number, rsi: number): void;
+  /** How that ended, or EXIT_KIND.NONE; `thoroughly` looks whether the machine still lives. */
+  poll(thoroughly: boolean): number;
+}
+
 /** What an enclave's threads have done. */
 export interface CallCounters {
   ecalls: number;
@@ -129,6 +137,37 @@ export abstract class GateThread<State extends CallState> {
     const onward: Onward = (kind) => this.#onward(state, kind);
     if (!this.#returned(await this.#enterAsync(EENTER, command, operand, onward)))
       await this.#settleAsync(state, onward);
+    return this.#words[RESPONSE_RSI];
+  }
+
+  /**
+   * Goes on with a call that was posted to the thread's gate, as far as it has come; gives whether it has returned.
+   * @throws EnclaveFault, ENCLAVE_LOST, ENCLAVE_BAD_ENTRY, ENCLAVE_CLOSED
+   */
+  protected stepOn(gate: PolledGate, state: State, thoroughly: boolean): boolean {
+    try {
+      this.#kind = gate.poll(thoroughly);
+    } catch (error) {
+      throw this.crash(error as Error);
+    }
+    if (this.#kind === EXIT_KIND.NONE) return false;
+    switch (this.#advance(state)) {
+      case Next.Returned:
+        return true;
+      case Next.Resume:
+        gate.post(ERESUME, 0, 0);
+        break;
+      case Next.Exception:
+        gate.post(EENTER, GATE_COMMAND.EXCEPT, 0);
+        break;
+      case Next.Ocall:
+        gate.post(EENTER, GATE_COMMAND.ORET, this.serve(state, this.#ocallIndex, this.#ocallPointer));
+    }
+    return false;
+  }
+
+  /** RSI of the exit with which a call returned. */
+  protected get returnedStatus(): number {
     return this.#words[RESPONSE_RSI];
   }
 

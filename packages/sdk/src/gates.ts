@@ -5,6 +5,7 @@ import {
   type EntryCollector,
   type GateLibrary,
   loadGateLibrary,
+  SWITCHLESS_WAIT,
 } from '@nestedsgx/cpu/host';
 import {
   ERESUME,
@@ -15,7 +16,7 @@ import {
 } from '@nestedsgx/guest';
 import { CallPool } from '@nestedsgx/os';
 import { sdkError } from './errors.js';
-import type { Onward, ThreadGate } from './gate-thread.js';
+import type { Onward, PolledGate } from './gate-thread.js';
 
 const PAGE = 4096;
 // 32-bit word indices in the gate page: URSP and URBP of the request line, RDI and RSI of the response.
@@ -34,11 +35,31 @@ const INTERRUPT_VECTOR = 32;
 /** How often a blocking call looks after the enclave's asynchronous ones, in microseconds. */
 const SLICE_US = 1000;
 
+/** Switchless OCALLs of an enclave, as those see them who wait for it. */
+export interface LineWatch {
+  /** Of the native half. */
+  readonly handle: number;
+  /** Answers the OCALL of a line; gives its status, or −1 when that follows later. Does not throw. */
+  serve(line: number): number;
+  /** A blocking wait begins (1) or ends (−1). */
+  blocking(by: 1 | -1): void;
+}
+
+/** The gate of an enclave's thread. */
+export interface EnclaveGate extends PolledGate {
+  /** Lets waits for switchless ECALLs look after this gate too. @returns whether there was room */
+  lookedAfterBy(lines: LineWatch): boolean;
+}
+
 /** Gates by number. */
 export interface GateSet {
   /** The view of a gate page. */
   page(index: number): Uint8Array;
-  gate(index: number): ThreadGate;
+  gate(index: number): EnclaveGate;
+  /** Makes blocking calls look after switchless OCALLs; null ends it. */
+  watch(lines: LineWatch | null): void;
+  /** Looks after asynchronous entries, for callers that block the event loop. */
+  poll(): void;
   /** Interrupts blocking calls every so many milliseconds (0: never) by `kick`; asynchronous ones are the caller's. */
   interruptEvery(ms: number): void;
   close(): void;
@@ -58,6 +79,7 @@ interface Shared {
   /** Waits for all asynchronous entries, once there was one. */
   collector: EntryCollector | null;
   tickMs: number;
+  watch: LineWatch | null;
 }
 
 /** Opens gates over the consecutive pages of `block`; `faults` and `kick` are the driver's. */
@@ -74,6 +96,7 @@ export function openGates(
     kick: (index) => file.kick(index),
     collector: null,
     tickMs: 0,
+    watch: null,
   };
   const collector = () => {
     pool ??= new CallPool(1);
@@ -91,6 +114,10 @@ export function openGates(
     interruptEvery: (ms) => {
       shared.tickMs = ms;
     },
+    watch: (lines) => {
+      shared.watch = lines;
+    },
+    poll: () => shared.collector?.poll(),
     close: () => {
       void pool?.close();
       pool = null;
@@ -104,7 +131,7 @@ export function openGates(
  * collector for asynchronous ones. Faults that the driver answers are not seen outside. A thread is in one call at a
  * time, so nothing needs a guard here.
  */
-class NativeGate implements ThreadGate {
+class NativeGate implements EnclaveGate {
   readonly #index: number;
   readonly #enter: GateLibrary['enter'];
   readonly #words: Uint32Array;
@@ -137,7 +164,8 @@ class NativeGate implements ThreadGate {
   }
 
   enter(leaf: number, rdi: number, rsi: number): number {
-    const { collector, tickMs } = this.#shared;
+    const { collector, tickMs, watch } = this.#shared;
+    if (watch !== null) return this.#enterWatching(leaf, rdi, rsi, watch);
     const alone = tickMs === 0 && (collector === null || collector.outstanding === 0);
     let kind = alone
       ? this.#enter(this.#handle, leaf, rdi, rsi)
@@ -162,6 +190,32 @@ class NativeGate implements ThreadGate {
       this.#registerWords[RBP * 2 + i] = this.#words[REQUEST_RBP + i];
     }
     return this.#collector().enter(this.#handle, leaf, registers, this.#again);
+  }
+
+  post(leaf: number, rdi: number, rsi: number): void {
+    if (this.#handle === 0) return;
+    this.#put(leaf, rdi, rsi);
+    this.#shared.library.switchless.post(this.#handle, leaf, rdi, rsi);
+  }
+
+  poll(thoroughly: boolean): number {
+    const { switchless } = this.#shared.library;
+    if (this.#handle === 0) return EXIT_KIND.LOST;
+    const kind = switchless.poll(this.#handle, thoroughly ? 1 : 0);
+    if (kind === EXIT_KIND.NONE || kind === EXIT_KIND.EEXIT) return kind;
+    const next = this.#serve(kind);
+    if (next === 0) return kind;
+    switchless.post(
+      this.#handle,
+      next,
+      Number(BigInt.asIntN(64, this.#registers[RDI])),
+      Number(this.#registers[RSI]),
+    );
+    return EXIT_KIND.NONE;
+  }
+
+  lookedAfterBy({ handle }: LineWatch): boolean {
+    return this.#shared.library.switchless.worker(handle, this.#handle) !== 0;
   }
 
   close(): void {
@@ -199,6 +253,49 @@ class NativeGate implements ThreadGate {
       kind = library.wait(this.#handle, limit);
     }
     return kind;
+  }
+
+  /** As `enter`, and answers switchless OCALLs of all threads meanwhile. */
+  #enterWatching(leaf: number, rdi: number, rsi: number, watch: LineWatch): number {
+    watch.blocking(1);
+    try {
+      let kind = this.#waitWatching(leaf, rdi, rsi, watch);
+      if (kind === EXIT_KIND.EEXIT) return kind;
+      this.#leaf = leaf;
+      this.#refusals = 0;
+      for (let next = this.#serve(kind); next !== 0; next = this.#serve(kind))
+        kind = this.#waitWatching(next, rdi, rsi, watch);
+      return kind;
+    } finally {
+      watch.blocking(-1);
+    }
+  }
+
+  #waitWatching(leaf: number, rdi: number, rsi: number, watch: LineWatch): number {
+    const { collector, tickMs } = this.#shared;
+    const { switchless } = this.#shared.library;
+    const { handle } = watch;
+    let due = tickMs > 0 ? performance.now() + tickMs : Number.POSITIVE_INFINITY;
+    let kind = switchless.enter(handle, this.#handle, leaf, rdi, rsi, SLICE_US);
+    for (;;) {
+      if ((kind & 0xff) === SWITCHLESS_WAIT.OCALL) {
+        const line = kind >>> 8;
+        const status = watch.serve(line);
+        kind =
+          status < 0
+            ? switchless.wait(handle, this.#handle, SLICE_US)
+            : switchless.answer(handle, this.#handle, line, status, SLICE_US);
+      } else if (kind === EXIT_KIND.NONE) {
+        collector?.poll();
+        if (performance.now() >= due) {
+          due = performance.now() + tickMs;
+          this.#shared.kick(this.#index);
+        }
+        kind = switchless.wait(handle, this.#handle, SLICE_US);
+      } else {
+        return kind;
+      }
+    }
   }
 
   /** The leaf to enter with again, or 0 when the exit is the caller's. @throws EPC_PAGE_DAMAGED and the driver's errors */

@@ -42,3 +42,9 @@ export {
 export type { OtherOcalls } from './urts/ocall-dispatch.js';
 export { openEdl } from './urts/open-edl.js';
 export { SGX_STATUS, SgxStatusError, sgxStatus, statusOfLoadError } from './urts/sgx-status.js';
+export type {
+  SwitchlessOptions,
+  WorkerCounts,
+  WorkerEvent,
+  WorkerType,
+} from './urts/switchless/switchless-options.js';

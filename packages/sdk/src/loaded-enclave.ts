@@ -64,6 +64,8 @@ export abstract class LoadedEnclave<Thread extends GateThread<CallState>> implem
   #unusable: Error | null = null;
   /** The thread inside a synchronous call: calls from its OCALL handlers go to the same thread, as on SGX. */
   #inside: Thread | null = null;
+  /** OCALL handlers under way that are not of the thread inside. */
+  #outside = 0;
   #running = 0;
   #timer: NodeJS.Timeout | undefined;
   #closed: Promise<void> | null = null;
@@ -207,6 +209,19 @@ export abstract class LoadedEnclave<Thread extends GateThread<CallState>> implem
     }
   }
 
+  /** Runs `body`, which answers an OCALL of some other thread: synchronous calls from there need a thread of their own. */
+  protected outside<T>(body: () => T): T {
+    const outer = this.#inside;
+    this.#inside = null;
+    this.#outside++;
+    try {
+      return body();
+    } finally {
+      this.#outside--;
+      this.#inside = outer;
+    }
+  }
+
   /** Called when no thread is free: a runtime that can make one adds it to the pool. */
   protected moreThreads(): void {}
 
@@ -259,7 +274,7 @@ export abstract class LoadedEnclave<Thread extends GateThread<CallState>> implem
   }
 
   async #close(): Promise<void> {
-    if (this.#inside !== null)
+    if (this.#inside !== null || this.#outside > 0)
       throw sdkError(
         'ENCLAVE_CLOSED',
         'an enclave cannot be closed from its own OCALL handler',

@@ -7,6 +7,7 @@ import { cpuid } from '@nestedsgx/os';
 import { quote, quotingTarget } from '../attestation.js';
 import type { BuiltEnclave } from '../build-enclave.js';
 import { sdkError } from '../errors.js';
+import type { EnclaveGate } from '../gates.js';
 import { type CommonLoadOptions, LoadedEnclave } from '../loaded-enclave.js';
 import { cpuFlags } from '../platform.js';
 import { BoundThread, type RunOn, type RunOnAsync } from './edmm/bound-thread.js';
@@ -16,6 +17,13 @@ import { ECMD, IntelThread, type IntelThreadOwner } from './intel-thread.js';
 import { type EdlHandlers, edlDispatch, type OtherOcalls } from './ocall-dispatch.js';
 import { builtinOcalls } from './ocalls/builtin-ocalls.js';
 import { SgxStatusError } from './sgx-status.js';
+import { startSwitchless } from './switchless/start-switchless.js';
+import { SwitchlessCalls } from './switchless/switchless-calls.js';
+import {
+  type SwitchlessOptions,
+  switchlessConfig,
+  type WorkerCounts,
+} from './switchless/switchless-options.js';
 import { systemFeatures } from './system-features.js';
 
 // biome-ignore lint/suspicious/noExplicitAny: an interface that is known only at run time
@@ -57,6 +65,8 @@ export interface IntelLoadOptions<Ocalls = AnyCalls> extends CommonLoadOptions {
   stackBytes?: number;
   /** The most that arguments of ECALLs may take together. Default 64 MiB. */
   maxMessageBytes?: number;
+  /** Makes functions with `transition_using_threads` switchless; without it they are ordinary ones. */
+  switchless?: SwitchlessOptions;
   /**
    * For an image that was encrypted with `sgx_encrypt`: the key as the enclave that provisions it sealed it on this machine
    * (what `sgx_create_encrypted_enclave` takes).
@@ -70,6 +80,8 @@ export interface IntelLoadOptions<Ocalls = AnyCalls> extends CommonLoadOptions {
 const STACKS = 64 * 2 ** 20;
 const STACK_MOST = 8 * 2 ** 20;
 const STACK_LEAST = 2 ** 20;
+/** Longest that closing waits for trusted workers before it interrupts them, in milliseconds. */
+const STOP_PATIENCE_MS = 50;
 
 /** An enclave of Intel's SDK. Made by `Cvm.load`. */
 export class IntelEnclave<Ecalls = AnyCalls, Ocalls = AnyCalls> extends LoadedEnclave<IntelThread> {
@@ -88,6 +100,9 @@ export class IntelEnclave<Ecalls = AnyCalls, Ocalls = AnyCalls> extends LoadedEn
   readonly #minFree: number;
   readonly #ended = new AbortController();
   readonly #sealedKey: Uint8Array | undefined;
+  readonly #gateOf = new Map<IntelThread, EnclaveGate>();
+  readonly #switchlessOptions: SwitchlessOptions | undefined;
+  #switchless: SwitchlessCalls | null = null;
 
   /** Not for direct use. */
   constructor(
@@ -100,10 +115,12 @@ export class IntelEnclave<Ecalls = AnyCalls, Ocalls = AnyCalls> extends LoadedEn
   ) {
     super(connection, built, options, () => {
       this.#ended.abort();
+      this.#switchless?.close();
       onClose();
     });
     this.description = description;
     this.#sealedKey = options.sealedKey;
+    this.#switchlessOptions = options.switchless;
     const usable = Math.min(image.threads.length, built.gateCount ?? built.threads);
     const { memory } = connection;
     const untrusted = {
@@ -112,19 +129,26 @@ export class IntelEnclave<Ecalls = AnyCalls, Ocalls = AnyCalls> extends LoadedEn
       },
       view: (address: bigint, length: number) => memory.viewAt(Number(address), length),
     };
+    const dispatch = edlDispatch(
+      description,
+      untrusted,
+      (options.ocalls ?? {}) as EdlHandlers,
+      builtinOcalls({
+        startThread: () => this.#startThread(),
+        memory,
+        files: options.files,
+        ended: this.#ended.signal,
+      }),
+      options.otherOcalls,
+    );
     this.#host = Object.assign(this.owner, {
-      dispatch: edlDispatch(
-        description,
-        untrusted,
-        (options.ocalls ?? {}) as EdlHandlers,
-        builtinOcalls({
-          startThread: () => this.#startThread(),
-          memory,
-          files: options.files,
-          ended: this.#ended.signal,
-        }),
-        options.otherOcalls,
-      ),
+      dispatch:
+        options.switchless === undefined
+          ? dispatch
+          : (index: number, address: number) => {
+              this.#switchless?.noteOrdinaryOcall();
+              return dispatch(index, address);
+            },
       runtimeOcall: image.edmm ? pageChanges(built.file, memory) : refusePageChanges,
       ocallFailed: options.onOcallError ?? ((error: Error) => process.emitWarning(error)),
       stackBytes:
@@ -151,6 +175,7 @@ export class IntelEnclave<Ecalls = AnyCalls, Ocalls = AnyCalls> extends LoadedEn
     const { sync, async } = this.#functions(
       (body) => this.withThread(body),
       (body) => this.withThreadAsync(body),
+      true,
     );
     this.ecalls = sync as Readonly<Ecalls>;
     this.async = async as AsyncCalls<Ecalls>;
@@ -168,7 +193,7 @@ export class IntelEnclave<Ecalls = AnyCalls, Ocalls = AnyCalls> extends LoadedEn
       usable: () => this.usable(),
       run: (body) => this.runOn(thread, () => body(thread)),
       runAsync: (body) => this.runOnAsync(thread, body),
-      functions: (run, runAsync) => this.#functions(run, runAsync),
+      functions: (run, runAsync) => this.#functions(run, runAsync, false),
       give: () => this.pool.give(thread),
     });
   }
@@ -199,6 +224,12 @@ export class IntelEnclave<Ecalls = AnyCalls, Ocalls = AnyCalls> extends LoadedEn
     } finally {
       if (key !== null) this.free(key);
     }
+    if (this.#switchlessOptions !== undefined) this.#startSwitchless(this.#switchlessOptions);
+  }
+
+  /** Switchless calls so far, and those that became ordinary ones; undefined without the option `switchless`. */
+  switchlessStats(): { ecalls: WorkerCounts; ocalls: WorkerCounts } | undefined {
+    return this.#switchless?.stats();
   }
 
   /**
@@ -243,8 +274,21 @@ export class IntelEnclave<Ecalls = AnyCalls, Ocalls = AnyCalls> extends LoadedEn
     return quote(this.connection, report);
   }
 
+  protected override async runOnAsync<T>(
+    thread: IntelThread,
+    body: (thread: IntelThread) => Promise<T>,
+  ): Promise<T> {
+    this.#switchless?.hold();
+    try {
+      return await super.runOnAsync(thread, body);
+    } finally {
+      this.#switchless?.release();
+    }
+  }
+
   /** Lets the runtime end: its destructors run. What it says no longer matters. */
   protected override uninitialise(): void {
+    this.#switchless?.stop(STOP_PATIENCE_MS, (thread) => this.built.file.kick(thread));
     if (!this.#edmm || this.threads.some(({ depth }) => depth > 0)) return;
     try {
       this.#command(ECMD.UNINIT, new Uint8Array(0), 'its end');
@@ -277,7 +321,43 @@ export class IntelEnclave<Ecalls = AnyCalls, Ocalls = AnyCalls> extends LoadedEn
   }
 
   #thread(gate: number): IntelThread {
-    return new IntelThread(this.#host, gate, this.gates.page(gate), this.gates.gate(gate));
+    const native = this.gates.gate(gate);
+    const thread = new IntelThread(this.#host, gate, this.gates.page(gate), native);
+    this.#gateOf.set(thread, native);
+    return thread;
+  }
+
+  #startSwitchless(options: SwitchlessOptions): void {
+    const calls = new SwitchlessCalls(
+      {
+        ...this.#host,
+        outside: (body) => this.outside(body),
+        origin: (pointer) => {
+          for (const thread of this.threads) {
+            const origin = thread.origin(pointer);
+            if (origin !== undefined) return origin;
+          }
+          return undefined;
+        },
+        poll: () => this.gates.poll(),
+        event: options.onWorkerEvent,
+      },
+      switchlessConfig(options),
+    );
+    this.#switchless = calls;
+    startSwitchless(
+      {
+        description: this.description,
+        gates: this.gates,
+        free: this.pool.free,
+        ecall: (index, structure) => this.ecall(index, structure),
+        takeThread: () => {
+          const thread = this.takeThread();
+          return { thread, gate: this.#gateOf.get(thread) as EnclaveGate };
+        },
+      },
+      calls,
+    );
   }
 
   /** A thread that the enclave made by pthread_create. @throws TCS_EXHAUSTED */
@@ -300,18 +380,30 @@ export class IntelEnclave<Ecalls = AnyCalls, Ocalls = AnyCalls> extends LoadedEn
     );
   }
 
-  #functions(run: RunOn, runAsync: RunOnAsync) {
+  /** @param shared the calls may go to any thread of the enclave, a trusted worker among them */
+  #functions(run: RunOn, runAsync: RunOnAsync, shared: boolean) {
     const sync: Record<string, unknown> = Object.create(null);
     const async: Record<string, unknown> = Object.create(null);
     const { description } = this;
-    description?.ecalls.forEach(({ name }, index) => {
+    description?.ecalls.forEach(({ name, switchless }, index) => {
       const what = `ECALL ${name}`;
       const marshal = (thread: IntelThread, args: readonly unknown[]) => () =>
         marshalEcall(description, index, args, thread.arena);
-      sync[name] = (...args: unknown[]): CallResult => {
+      const direct = (...args: unknown[]): CallResult => {
         this.usable();
         return run((thread) => thread.call(marshal(thread, args), what));
       };
+      sync[name] =
+        shared && switchless && this.#switchlessOptions !== undefined
+          ? (...args: unknown[]): CallResult => {
+              this.usable();
+              const taken = this.#switchless?.ecall(
+                (arena) => marshalEcall(description, index, args, arena),
+                what,
+              );
+              return taken === undefined ? direct(...args) : taken.value;
+            }
+          : direct;
       async[name] = (...args: unknown[]): Promise<CallResult> =>
         runAsync((thread) => thread.callAsync(marshal(thread, args), what));
     });

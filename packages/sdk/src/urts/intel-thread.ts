@@ -1,5 +1,5 @@
 /** A thread of an enclave of Intel's SDK: marshalled ECALLs, OCALLs whose structures lie on the untrusted stack. */
-import type { GuestBlock } from '@nestedsgx/guest';
+import { EENTER, type GuestBlock } from '@nestedsgx/guest';
 import { sdkError } from '../errors.js';
 import {
   type CallState,
@@ -7,6 +7,7 @@ import {
   type GateOwner,
   GateThread,
   MAX_DEPTH,
+  type PolledGate,
   type ThreadGate,
 } from '../gate-thread.js';
 import { type ArenaMark, CallArena } from './call-arena.js';
@@ -47,6 +48,8 @@ interface IntelCall extends CallState {
   /** RSP at EENTER. */
   readonly top: number;
   readonly mark: ArenaMark;
+  /** JavaScript waits for it without running the event loop. */
+  readonly blocking: boolean;
   /** Where the next call inside an OCALL of this one may put its stack. */
   below: number;
   /** Why a change of the enclave's memory was refused, if one was. */
@@ -79,7 +82,7 @@ export class IntelThread extends GateThread<IntelCall> {
    * @throws SgxStatusError, EnclaveFault, OCALL_FAILED and what entering may throw
    */
   call<T>(marshal: () => { index: number; address: bigint; finish(): T }, what: string): T {
-    const call = this.#begin();
+    const call = this.#begin(true);
     try {
       const { index, address, finish } = marshal();
       this.#check(call, this.run(call, index, Number(address)), what);
@@ -94,7 +97,7 @@ export class IntelThread extends GateThread<IntelCall> {
     marshal: () => { index: number; address: bigint; finish(): T },
     what: string,
   ): Promise<T> {
-    const call = this.#begin();
+    const call = this.#begin(false);
     try {
       const { index, address, finish } = marshal();
       this.#check(call, await this.runAsync(call, index, Number(address)), what);
@@ -102,6 +105,53 @@ export class IntelThread extends GateThread<IntelCall> {
     } finally {
       this.#end(call);
     }
+  }
+
+  /** Begins a call that nobody waits for; `step` goes on with it. `gate` is the thread's own. */
+  post(gate: PolledGate, marshal: () => { index: number; address: bigint }): void {
+    const call = this.#begin(true);
+    try {
+      const { index, address } = marshal();
+      gate.post(EENTER, index, Number(address));
+    } catch (error) {
+      this.#end(call);
+      throw error;
+    }
+  }
+
+  /** Answers what the call of `post` left the enclave for; gives whether it is over. @throws as `call`; it is over then */
+  step(gate: PolledGate, what: string, thoroughly: boolean): boolean {
+    const call = this.#calls[0];
+    let over = true;
+    try {
+      over = this.stepOn(gate, call, thoroughly);
+      if (over) this.#check(call, this.returnedStatus, what);
+      return over;
+    } finally {
+      if (over) this.#end(call);
+    }
+  }
+
+  /** What the innermost call has met so far, an OCALL's failure before an exception; it is forgotten. */
+  takeFailure(): Error | undefined {
+    const call = this.#calls.at(-1);
+    if (call === undefined) return undefined;
+    const failure = call.ocallError ?? call.exception ?? undefined;
+    call.ocallError = null;
+    call.exception = null;
+    return failure;
+  }
+
+  /** The call under way on whose untrusted stack `pointer` lies: whether it blocks, and where to note an OCALL's failure. */
+  origin(pointer: number): { readonly blocking: boolean; failed(error: Error): void } | undefined {
+    const call = this.#calls.at(-1);
+    if (call === undefined || pointer > call.top || pointer < this.#stackBlock().address) return undefined;
+    return {
+      blocking: call.blocking,
+      failed: (error) => {
+        call.ocallError ??= error;
+      },
+    };
   }
 
   override close(): void {
@@ -165,7 +215,7 @@ export class IntelThread extends GateThread<IntelCall> {
     return SGX_SUCCESS;
   }
 
-  #begin(): IntelCall {
+  #begin(blocking: boolean): IntelCall {
     this.refuseDepth();
     const { depth } = this;
     const stack = this.#stackBlock();
@@ -180,6 +230,7 @@ export class IntelThread extends GateThread<IntelCall> {
       ocallError: null,
       memoryError: null,
       top,
+      blocking,
       below: top,
       mark: this.arena.mark(),
     };
