@@ -275,7 +275,7 @@ class NativeGate implements EnclaveGate {
     const { collector, tickMs } = this.#shared;
     const { switchless } = this.#shared.library;
     const { handle } = watch;
-    let due = tickMs > 0 ? performance.now() + tickMs : Number.POSITIVE_INFINITY;
+    let due = tickMs > 0 ? performance.now() + tickMs : 0;
     let kind = switchless.enter(handle, this.#handle, leaf, rdi, rsi, SLICE_US);
     for (;;) {
       if ((kind & 0xff) === SWITCHLESS_WAIT.OCALL) {
@@ -287,13 +287,13 @@ class NativeGate implements EnclaveGate {
             : switchless.answer(handle, this.#handle, line, status, SLICE_US);
       } else if (kind === EXIT_KIND.NONE) {
         collector?.poll();
-        if (performance.now() >= due) {
-          due = performance.now() + tickMs;
-          this.#shared.kick(this.#index);
-        }
         kind = switchless.wait(handle, this.#handle, SLICE_US);
       } else {
         return kind;
+      }
+      if (tickMs > 0 && performance.now() >= due) {
+        due = performance.now() + tickMs;
+        this.#shared.kick(this.#index);
       }
     }
   }
