@@ -291,7 +291,8 @@ class NativeGate implements EnclaveGate {
       } else {
         return kind;
       }
-      if (tickMs > 0 && performance.now() >= due) {
+      const left = kind !== EXIT_KIND.NONE && (kind & 0xff) !== SWITCHLESS_WAIT.OCALL;
+      if (tickMs > 0 && !left && performance.now() >= due) {
         due = performance.now() + tickMs;
         this.#shared.kick(this.#index);
       }
