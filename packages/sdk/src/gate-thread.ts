@@ -90,6 +90,8 @@ export abstract class GateThread<State extends CallState> {
   readonly index: number;
   /** ECALLs under way on this thread: 0, or more inside OCALL handlers. */
   depth = 0;
+  /** While a call goes on whose caller has been told that it failed: settles when the thread is outside again. */
+  rest: Promise<void> | null = null;
   protected readonly owner: GateOwner;
   /** The enclave takes its exceptions itself (AEX-Notify): EXCEPT does not return, its frame goes on with the call. */
   protected readonly takesExceptions: boolean;
@@ -136,6 +138,15 @@ export abstract class GateThread<State extends CallState> {
   protected async runAsync(state: State, command: number, operand: number): Promise<number> {
     const onward: Onward = (kind) => this.#onward(state, kind);
     if (!this.#returned(await this.#enterAsync(EENTER, command, operand, onward)))
+      await this.#settleAsync(state, onward);
+    return this.#words[RESPONSE_RSI];
+  }
+
+  /** Goes on with a call whose OCALL is answered only later, to its end; gives the status. */
+  protected async runLater(state: State, answer: Promise<number>): Promise<number> {
+    const onward: Onward = (kind) => this.#onward(state, kind);
+    const operand = await answer;
+    if (!this.#returned(await this.#enterAsync(EENTER, GATE_COMMAND.ORET, operand, onward)))
       await this.#settleAsync(state, onward);
     return this.#words[RESPONSE_RSI];
   }

@@ -68,6 +68,7 @@ export abstract class LoadedEnclave<Thread extends GateThread<CallState>> implem
   #outside = 0;
   #running = 0;
   #timer: NodeJS.Timeout | undefined;
+  #alive: NodeJS.Timeout | undefined;
   #closed: Promise<void> | null = null;
 
   constructor(
@@ -91,6 +92,9 @@ export abstract class LoadedEnclave<Thread extends GateThread<CallState>> implem
     this.gates = openGates(connection, built.gates, built.file, options.spinCycles);
     this.pool = new ThreadPool<Thread>([], options.maxWaitingCalls ?? 65_536);
   }
+
+  /** Called when closing begins, before calls under way are waited for. Must not throw. */
+  protected ending(): void {}
 
   /** Tells the enclave's runtime that it ends; nothing by default. Must not throw. */
   protected uninitialise(): void {}
@@ -190,8 +194,21 @@ export abstract class LoadedEnclave<Thread extends GateThread<CallState>> implem
     try {
       return this.runOn(thread, body);
     } finally {
-      this.pool.give(thread);
+      this.giveThread(thread);
     }
+  }
+
+  /** Takes a thread back, once a call of it that goes on without its caller is over. */
+  protected giveThread(thread: Thread): void {
+    if (thread.rest === null) {
+      this.pool.give(thread);
+      return;
+    }
+    this.#began();
+    void thread.rest.then(() => {
+      this.#ended();
+      this.pool.give(thread);
+    });
   }
 
   /** A free thread, made now if need be; it goes back to the pool. @throws TCS_EXHAUSTED */
@@ -209,6 +226,12 @@ export abstract class LoadedEnclave<Thread extends GateThread<CallState>> implem
 
   /** Runs `body`, a synchronous call, on a thread: calls from its OCALL handlers go there too. */
   protected runOn<T>(thread: Thread, body: (thread: Thread) => T): T {
+    if (thread.rest !== null)
+      throw sdkError(
+        'TCS_EXHAUSTED',
+        'the thread is still inside a call that goes on without its caller',
+        'await something first, or call through async',
+      );
     const outer = this.#inside;
     this.#inside = thread;
     try {
@@ -249,13 +272,24 @@ export abstract class LoadedEnclave<Thread extends GateThread<CallState>> implem
 
   /** Runs `body`, an asynchronous call, on a thread that is outside. @throws as `usable` */
   protected async runOnAsync<T>(thread: Thread, body: (thread: Thread) => Promise<T>): Promise<T> {
-    this.#running++;
+    this.#began();
     try {
+      if (thread.rest !== null) await thread.rest;
       this.usable();
       return await body(thread);
     } finally {
-      this.#running--;
+      this.#ended();
     }
+  }
+
+  /** Calls under way keep the process: one may wait for an event that only another part of the program brings. */
+  #began(): void {
+    this.#alive ??= setInterval(() => undefined, 2 ** 30);
+    if (this.#running++ === 0) this.#alive.ref();
+  }
+
+  #ended(): void {
+    if (--this.#running === 0) this.#alive?.unref();
   }
 
   /** @throws ENCLAVE_CLOSED, ENCLAVE_LOST, ENCLAVE_CRASHED when no call may start any more */
@@ -284,6 +318,7 @@ export abstract class LoadedEnclave<Thread extends GateThread<CallState>> implem
 
   async #close(): Promise<void> {
     clearInterval(this.#timer);
+    this.ending();
     if (this.#unusable === null && this.#running === 0) this.uninitialise();
     this.owner.closing = true;
     const closed = sdkError('ENCLAVE_CLOSED', 'the enclave has been closed', 'load it again');
@@ -299,6 +334,7 @@ export abstract class LoadedEnclave<Thread extends GateThread<CallState>> implem
       const { file, gates } = this.built;
       if (!this.connection.closed && file.gone) this.connection.memory.free(gates);
     }
+    clearInterval(this.#alive);
     this.#onClose();
   }
 

@@ -203,6 +203,28 @@ test('threads of an enclave wait for each other through the SDK’s events', asy
   assert.equal(await waiting, 1n);
 });
 
+test('a synchronous call that has to wait fails at once, and its thread comes back', async () => {
+  await using e = await load();
+  assert.throws(() => e.ecalls.ecall_wait(), { code: 'OCALL_PROMISE_IN_SYNC_ECALL' });
+  assert.equal(e.stats().freeThreads, 3);
+  assert.equal(e.ecalls.ecall_add(1, 2), 3, 'other threads go on');
+  assert.equal(e.ecalls.ecall_wake(), 1);
+  for (let i = 0; i < 200 && e.stats().freeThreads < 4; i++)
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.equal(e.stats().freeThreads, 4);
+});
+
+test('closing ends waits at once', async () => {
+  const e = await load();
+  // The enclave is told that the wait failed, or is gone first.
+  const end = e.async.ecall_wait().then(String, (error: { code?: string }) => String(error.code));
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  const start = performance.now();
+  await e.close();
+  assert.match(await end, /^(18446744073709551615|ENCLAVE_CLOSED|ENCLAVE_LOST)$/);
+  assert.ok(performance.now() - start < 1000, `${performance.now() - start} ms`);
+});
+
 test('many asynchronous calls share the threads', async () => {
   await using e = await load();
   const sums = await Promise.all(Array.from({ length: 500 }, (_, i) => e.async.ecall_add(i, i)));

@@ -207,6 +207,24 @@ test('promises of handlers are waited for in asynchronous calls and refused in o
   assert.equal(await t.callAsync(), 'done');
   assert.equal(answered, 1);
   assert.throws(() => t.call(), { code: 'OCALL_PROMISE_IN_SYNC_ECALL' });
+  await t.thread.rest;
   t.thread.close();
   assert.equal(t.memory.used, 0);
+});
+
+test('a synchronous call whose OCALL takes time fails at once and goes on by itself', async () => {
+  let answered = false;
+  const t = make(
+    function* () {
+      const { rsi } = yield ocall(0);
+      answered = rsi === 0;
+      return eret(rsi);
+    },
+    () => new Promise((resolve) => setTimeout(resolve, 5)),
+  );
+  assert.throws(() => t.call(), { code: 'OCALL_PROMISE_IN_SYNC_ECALL' });
+  assert.equal(t.thread.depth, 1);
+  await t.thread.rest;
+  assert.deepEqual([answered, t.thread.depth, t.thread.rest], [true, 0, null]);
+  assert.deepEqual(t.failures, []);
 });

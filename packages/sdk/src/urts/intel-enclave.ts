@@ -1,6 +1,12 @@
 /** An enclave of Intel's SDK as its host sees it: the untrusted half of Intel's trusted runtime. */
 import { availableParallelism } from 'node:os';
-import { type CallResult, type EdlDescription, type EdlInterface, marshalEcall } from '@nestedsgx/edl';
+import {
+  type CallResult,
+  type EdlDescription,
+  type EdlInterface,
+  ecallMarshaller,
+  type UntrustedMemory,
+} from '@nestedsgx/edl';
 import type { GuestBlock, GuestConnection } from '@nestedsgx/guest';
 import type { IntelImage } from '@nestedsgx/image';
 import { cpuid } from '@nestedsgx/os';
@@ -16,7 +22,7 @@ import { pageChanges } from './edmm/page-changes.js';
 import { ECMD, IntelThread, type IntelThreadOwner } from './intel-thread.js';
 import { type EdlHandlers, edlDispatch, type OtherOcalls } from './ocall-dispatch.js';
 import { builtinOcalls } from './ocalls/builtin-ocalls.js';
-import { SgxStatusError } from './sgx-status.js';
+import { SGX_STATUS, SgxStatusError } from './sgx-status.js';
 import { startSwitchless } from './switchless/start-switchless.js';
 import { SwitchlessCalls } from './switchless/switchless-calls.js';
 import {
@@ -114,7 +120,6 @@ export class IntelEnclave<Ecalls = AnyCalls, Ocalls = AnyCalls> extends LoadedEn
     onClose: () => void,
   ) {
     super(connection, built, options, () => {
-      this.#ended.abort();
       this.#switchless?.close();
       onClose();
     });
@@ -194,7 +199,7 @@ export class IntelEnclave<Ecalls = AnyCalls, Ocalls = AnyCalls> extends LoadedEn
       run: (body) => this.runOn(thread, () => body(thread)),
       runAsync: (body) => this.runOnAsync(thread, body),
       functions: (run, runAsync) => this.#functions(run, runAsync, false),
-      give: () => this.pool.give(thread),
+      give: () => this.giveThread(thread),
     });
   }
 
@@ -286,6 +291,11 @@ export class IntelEnclave<Ecalls = AnyCalls, Ocalls = AnyCalls> extends LoadedEn
     }
   }
 
+  /** Waits of the enclave's threads end now, and its files are written back while guest RAM is still there. */
+  protected override ending(): void {
+    this.#ended.abort();
+  }
+
   /** Lets the runtime end: its destructors run. What it says no longer matters. */
   protected override uninitialise(): void {
     this.#switchless?.stop(STOP_PATIENCE_MS, (thread) => this.built.file.kick(thread));
@@ -370,13 +380,17 @@ export class IntelEnclave<Ecalls = AnyCalls, Ocalls = AnyCalls> extends LoadedEn
         'build it with a larger TCSNum',
       );
     return this.withThreadAsync((thread) =>
-      thread.callAsync(() => {
-        const address = thread.arena.alloc(8, 8);
-        const bytes = thread.arena.view(address, 8);
-        const view = new DataView(bytes.buffer, bytes.byteOffset, 8);
-        view.setBigUint64(0, 0n, true);
-        return { index: ECMD.ECALL_PTHREAD, address, finish: () => view.getBigUint64(0, true) };
-      }, 'a thread of the enclave'),
+      thread.callAsync(
+        () => {
+          const address = thread.arena.alloc(8, 8);
+          const bytes = thread.arena.view(address, 8);
+          const view = new DataView(bytes.buffer, bytes.byteOffset, 8);
+          view.setBigUint64(0, 0n, true);
+          return { index: ECMD.ECALL_PTHREAD, address, finish: () => view.getBigUint64(0, true) };
+        },
+        'a thread of the enclave',
+        SGX_STATUS.SGX_PTHREAD_EXIT,
+      ),
     );
   }
 
@@ -387,8 +401,12 @@ export class IntelEnclave<Ecalls = AnyCalls, Ocalls = AnyCalls> extends LoadedEn
     const { description } = this;
     description?.ecalls.forEach(({ name, switchless }, index) => {
       const what = `ECALL ${name}`;
-      const marshal = (thread: IntelThread, args: readonly unknown[]) => () =>
-        marshalEcall(description, index, args, thread.arena);
+      let marshaller: ReturnType<typeof ecallMarshaller> | undefined;
+      const lay = (args: readonly unknown[], arena: UntrustedMemory) => {
+        marshaller ??= ecallMarshaller(description, index);
+        return marshaller(args, arena);
+      };
+      const marshal = (thread: IntelThread, args: readonly unknown[]) => () => lay(args, thread.arena);
       const direct = (...args: unknown[]): CallResult => {
         this.usable();
         return run((thread) => thread.call(marshal(thread, args), what));
@@ -397,10 +415,7 @@ export class IntelEnclave<Ecalls = AnyCalls, Ocalls = AnyCalls> extends LoadedEn
         shared && switchless && this.#switchlessOptions !== undefined
           ? (...args: unknown[]): CallResult => {
               this.usable();
-              const taken = this.#switchless?.ecall(
-                (arena) => marshalEcall(description, index, args, arena),
-                what,
-              );
+              const taken = this.#switchless?.ecall((arena) => lay(args, arena), what);
               return taken === undefined ? direct(...args) : taken.value;
             }
           : direct;

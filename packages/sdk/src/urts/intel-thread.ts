@@ -54,6 +54,21 @@ interface IntelCall extends CallState {
   below: number;
   /** Why a change of the enclave's memory was refused, if one was. */
   memoryError: Error | null;
+  /** The outermost synchronous call of its thread: it can go on without its caller. */
+  mayGoOn: boolean;
+}
+
+/**
+ * An OCALL of a synchronous call that only the event loop can answer. Its caller is told, and the call goes on by itself: an
+ * enclave whose thread waits for another cannot do without the answer, and would ask again and again.
+ */
+class LateAnswer extends Error {
+  constructor(
+    readonly error: Error,
+    readonly answer: Promise<number>,
+  ) {
+    super(error.message);
+  }
 }
 
 /** The host's side of one TCS. */
@@ -63,6 +78,8 @@ export class IntelThread extends GateThread<IntelCall> {
   /** Made with the first call: an enclave may have many more threads than are ever used. */
   #stack: GuestBlock | null = null;
   #arena: CallArena | null = null;
+  /** RSP in the gate page. */
+  #top = 0;
 
   /** @param page the view of this TCS's gate page */
   constructor(owner: IntelThreadOwner, index: number, page: Uint8Array, gate: ThreadGate) {
@@ -83,24 +100,45 @@ export class IntelThread extends GateThread<IntelCall> {
    */
   call<T>(marshal: () => { index: number; address: bigint; finish(): T }, what: string): T {
     const call = this.#begin(true);
+    call.mayGoOn = call.top === this.#calls[0].top;
+    let late: LateAnswer | null = null;
     try {
       const { index, address, finish } = marshal();
       this.#check(call, this.run(call, index, Number(address)), what);
       return finish();
+    } catch (error) {
+      if (!(error instanceof LateAnswer)) throw error;
+      late = error;
+      this.rest = this.#finishLater(call, late.answer);
+      throw error.error;
     } finally {
-      this.#end(call);
+      if (late === null) this.#end(call);
     }
   }
 
-  /** As `call`, without blocking the event loop. */
+  /** The rest of a call that its caller was told has failed. Nobody learns its result. */
+  async #finishLater(call: IntelCall, answer: Promise<number>): Promise<void> {
+    try {
+      this.#check(call, await this.runLater(call, answer), 'a call that went on without its caller');
+    } catch {
+      // Said already, or a crash, which later calls report.
+    } finally {
+      this.#end(call);
+      this.rest = null;
+    }
+  }
+
+  /** As `call`, without blocking the event loop. `alsoReturns` is a status that is a return like SGX_SUCCESS. */
   async callAsync<T>(
     marshal: () => { index: number; address: bigint; finish(): T },
     what: string,
+    alsoReturns: number = SGX_SUCCESS,
   ): Promise<T> {
     const call = this.#begin(false);
     try {
       const { index, address, finish } = marshal();
-      this.#check(call, await this.runAsync(call, index, Number(address)), what);
+      const status = await this.runAsync(call, index, Number(address));
+      if (status !== alsoReturns) this.#check(call, status, what);
       return finish();
     } finally {
       this.#end(call);
@@ -170,12 +208,27 @@ export class IntelThread extends GateThread<IntelCall> {
       this.#below(call, pointer);
       const promise = this.#host.dispatch(index, pointer);
       if (promise === undefined) return SGX_SUCCESS;
-      promise.catch(() => undefined);
-      throw sdkError(
+      const error = sdkError(
         'OCALL_PROMISE_IN_SYNC_ECALL',
         `the handler of OCALL ${index} returned a promise during a synchronous ECALL`,
         'call the ECALL through e.async, or make the handler synchronous',
       );
+      if (!call.mayGoOn) {
+        promise.catch(() => undefined);
+        throw error;
+      }
+      throw new LateAnswer(error, this.#lateStatus(call, promise));
+    } catch (error) {
+      if (error instanceof LateAnswer) throw error;
+      call.ocallError ??= error as Error;
+      return SGX_ERROR_UNEXPECTED;
+    }
+  }
+
+  async #lateStatus(call: IntelCall, answer: Promise<void>): Promise<number> {
+    try {
+      await answer;
+      return SGX_SUCCESS;
     } catch (error) {
       call.ocallError ??= error as Error;
       return SGX_ERROR_UNEXPECTED;
@@ -231,12 +284,13 @@ export class IntelThread extends GateThread<IntelCall> {
       memoryError: null,
       top,
       blocking,
+      mayGoOn: false,
       below: top,
       mark: this.arena.mark(),
     };
     this.#calls.push(call);
     this.depth = depth + 1;
-    this.setStack(top);
+    this.#stackAt(top);
     this.owner.counters.ecalls++;
     return call;
   }
@@ -245,7 +299,13 @@ export class IntelThread extends GateThread<IntelCall> {
     this.#calls.pop();
     this.depth--;
     this.#arena?.release(call.mark);
-    if (this.depth !== 0) this.setStack(this.#calls[this.depth - 1].top);
+    if (this.depth !== 0) this.#stackAt(this.#calls[this.depth - 1].top);
+  }
+
+  #stackAt(top: number): void {
+    if (top === this.#top) return;
+    this.#top = top;
+    this.setStack(top);
   }
 
   /**
