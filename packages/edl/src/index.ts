@@ -22,8 +22,14 @@ export {
   type ParameterDescription,
 } from './layout/describe.js';
 export { type ForeignType, KNOWN_TYPES } from './layout/foreign-types.js';
-export { type CallResult, hasOutputs, type MarshalledEcall, marshalEcall } from './marshal/ecall.js';
-export type { UntrustedMemory } from './marshal/memory.js';
+export {
+  type CallResult,
+  ecallMarshaller,
+  hasOutputs,
+  type MarshalledEcall,
+  marshalEcall,
+} from './marshal/ecall.js';
+export type { FlatMemory, UntrustedMemory } from './marshal/memory.js';
 export { type MarshalledOcall, marshalOcall } from './marshal/ocall.js';
 export {
   DEFAULT_MESSAGE_LIMIT,

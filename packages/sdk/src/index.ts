@@ -27,7 +27,7 @@ export { type Component, readPart, sealedMemory } from './launch/parts.js';
 export { defaultSocketPath, defaultStateDir } from './launch/state-dir.js';
 export type { CommonLoadOptions, EnclaveStats } from './loaded-enclave.js';
 export type { OcallHandler, RawOcall } from './ocalls.js';
-export { platformXfrm } from './platform.js';
+export { cpuFlags, platformXfrm } from './platform.js';
 export { ENCLAVE_STATUS, EnclaveStatusError, type EnclaveStatusName } from './status.js';
 export { COMMAND } from './thread.js';
 export { refuseUnrunnable } from './urts/check-build.js';
@@ -48,3 +48,4 @@ export type {
   WorkerEvent,
   WorkerType,
 } from './urts/switchless/switchless-options.js';
+export { systemFeatures } from './urts/system-features.js';

@@ -18,6 +18,7 @@ import {
   targetLength,
   targetShape,
 } from './buffers.js';
+import { type FlatPlan, flatPlan, marshalFlat } from './flat.js';
 import { copyFrom, textEnd, type UntrustedMemory, viewOf } from './memory.js';
 import { decodeText, encodeText } from './text.js';
 import { addressOf, dataView, rawBytes, readInteger, readValue, writeValue } from './values.js';
@@ -56,23 +57,37 @@ export function marshalEcall(
   args: readonly unknown[],
   memory: UntrustedMemory,
 ): MarshalledEcall {
+  return ecallMarshaller(description, name)(args, memory);
+}
+
+/** `marshalEcall` of one call, which is looked up once. @throws EDL_VALUE, EDL_TYPE */
+export function ecallMarshaller(
+  description: EdlDescription,
+  name: string | number,
+): (args: readonly unknown[], memory: UntrustedMemory) => MarshalledEcall {
   const [call, index] = findCall(description.ecalls, name);
-  if (args.length > call.parameters.length)
-    throw edlError(
-      'EDL_VALUE',
-      `${call.name} takes ${call.parameters.length} arguments, not ${args.length}`,
-      `In this order: ${call.parameters.map((p) => p.name).join(', ') || 'none'}.`,
-    );
-  if (call.size === 0) return { index, address: 0n, finish: () => undefined };
-  if (planOf(call).onlyValues) return marshalValues(call, index, args, memory);
-  return new EcallFrame(call, args, memory).marshalled(index);
+  const count = call.parameters.length;
+  const empty: MarshalledEcall = Object.freeze({ index, address: 0n, finish: () => undefined });
+  const { flat } = planOf(call);
+  return (args, memory) => {
+    if (args.length > count)
+      throw edlError(
+        'EDL_VALUE',
+        `${call.name} takes ${count} arguments, not ${args.length}`,
+        `In this order: ${call.parameters.map((p) => p.name).join(', ') || 'none'}.`,
+      );
+    if (call.size === 0) return empty;
+    const piece = memory.flat;
+    const laid =
+      flat !== undefined && piece !== undefined ? marshalFlat(flat, index, args, piece) : undefined;
+    return laid ?? new EcallFrame(call, args, memory).marshalled(index);
+  };
 }
 
 /** What is looked up once for each call of a description. */
 interface Plan {
   readonly labels: readonly string[];
-  /** Every parameter is passed by value: fields are written in place. */
-  readonly onlyValues: boolean;
+  readonly flat: FlatPlan | undefined;
 }
 
 const plans = new WeakMap<CallDescription, Plan>();
@@ -80,37 +95,11 @@ const plans = new WeakMap<CallDescription, Plan>();
 function planOf(call: CallDescription): Plan {
   let plan = plans.get(call);
   if (plan === undefined) {
-    plan = {
-      labels: call.parameters.map((p) => `argument ${p.name} of ${call.name}`),
-      onlyValues: call.parameters.every((p) => p.pass === 'value'),
-    };
+    const labels = call.parameters.map((p) => `argument ${p.name} of ${call.name}`);
+    plan = { labels, flat: flatPlan(call, labels) };
     plans.set(call, plan);
   }
   return plan;
-}
-
-function marshalValues(
-  call: CallDescription,
-  index: number,
-  args: readonly unknown[],
-  memory: UntrustedMemory,
-): MarshalledEcall {
-  const { size, align, returns, parameters } = call;
-  const { labels } = planOf(call);
-  const address = memory.alloc(size, Math.max(align, 8));
-  const bytes = viewOf(memory, address, size, call.name).fill(0);
-  const view = dataView(bytes);
-  for (let i = 0; i < parameters.length; i++) {
-    const p = parameters[i];
-    if (p.pass === 'value') writeValue(view, p.offset, p.type, args[i], labels[i]);
-  }
-  const finish = (): CallResult => {
-    if (returns === undefined) return undefined;
-    // Numbers are read once; what has parts is copied first.
-    if (returns.kind === 'integer') return readInteger(view, 0, returns.size, returns.signed);
-    return readValue(dataView(bytes.slice(0, sizeOf(returns))), 0, returns);
-  };
-  return { index, address, finish };
 }
 
 class EcallFrame {

@@ -7,6 +7,21 @@ export interface UntrustedMemory {
   alloc(length: number, align: number): bigint;
   /** The bytes at an address, valid as long as they are. @throws when they are not all in untrusted memory */
   view(address: bigint, length: number): Uint8Array;
+  /** A part of the memory that is one piece, if there is one: small calls are laid out there. */
+  readonly flat?: FlatMemory;
+}
+
+/** Untrusted memory in one piece: offsets instead of addresses, and no view for each of its parts. */
+export interface FlatMemory {
+  /** Address of the first byte. */
+  readonly address: number;
+  /** The same. */
+  readonly origin: bigint;
+  readonly bytes: Uint8Array;
+  /** The same bytes. */
+  readonly data: DataView;
+  /** As `alloc`, giving an offset; −1 when there is no room in the piece. */
+  place(length: number, align: number): number;
 }
 
 /** Longest text that is looked for a terminating zero, in bytes. */

@@ -107,7 +107,8 @@ export function readValue(view: DataView, at: number, type: CType): unknown {
 
 /** Sets a member, also one that is named `__proto__`. */
 export function define(object: Record<string, unknown>, name: string, value: unknown): void {
-  Object.defineProperty(object, name, { value, enumerable: true, configurable: true, writable: true });
+  if (name !== '__proto__') object[name] = value;
+  else Object.defineProperty(object, name, { value, enumerable: true, configurable: true, writable: true });
 }
 
 /** The bytes of a typed array whose elements are bytes or as large as the type's. */
@@ -141,28 +142,40 @@ function writeInteger(
   value: unknown,
   what: string,
 ): void {
-  const bits = size * 8;
-  const expected = `an integer of ${bits} bits${signed ? '' : ' without sign'}`;
   if (size < 8) {
     const small =
       typeof value === 'bigint' && value > -(2n ** 33n) && value < 2n ** 33n ? Number(value) : value;
-    const min = signed ? -(2 ** (bits - 1)) : 0;
-    const max = signed ? 2 ** (bits - 1) - 1 : 2 ** bits - 1;
+    const values = size === 4 ? 0x1_0000_0000 : size === 2 ? 0x1_0000 : 0x100;
+    const min = signed ? values / -2 : 0;
+    const max = min + values - 1;
     if (typeof small !== 'number' || !Number.isInteger(small) || small < min || small > max)
-      throw invalid(what, expected, value);
+      throw invalid(what, integerText(size * 8, signed), value);
     if (size === 4) view.setUint32(at, small >>> 0, true);
     else if (size === 2) view.setUint16(at, small & 0xffff, true);
     else view.setUint8(at, small & 0xff);
     return;
   }
-  const wide = typeof value === 'number' && Number.isSafeInteger(value) ? BigInt(value) : value;
+  if (typeof value === 'number' && Number.isSafeInteger(value) && (signed || value >= 0)) {
+    writeAddress(view, at, value);
+    return;
+  }
   if (
-    typeof wide !== 'bigint' ||
-    wide < (signed ? -(2n ** 63n) : 0n) ||
-    wide > (signed ? 2n ** 63n - 1n : 2n ** 64n - 1n)
+    typeof value !== 'bigint' ||
+    value < (signed ? -(2n ** 63n) : 0n) ||
+    value > (signed ? 2n ** 63n - 1n : 2n ** 64n - 1n)
   )
-    throw invalid(what, expected, value);
-  view.setBigUint64(at, BigInt.asUintN(64, wide), true);
+    throw invalid(what, integerText(size * 8, signed), value);
+  view.setBigUint64(at, BigInt.asUintN(64, value), true);
+}
+
+function integerText(bits: number, signed: boolean): string {
+  return `an integer of ${bits} bits${signed ? '' : ' without sign'}`;
+}
+
+/** Writes a safe integer as 64 bits. */
+export function writeAddress(view: DataView, at: number, value: number): void {
+  view.setUint32(at, value >>> 0, true);
+  view.setInt32(at + 4, Math.floor(value / 2 ** 32), true);
 }
 
 export function readInteger(view: DataView, at: number, size: number, signed: boolean): number | bigint {

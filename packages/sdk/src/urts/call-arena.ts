@@ -2,7 +2,7 @@
  * Guest RAM in which the ECALLs of one thread are marshalled: structures and buffers are laid one after the other and
  * given back together when the call is over. Calls inside OCALL handlers lie above those around them.
  */
-import type { UntrustedMemory } from '@nestedsgx/edl';
+import type { FlatMemory, UntrustedMemory } from '@nestedsgx/edl';
 import type { GuestBlock, GuestMemory } from '@nestedsgx/guest';
 import { sdkError } from '../errors.js';
 
@@ -19,6 +19,8 @@ export class CallArena implements UntrustedMemory {
   readonly #memory: GuestMemory;
   readonly #limit: number;
   readonly #block: GuestBlock;
+  /** The block, for calls that fit it. */
+  readonly flat: FlatMemory;
   /** What did not fit the block, in the order it was taken. */
   readonly #extra: GuestBlock[] = [];
   #used = 0;
@@ -29,15 +31,20 @@ export class CallArena implements UntrustedMemory {
     this.#memory = memory;
     this.#limit = limit;
     this.#block = memory.alloc(FIRST, { alignment: 4096 });
+    const { address, bytes } = this.#block;
+    this.flat = {
+      address,
+      origin: BigInt(address),
+      bytes,
+      data: new DataView(bytes.buffer, bytes.byteOffset, bytes.length),
+      place: (length, align) => this.#place(length, align),
+    };
   }
 
   /** Takes `length` bytes at a multiple of `align` (up to 4096). @throws MESSAGE_TOO_LARGE, GUEST_MEMORY_EXHAUSTED */
   alloc(length: number, align: number): bigint {
-    const at = Math.ceil(this.#used / align) * align;
-    if (at + length <= FIRST) {
-      this.#used = at + length;
-      return BigInt(this.#block.address + at);
-    }
+    const at = this.#place(length, align);
+    if (at >= 0) return BigInt(this.#block.address + at);
     if (length + this.#extraBytes > this.#limit)
       throw sdkError(
         'MESSAGE_TOO_LARGE',
@@ -48,6 +55,13 @@ export class CallArena implements UntrustedMemory {
     this.#extra.push(block);
     this.#extraBytes += length;
     return BigInt(block.address);
+  }
+
+  #place(length: number, align: number): number {
+    const at = this.#used === 0 ? 0 : Math.ceil(this.#used / align) * align;
+    if (at + length > FIRST) return -1;
+    this.#used = at + length;
+    return at;
   }
 
   view(address: bigint, length: number): Uint8Array {
