@@ -115,12 +115,18 @@ describe('a working set four times the EPC', () => {
     }
     assert.deepEqual(await calls, [quiet, 0n, 0n], `seed ${seed}`);
     assert.equal(e.ecalls.total(), 8000n);
+    // A thread counts as inside from the request on and until its answer is seen: several tries, on a busy machine.
     const { kicks } = device.supply.counters;
-    const long = e.async.spin(60_000_000);
-    while (file.threads.insideCount === 0) await new Promise((resolve) => setTimeout(resolve, 1));
-    file.pageOut(0, file.size);
+    for (let tries = 0; tries < 20 && device.supply.counters.kicks === kicks; tries++) {
+      let done = false;
+      const long = e.async.spin(60_000_000).finally(() => {
+        done = true;
+      });
+      while (file.threads.insideCount === 0 && !done) await new Promise((resolve) => setTimeout(resolve, 1));
+      file.pageOut(0, file.size);
+      await long;
+    }
     assert.ok(device.supply.counters.kicks > kicks);
-    await long;
   });
 
   test('memory is given back with the enclave', async () => {
