@@ -214,17 +214,22 @@ test('blocks, directories and ELRANGE of other versions are checked too', () => 
   );
 });
 
-test('a second shared object in the file is refused, not left out', () => {
-  const extend = Buffer.alloc(16);
-  extend.writeUInt32LE(0x1002, 0);
-  extend.writeUInt32LE(32, 4);
-  extend.writeUInt32LE(1, 8);
-  const patches = [{ dst: 0x1f00n, data: new Uint8Array(extend) }];
-  const file = sampleSignedSo([sampleMetadata(1, 5, { patches })]);
-  const at = file.indexOf(extend, meta) - meta;
-  file.writeUInt32LE(at, meta + METADATA.offsets.dirs + 24);
-  file.writeUInt32LE(16, meta + METADATA.offsets.dirs + 28);
-  assert.throws(() => loadSignedSo(file), { code: 'IMAGE_METADATA_VERSION', message: /0x1002/ });
+test('the directory entry of a second shared object is checked', () => {
+  const refuse = (size: number, offset: number, message: RegExp): void => {
+    const extend = Buffer.alloc(16);
+    [0x1002, size, offset].forEach((v, i) => {
+      extend.writeUInt32LE(v, 4 * i);
+    });
+    const patches = [{ dst: 0x1f00n, data: new Uint8Array(extend) }];
+    const file = sampleSignedSo([sampleMetadata(1, 5, { patches })]);
+    const at = file.indexOf(extend, meta) - meta;
+    file.writeUInt32LE(at, meta + METADATA.offsets.dirs + 24);
+    file.writeUInt32LE(16, meta + METADATA.offsets.dirs + 28);
+    assert.throws(() => loadSignedSo(file), { code: 'IMAGE_METADATA', message });
+  };
+  refuse(32, 1, /file_offset/);
+  refuse(31, 1, /0x1002 has 31 bytes/);
+  refuse(32, 0xffff_fff0, /0x1002 has 32 bytes at 0xfffffff0/);
 });
 
 test('no damaged file crashes or hangs: random bytes, cuts and extreme words', () => {

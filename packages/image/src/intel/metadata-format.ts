@@ -108,6 +108,14 @@ export const CSS_KEY = struct('css_key_t', 772, {
 export const EXTEND_ENTRY_ID_FIPS_SIG = 0x1001;
 /** extend_entry_t.entry_id of a second shared object inside the file (an OpenSSL FIPS provider). */
 export const EXTEND_ENTRY_ID_SHARED_OBJECT = 0x1002;
+/** extend_entry_shared_object_t (32 bytes): where that object lies in the file, and where in the image. */
+export const SHARED_OBJECT_ENTRY = struct('extend_entry_shared_object_t', 32, {
+  file_offset: at(0, u64),
+  mem_offset: at(8, u64),
+  size: at(16, u64),
+});
+/** Decoded {@link SHARED_OBJECT_ENTRY}. */
+export type SharedObjectEntry = StructValue<typeof SHARED_OBJECT_ENTRY>;
 
 /** The SDK's tcs_t, first 72 bytes: the template; offsets are from the TCS page itself. */
 export const TCS_TEMPLATE = struct('tcs_t', 72, {

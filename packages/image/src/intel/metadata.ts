@@ -30,6 +30,8 @@ import {
   metadataVersion,
   PATCH_ENTRY,
   type PatchEntry,
+  SHARED_OBJECT_ENTRY,
+  type SharedObjectEntry,
 } from './metadata-format.js';
 
 /** One row of the layout table. */
@@ -47,8 +49,8 @@ export interface MetadataBlock {
   readonly patches: readonly PatchEntry[];
   readonly layout: readonly LayoutRow[];
   readonly elrange: ElrangeConfigEntry | null;
-  /** Whether a second shared object inside the file is part of the enclave. */
-  readonly sharedObject: boolean;
+  /** A second shared object inside the file that is part of the enclave. */
+  readonly sharedObject: SharedObjectEntry | null;
 }
 
 /** Bytes of a block before its directories, and with the two that every version has. */
@@ -138,10 +140,20 @@ function decodeBlock(bytes: Uint8Array, fileOffset: number, limits: SignedSoLimi
     patches: rows(where, 'DIR_PATCH', bytes, metadata.dirs[DIR_PATCH], PATCH_ENTRY),
     layout,
     elrange: elrangeHere ? readElrange(where, bytes, metadata, limits) : null,
-    sharedObject: rows(where, 'DIR_EXTEND', bytes, metadata.dirs[DIR_EXTEND], EXTEND_ENTRY).some(
-      (e) => e.entry_id === EXTEND_ENTRY_ID_SHARED_OBJECT && e.offset !== 0 && e.size !== 0,
-    ),
+    sharedObject: readSharedObject(where, bytes, metadata),
   };
+}
+
+function readSharedObject(where: string, b: Uint8Array, m: Metadata): SharedObjectEntry | null {
+  const found = rows(where, 'DIR_EXTEND', b, m.dirs[DIR_EXTEND], EXTEND_ENTRY).find(
+    (e) => e.entry_id === EXTEND_ENTRY_ID_SHARED_OBJECT && e.offset !== 0 && e.size !== 0,
+  );
+  if (found === undefined) return null;
+  if (found.size !== SHARED_OBJECT_ENTRY.size || found.offset + found.size > b.length)
+    throw wrong(
+      `${where}: extend_entry_t 0x1002 has ${found.size} bytes at ${hex(found.offset)}; there must be 32, inside the block`,
+    );
+  return SHARED_OBJECT_ENTRY.decode(b, found.offset);
 }
 
 function rows<T>(where: string, name: string, b: Uint8Array, dir: DataDirectory, type: Struct<T>): T[] {

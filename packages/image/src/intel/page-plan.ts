@@ -57,13 +57,14 @@ export function planPages(so: SignedSo): PlannedPages[] {
  */
 function planSegments(so: SignedSo, size: number): PlannedPages[] {
   const out: PlannedPages[] = [];
+  const all = [...so.elf.segments, ...so.secondSegments];
   const { major, minor } = so.chosen.version;
   let highest: ElfSegment | null = null;
   const extra = (limit: number): void => {
     if (major !== 1 || minor !== 3 || highest === null) return;
     const end = toPage(highest.rva + highest.memorySize);
     if (end < toPage(highest.rva + toPage(highest.memorySize)) && end < limit) {
-      const flags = segmentFlags(highest, so.elf.segments.indexOf(highest));
+      const flags = segmentFlags(highest, all.indexOf(highest));
       out.push({
         rva: end,
         pages: 1,
@@ -75,7 +76,7 @@ function planSegments(so: SignedSo, size: number): PlannedPages[] {
       });
     }
   };
-  so.elf.segments.forEach((segment, i) => {
+  all.forEach((segment, i) => {
     extra(segment.rva - (segment.rva % PAGE));
     if (segment.rva > (highest?.rva ?? 0)) highest = segment;
     out.push(...planSegment(so, segment, i, size));

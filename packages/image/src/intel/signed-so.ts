@@ -1,12 +1,13 @@
 /** Intel's `.signed.so`: an ELF shared object with metadata. Source: Intel SGX SDK for Linux, metadata.h. */
 import { NsgxError } from '@nestedsgx/arch';
 import { damaged } from '../sgxs/damage.js';
-import { type ElfFile, parseElf } from './elf.js';
+import { type ElfFile, type ElfSegment, parseElf } from './elf.js';
 import { expandLayout, type LayoutRange } from './layout.js';
 import { DEFAULT_SIGNED_SO_LIMITS, type SignedSoLimits } from './limits.js';
 import { chooseMetadata, type MetadataBlock, readMetadataBlocks } from './metadata.js';
 import { METADATA_SECTION } from './metadata-format.js';
 import { relocationPages } from './relocation-pages.js';
+import { sharedObjectSegments } from './shared-object.js';
 import { isEncryptedBuild, isSimulationBuild } from './simulation.js';
 
 /** How a `.signed.so` is read. */
@@ -19,6 +20,8 @@ export interface SignedSoOptions {
 /** A parsed `.signed.so`. */
 export interface SignedSo {
   readonly elf: ElfFile;
+  /** PT_LOADs of a second shared object (an OpenSSL FIPS provider), placed in file and image. */
+  readonly secondSegments: readonly ElfSegment[];
   /** Every metadata block of the file, in file order. */
   readonly blocks: readonly MetadataBlock[];
   /** The block that is used. */
@@ -56,19 +59,24 @@ export function parseSignedSo(bytes: Uint8Array, options: SignedSoOptions = {}):
     });
   const blocks = readMetadataBlocks(patched, elf.section, limits);
   const chosen = chooseMetadata(blocks, options.edmm ?? true);
-  if (chosen.sharedObject)
-    throw new NsgxError(
-      'IMAGE_METADATA_VERSION',
-      'extend_entry_t.entry_id 0x1002: an enclave that carries a second shared object cannot be loaded',
-      { advice: 'Link the OpenSSL FIPS provider statically.' },
-    );
   const layout = expandLayout(chosen);
   // Before patching: what is loaded has no section headers.
   const simulation = isSimulationBuild(patched);
   const encrypted = isEncryptedBuild(patched);
   const pages = relocationPages(patched, elf, limits.maxEnclaveBytes);
   applyPatches(patched, chosen);
-  return { elf, blocks, chosen, layout, relocationPages: pages, simulation, encrypted, patched };
+  const secondSegments = sharedObjectSegments(patched, elf, chosen);
+  return {
+    elf,
+    secondSegments,
+    blocks,
+    chosen,
+    layout,
+    relocationPages: pages,
+    simulation,
+    encrypted,
+    patched,
+  };
 }
 
 /** Copies patch sources (from the metadata block) over the file, in order. Throws IMAGE_METADATA_PATCH. */

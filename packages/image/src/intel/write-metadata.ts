@@ -3,10 +3,13 @@ import { type Attributes, NsgxError, type StructInit, writeU32 } from '@nestedsg
 import { MAX_METADATA_BYTES } from './limits.js';
 import {
   DIR_ELRANGE,
+  DIR_EXTEND,
   DIR_LAYOUT,
   DIR_PATCH,
   ELRANGE_CONFIG_ENTRY,
   type ElrangeConfigEntry,
+  EXTEND_ENTRY,
+  EXTEND_ENTRY_ID_SHARED_OBJECT,
   hasElrange,
   hasExtend,
   LAYOUT_ENTRY,
@@ -19,6 +22,8 @@ import {
   type Metadata,
   type MetadataVersion,
   PATCH_ENTRY,
+  SHARED_OBJECT_ENTRY,
+  type SharedObjectEntry,
 } from './metadata-format.js';
 
 /** A row of the layout table that is to be written; `content` becomes content_offset and content_size. */
@@ -36,6 +41,8 @@ export interface MetadataInit
   readonly patches?: readonly { readonly dst: bigint; readonly data: Uint8Array }[];
   /** Only with a version that has one (11.x, 13.x). */
   readonly elrange?: ElrangeConfigEntry;
+  /** A second shared object in the file; only with a version that has extensions (1.5, 3.2 and above). */
+  readonly sharedObject?: SharedObjectEntry;
 }
 
 /**
@@ -43,7 +50,7 @@ export interface MetadataInit
  * patch table, ELRANGE. Throws IMAGE_TOO_LARGE and the codec's errors (CODEC_FIELD_RANGE, CODEC_FIELD_LENGTH).
  */
 export function writeMetadata(init: MetadataInit): Uint8Array {
-  const { version, layout, patches = [], elrange, ...fields } = init;
+  const { version, layout, patches = [], elrange, sharedObject, ...fields } = init;
   const dirCount = hasExtend(version) ? 4 : hasElrange(version) ? 3 : 2;
   const parts: Uint8Array[] = [];
   let size = METADATA.offsets.dirs + 8 * dirCount;
@@ -72,6 +79,11 @@ export function writeMetadata(init: MetadataInit): Uint8Array {
   directory(DIR_PATCH, entries);
   if (elrange !== undefined && hasElrange(version))
     directory(DIR_ELRANGE, [ELRANGE_CONFIG_ENTRY.encode(elrange)]);
+  if (sharedObject !== undefined && hasExtend(version)) {
+    const offset = append(SHARED_OBJECT_ENTRY.encode(sharedObject));
+    const entry = { entry_id: EXTEND_ENTRY_ID_SHARED_OBJECT, size: SHARED_OBJECT_ENTRY.size, offset };
+    directory(DIR_EXTEND, [EXTEND_ENTRY.encode(entry)]);
+  }
   if (size > MAX_METADATA_BYTES)
     throw new NsgxError(
       'IMAGE_TOO_LARGE',
