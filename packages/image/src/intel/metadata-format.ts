@@ -104,6 +104,7 @@ export const CSS_KEY = struct('css_key_t', 772, {
   exponent: at(384, u32),
   signature: at(388, bytes(384)),
 });
+export type CssKey = StructValue<typeof CSS_KEY>;
 /** extend_entry_t.entry_id of a signature over enclave_css, a css_key_t, for the FIPS mode of IPP. */
 export const EXTEND_ENTRY_ID_FIPS_SIG = 0x1001;
 /** extend_entry_t.entry_id of a second shared object inside the file (an OpenSSL FIPS provider). */

@@ -5,6 +5,8 @@ import { PAGE } from '../sgxs/format.js';
 import type { FileRange } from './elf.js';
 import { MAX_METADATA_BLOCKS, MAX_METADATA_BYTES, type SignedSoLimits } from './limits.js';
 import {
+  CSS_KEY,
+  type CssKey,
   type DataDirectory,
   DIR_ELRANGE,
   DIR_EXTEND,
@@ -13,6 +15,7 @@ import {
   ELRANGE_CONFIG_ENTRY,
   type ElrangeConfigEntry,
   EXTEND_ENTRY,
+  EXTEND_ENTRY_ID_FIPS_SIG,
   EXTEND_ENTRY_ID_SHARED_OBJECT,
   GROUP_FLAG,
   hasElrange,
@@ -51,6 +54,8 @@ export interface MetadataBlock {
   readonly elrange: ElrangeConfigEntry | null;
   /** A second shared object inside the file that is part of the enclave. */
   readonly sharedObject: SharedObjectEntry | null;
+  /** The second signature over enclave_css, for the FIPS mode of IPP. */
+  readonly fipsSignature: CssKey | null;
 }
 
 /** Bytes of a block before its directories, and with the two that every version has. */
@@ -140,20 +145,22 @@ function decodeBlock(bytes: Uint8Array, fileOffset: number, limits: SignedSoLimi
     patches: rows(where, 'DIR_PATCH', bytes, metadata.dirs[DIR_PATCH], PATCH_ENTRY),
     layout,
     elrange: elrangeHere ? readElrange(where, bytes, metadata, limits) : null,
-    sharedObject: readSharedObject(where, bytes, metadata),
+    sharedObject: extension(where, bytes, metadata, EXTEND_ENTRY_ID_SHARED_OBJECT, SHARED_OBJECT_ENTRY),
+    fipsSignature: extension(where, bytes, metadata, EXTEND_ENTRY_ID_FIPS_SIG, CSS_KEY),
   };
 }
 
-function readSharedObject(where: string, b: Uint8Array, m: Metadata): SharedObjectEntry | null {
+/** What the extend entry of that id leads to. */
+function extension<T>(where: string, b: Uint8Array, m: Metadata, id: number, type: Struct<T>): T | null {
   const found = rows(where, 'DIR_EXTEND', b, m.dirs[DIR_EXTEND], EXTEND_ENTRY).find(
-    (e) => e.entry_id === EXTEND_ENTRY_ID_SHARED_OBJECT && e.offset !== 0 && e.size !== 0,
+    (e) => e.entry_id === id && e.offset !== 0 && e.size !== 0,
   );
   if (found === undefined) return null;
-  if (found.size !== SHARED_OBJECT_ENTRY.size || found.offset + found.size > b.length)
+  if (found.size !== type.size || found.offset + found.size > b.length)
     throw wrong(
-      `${where}: extend_entry_t 0x1002 has ${found.size} bytes at ${hex(found.offset)}; there must be 32, inside the block`,
+      `${where}: extend_entry_t ${hex(id)} has ${found.size} bytes at ${hex(found.offset)}; there must be ${type.size}, inside the block`,
     );
-  return SHARED_OBJECT_ENTRY.decode(b, found.offset);
+  return type.decode(b, found.offset);
 }
 
 function rows<T>(where: string, name: string, b: Uint8Array, dir: DataDirectory, type: Struct<T>): T[] {

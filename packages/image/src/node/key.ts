@@ -139,14 +139,14 @@ export interface GeneratedKey {
 
 /** Makes an RSA-3072 key with public exponent 3 (takes about a second, off the main thread). */
 export async function generateKey(options: { readonly passphrase?: string } = {}): Promise<GeneratedKey> {
+  const { passphrase } = options;
+  const encryption = passphrase === undefined ? {} : { cipher: 'aes-256-cbc', passphrase };
+  // Encoded by the job that makes it: see `freshKey` for what may happen to a key taken from one.
   const { privateKey, publicKey } = await promisify(generateKeyPair)('rsa', {
     modulusLength: 3072,
     publicExponent: 3,
+    privateKeyEncoding: { type: 'pkcs8', format: 'pem', ...encryption },
+    publicKeyEncoding: { type: 'spki', format: 'pem' },
   });
-  const encryption =
-    options.passphrase === undefined ? {} : { cipher: 'aes-256-cbc', passphrase: options.passphrase };
-  return {
-    privateKeyPem: privateKey.export({ type: 'pkcs8', format: 'pem', ...encryption }) as string,
-    publicKeyPem: publicKey.export({ type: 'spki', format: 'pem' }) as string,
-  };
+  return { privateKeyPem: privateKey, publicKeyPem: publicKey };
 }

@@ -1,6 +1,7 @@
 /** Signing an enclave of Intel's SDK with a key at hand. Source: as of sign/signed-so.ts. */
-import { generateKeyPairSync, sign } from 'node:crypto';
+import { sign } from 'node:crypto';
 import { NsgxError } from '@nestedsgx/arch';
+import { freshKey } from '@nestedsgx/arch/fresh-key';
 import { nodeHash } from '@nestedsgx/arch/node';
 import type { EnclaveConfig } from '../intel/config.js';
 import { DEFAULT_SIGNED_SO_LIMITS, type SignedSoLimits } from '../intel/limits.js';
@@ -50,12 +51,9 @@ export function finishSharedObject(request: SharedObjectRequest, sigstruct: Uint
 
 /** A css_key_t over a SIGSTRUCT by a key that nobody keeps. */
 function fipsSignature(sigstruct: Uint8Array): Uint8Array {
-  const { privateKey, publicKey } = generateKeyPairSync('rsa', {
-    modulusLength: 3072,
-    publicExponent: 65537,
-  });
-  const modulus = Buffer.from(publicKey.export({ format: 'jwk' }).n as string, 'base64url');
-  const signature = new Uint8Array(sign('sha256', sigstruct, privateKey));
+  const key = freshKey({ rsaBits: 3072, exponent: 65537 });
+  const modulus = Buffer.from(key.export({ format: 'jwk' }).n as string, 'base64url');
+  const signature = new Uint8Array(sign('sha256', sigstruct, key));
   return CSS_KEY.encode({ modulus: new Uint8Array(modulus).reverse(), exponent: 65537, signature });
 }
 

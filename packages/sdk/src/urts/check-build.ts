@@ -1,14 +1,20 @@
 /** Enclaves of Intel's SDK that no processor with SGX runs, found before anything is built of them. */
-import { containsEnclu, type IntelImage } from '@nestedsgx/image';
+import { createPublicKey, verify } from 'node:crypto';
+import { NsgxError } from '@nestedsgx/arch';
+import { type CssKey, containsEnclu, type IntelImage } from '@nestedsgx/image';
 import { sdkError } from '../errors.js';
 import { SGX_STATUS, SgxStatusError } from './sgx-status.js';
 
 /**
  * Refuses enclaves that were built for simulation, and those that could never leave.
  * Source: Intel SGX SDK for Linux, psw/urts/urts_com.h; Intel SDM, "EEXIT".
- * @throws IMAGE_SIMULATION, IMAGE_NO_ENCLU, SgxStatusError for an encrypted image without its key, and the reverse
+ * @throws IMAGE_SIMULATION, IMAGE_NO_ENCLU, IMAGE_METADATA for a FIPS signature that is none, SgxStatusError for an encrypted
+ *   image without its key, and the reverse
  */
-export function refuseUnrunnable({ source }: Pick<IntelImage, 'source'>, sealedKey: boolean): void {
+export function refuseUnrunnable(
+  { source, sigstruct }: Pick<IntelImage, 'source' | 'sigstruct'>,
+  sealedKey: boolean,
+): void {
   if (source.simulation)
     throw sdkError(
       'IMAGE_SIMULATION',
@@ -23,6 +29,13 @@ export function refuseUnrunnable({ source }: Pick<IntelImage, 'source'>, sealedK
         ? { advice: 'give the key that its sealing enclave sealed on this machine as the option sealedKey' }
         : {},
     );
+  const { fipsSignature } = source.chosen;
+  if (fipsSignature !== null && !signs(fipsSignature, sigstruct))
+    throw new NsgxError(
+      'IMAGE_METADATA',
+      'extend_entry_t 0x1001: the signature for FIPS mode does not belong to the SIGSTRUCT (SGX_ERROR_INVALID_METADATA)',
+      { advice: 'sign the enclave again with EnableIPPFIPS' },
+    );
   if (!containsEnclu(source))
     throw sdkError(
       'IMAGE_NO_ENCLU',
@@ -30,4 +43,17 @@ export function refuseUnrunnable({ source }: Pick<IntelImage, 'source'>, sealedK
       'link it with a trusted runtime for SGX: one that leaves by other instructions, such as SYSCALL, needs the ' +
         'platform that it was made for',
     );
+}
+
+/** Whether a css_key_t signs the SIGSTRUCT: RSA with SHA-256, modulus little endian, signature big endian. */
+function signs({ modulus, exponent, signature }: CssKey, sigstruct: Uint8Array): boolean {
+  const e = Buffer.alloc(4);
+  e.writeUInt32BE(exponent);
+  const n = Buffer.from(modulus).reverse().toString('base64url');
+  try {
+    const key = createPublicKey({ key: { kty: 'RSA', n, e: e.toString('base64url') }, format: 'jwk' });
+    return verify('sha256', sigstruct, key, signature);
+  } catch {
+    return false;
+  }
 }
