@@ -9,7 +9,7 @@ export const EDL_ERRORS = Object.freeze({
   EDL_REMOVED: "an EDL file uses a feature that Intel's tool no longer has",
   EDL_DECLARATION: 'a declaration of an EDL file contradicts another, or names what does not exist',
   EDL_IMPORT: 'an import of an EDL file has no file, misses a function or imports itself',
-  EDL_TYPE: 'the size of a type of an EDL file is not known, or has no bound',
+  EDL_TYPE: 'the size of a type or the value of a macro of an EDL file is not known, or has no bound',
   EDL_LIMIT: 'an EDL file is larger or nested deeper than the limits',
   EDL_VALUE: 'a value does not fit the parameter that the EDL file declares',
   EDL_MEMORY: 'a marshalling structure or what it points to is not in untrusted memory, or is malformed',

@@ -192,7 +192,7 @@ test('mistakes elsewhere', () => {
     [`${ecall('int f()')} more`, 'EDL_SYNTAX', 3, /expected the end of the file/],
     ['enclave {\n /* open', 'EDL_SYNTAX', 2, /comment has no end/],
     ['enclave {\n include "a', 'EDL_SYNTAX', 2, /string has no end/],
-    ['#define X\nenclave {};', 'EDL_SYNTAX', 1, /preprocessor/],
+    ['enclave { #define X\n};', 'EDL_SYNTAX', 1, /'#' is not at the beginning/],
     ['enclave {\n § };', 'EDL_SYNTAX', 2, /"§" is not part/],
     [wrap('struct s { };'), 'EDL_SYNTAX', 2, /expected a member of the struct/],
     [wrap('struct s { void v; };'), 'EDL_DECLARATION', 2, /type void/],

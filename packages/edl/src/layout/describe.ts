@@ -2,6 +2,8 @@
 import { edlError } from '../errors.js';
 import type { EdlFile, EdlTrustedFunction, EdlUntrustedFunction, EdlVariable } from '../parse/ast.js';
 import { isDeepCopy } from '../parse/checks.js';
+import { checkConstants } from '../parse/parse-edl.js';
+import { refuseRemoved } from '../parse/removed.js';
 import { EdlError } from '../parse/source.js';
 import { type CType, StructLayout, sizeOf, type Target } from './ctype.js';
 import { BASIC_TYPES, type ForeignType } from './foreign-types.js';
@@ -43,7 +45,7 @@ export interface CallDescription {
   readonly isPublic?: boolean;
   /** OCALLs: numbers of the ECALLs that may be made during it. */
   readonly allow?: readonly number[];
-  /** Why the call cannot be made, when a type is not known and `allowUnknown` was given. */
+  /** Why the call cannot be made, when something is not known and `allowUnknown` was given. */
   readonly unavailable?: string;
 }
 
@@ -57,25 +59,32 @@ export interface EdlDescription {
 export interface DescribeOptions {
   /** Types of C headers by name, or by `struct NAME`. */
   readonly types?: Readonly<Record<string, ForeignType>>;
-  /** Describe calls with types that are not known as unavailable instead of failing. */
+  /** Values of macros that `size` and `count` of OCALLs name, beside the constants of the file's enums. */
+  readonly constants?: Readonly<Record<string, number>>;
+  /** Describe calls with types or constants that are not known, or removed attributes, as unavailable instead of failing. */
   readonly allowUnknown?: boolean;
 }
+
+const UNKNOWN: ReadonlySet<string> = new Set(['EDL_TYPE', 'EDL_REMOVED']);
 
 /**
  * Lays out the marshalling structures as sgx_edger8r and gcc do: ms_retval, ocall_errno, then each parameter, in ECALLs
  * followed by its length if it is text.
- * @throws EDL_TYPE for a type whose size is needed and not known
+ * @throws EDL_TYPE for a type or constant that is needed and not known, EDL_REMOVED for attributes that `allowRemoved` let
+ * through, EDL_VALUE for constants that are no numbers
  */
 export function describeEdl(file: EdlFile, options: DescribeOptions = {}): EdlDescription {
-  const table = new TypeTable(file, options.types ?? {});
+  checkConstants(options.constants ?? {});
+  const table = new TypeTable(file, options.types ?? {}, options.constants);
   const structs = new Set(
     file.types.filter((type) => type.kind === 'struct' && isDeepCopy(type)).map(({ name }) => name),
   );
   const describe = (fn: EdlTrustedFunction | EdlUntrustedFunction): CallDescription => {
     try {
+      refuseRemoved(fn, file);
       return layoutCall(fn, table, structs);
     } catch (error) {
-      if (!options.allowUnknown || !(error instanceof EdlError) || error.code !== 'EDL_TYPE') throw error;
+      if (!options.allowUnknown || !(error instanceof EdlError) || !UNKNOWN.has(error.code)) throw error;
       const { name, switchless } = fn;
       return { name, size: 0, align: 1, parameters: [], switchless, unavailable: error.message };
     }
@@ -100,7 +109,7 @@ export function findCall(list: readonly CallDescription[], key: string | number)
     throw edlError(
       'EDL_TYPE',
       `${call.name} cannot be called: ${call.unavailable}`,
-      'Give the type in `types`.',
+      'Give what is not known in `types` or `constants`.',
     );
   return [call, index];
 }
@@ -132,7 +141,7 @@ function layoutCall(
       variable.type.kind === 'pointer' &&
       variable.type.to.kind === 'struct' &&
       deepStructs.has(variable.type.to.name);
-    const target = parameterTarget(variable, table, deep);
+    const target = parameterTarget(variable, fn, table, deep);
     const single = a.size === undefined && a.count === undefined && target.element !== undefined;
     const shape = single ? 'one' : isByteLike(target.element) ? 'bytes' : 'many';
     return { name, offset, pass: 'buffer', direction, target, shape, deep };
@@ -142,16 +151,28 @@ function layoutCall(
   return { name, size, align, returns, errnoOffset, parameters, switchless };
 }
 
-function parameterTarget(variable: EdlVariable, table: TypeTable, deep: boolean): Target {
+function parameterTarget(
+  variable: EdlVariable,
+  fn: EdlTrustedFunction | EdlUntrustedFunction,
+  table: TypeTable,
+  deep: boolean,
+): Target {
   const { type, dimensions, attributes: a, span } = variable;
+  const extent = (key: 'size' | 'count') => {
+    const value = a?.[key];
+    const isName = typeof value === 'string' && !fn.parameters.some(({ name }) => name === value);
+    return isName ? table.constant(key, value, span) : value;
+  };
+  const size = extent('size');
+  const count = extent('count');
   if (dimensions.length > 0 || a?.isary) {
     const element = table.variable(variable);
     return { element, unit: sizeOf(element), count: 1, multiple: 1 };
   }
-  if (type.kind === 'pointer') return table.target(type.to, a?.size, a?.count, deep, span);
+  if (type.kind === 'pointer') return table.target(type.to, size, count, deep, span);
   const known = table.find(type, span);
   const element = known?.kind === 'pointer' ? known.to : undefined;
-  if (a?.size === undefined && element === undefined)
+  if (size === undefined && element === undefined)
     throw new EdlError(
       'EDL_TYPE',
       `what '${variable.name}' points to has no known size`,
@@ -160,8 +181,8 @@ function parameterTarget(variable: EdlVariable, table: TypeTable, deep: boolean)
     );
   return {
     element,
-    unit: a?.size ?? (element === undefined ? 1 : sizeOf(element)),
-    count: a?.count ?? 1,
+    unit: size ?? (element === undefined ? 1 : sizeOf(element)),
+    count: count ?? 1,
     multiple: 1,
   };
 }

@@ -1,5 +1,12 @@
 /** Finds the layout of every type that an interface names. */
-import type { EdlComposite, EdlFile, EdlType, EdlTypeDefinition, EdlVariable } from '../parse/ast.js';
+import type {
+  EdlComposite,
+  EdlEnum,
+  EdlFile,
+  EdlType,
+  EdlTypeDefinition,
+  EdlVariable,
+} from '../parse/ast.js';
 import { typeText } from '../parse/ast.js';
 import { EdlError, type Span } from '../parse/source.js';
 import {
@@ -20,11 +27,21 @@ const POINTER: CType = { kind: 'pointer' };
 export class TypeTable {
   readonly #definitions = new Map<string, EdlTypeDefinition>();
   readonly #foreign: Readonly<Record<string, ForeignType>>;
+  readonly #constants: Map<string, number>;
   readonly #done = new Map<string, CType>();
   #depth = 0;
 
-  constructor(file: EdlFile, foreign: Readonly<Record<string, ForeignType>>) {
+  constructor(
+    file: EdlFile,
+    foreign: Readonly<Record<string, ForeignType>>,
+    constants: Readonly<Record<string, number>> = {},
+  ) {
     this.#foreign = foreign;
+    this.#constants = new Map(Object.entries(constants));
+    for (const type of file.types)
+      if (type.kind === 'enum')
+        for (const [name, value] of enumValues(type, this.#constants))
+          if (value !== undefined) this.#constants.set(name, value);
     for (const type of file.types) if (type.name !== undefined) this.#definitions.set(type.name, type);
   }
 
@@ -72,6 +89,18 @@ export class TypeTable {
     }
   }
 
+  /** The number that a name in `size` or `count` stands for, which is no parameter. @throws EDL_TYPE when it is not known */
+  constant(key: 'size' | 'count', name: string, span: Span): number {
+    const value = this.#constants.get(name);
+    if (value !== undefined) return value;
+    throw new EdlError(
+      'EDL_TYPE',
+      `'${key}=${name}' names no parameter, and the value of a macro '${name}' is not known`,
+      span,
+      `Give the macro's value: --define ${name}=VALUE, or '${name}' in the option \`constants\`.`,
+    );
+  }
+
   /** The type of a member or variable with its dimensions. */
   variable({ type, dimensions, span }: EdlVariable): CType {
     return dimensions.reduceRight<CType>(
@@ -96,14 +125,8 @@ export class TypeTable {
 
   #define(definition: EdlTypeDefinition): CType {
     if (definition.kind === 'enum') {
-      let next = 0;
-      const values = new Map<string, number>();
-      for (const { name, value } of definition.constants) {
-        const own = typeof value === 'string' ? (values.get(value) ?? 0) : (value ?? next);
-        values.set(name, own);
-        next = own + 1;
-      }
-      const wide = [...values.values()].some((value) => value > 0xffffffff);
+      const values = enumValues(definition, this.#constants);
+      const wide = [...values.values()].some((value) => value !== undefined && value > 0xffffffff);
       return { kind: 'integer', size: wide ? 8 : 4, signed: false };
     }
     return definition.kind === 'struct' ? this.#struct(definition) : this.#union(definition);
@@ -175,6 +198,23 @@ export class TypeTable {
       throw new EdlError('EDL_TYPE', `'${name}' is given size ${size} and alignment ${align}`, span);
     return { kind: 'bytes', name, size, align };
   }
+}
+
+/** Values of an enum's constants; nothing for those that depend on what is not known. */
+function enumValues(
+  { constants }: EdlEnum,
+  known: ReadonlyMap<string, number>,
+): Map<string, number | undefined> {
+  const values = new Map<string, number | undefined>();
+  let next: number | undefined = 0;
+  for (const { name, value } of constants) {
+    const named: string | undefined = typeof value === 'string' ? value : undefined;
+    const own: number | undefined =
+      named === undefined ? ((value as number | undefined) ?? next) : (values.get(named) ?? known.get(named));
+    values.set(name, own);
+    next = own === undefined ? undefined : own + 1;
+  }
+  return values;
 }
 
 function shallow(type: CType): CType {

@@ -27,7 +27,10 @@ export type EdlType =
   | { readonly kind: 'struct' | 'union' | 'enum' | 'foreign'; readonly name: string }
   | { readonly kind: 'pointer'; readonly to: EdlType };
 
-/** The value of `size=` or `count=`: a number of bytes or elements, or the name of a parameter or member. */
+/**
+ * The value of `size=` or `count=`: a number of bytes or elements, or the name of a parameter or member; in OCALLs also
+ * of a constant that C knows.
+ */
 export type EdlExtent = number | string;
 
 /** Attributes of a pointer, an array or a member. */
@@ -50,6 +53,8 @@ export interface EdlVariable {
   /** Dimensions of an array; empty otherwise. */
   readonly dimensions: readonly number[];
   readonly attributes?: EdlAttributes;
+  /** An attribute that the language no longer has, where such are let through: how it is passed is then not known. */
+  readonly removed?: { readonly name: string; readonly span: Span };
   readonly span: Span;
 }
 

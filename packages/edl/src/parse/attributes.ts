@@ -1,6 +1,5 @@
 /** The attributes in brackets, with the rules of sgx_edger8r on which go together. */
-import type { EdlErrorCode } from '../errors.js';
-import { type EdlAttributes, type EdlExtent, type EdlType, typeText } from './ast.js';
+import { type EdlAttributes, type EdlExtent, type EdlType, type EdlVariable, typeText } from './ast.js';
 import { EdlError, type Span } from './source.js';
 
 export interface AttributeToken {
@@ -26,23 +25,34 @@ const FLAGS: Record<string, 'string' | 'wstring' | 'isptr' | 'isary' | 'readonly
   readonly: 'readonly',
   user_check: 'userCheck',
 };
+const REMOVED = 'sizefunc';
 const KNOWN = 'in, out, size, count, string, wstring, user_check, isptr, isary, readonly';
 
-function fail(problem: string, span: Span, advice?: string, code: EdlErrorCode = 'EDL_ATTRIBUTE'): never {
-  throw new EdlError(code, problem, span, advice);
+function fail(problem: string, span: Span, advice?: string): never {
+  throw new EdlError('EDL_ATTRIBUTE', problem, span, advice);
+}
+
+/** The attribute of the list that the language no longer has. */
+export function findRemoved(list: readonly AttributeToken[]): EdlVariable['removed'] {
+  const found = list.find(({ key }) => key === REMOVED);
+  return found && { name: found.key, span: found.span };
+}
+
+/** EDL_REMOVED for the attribute at a place. */
+export function removedError(span: Span): EdlError {
+  return new EdlError(
+    'EDL_REMOVED',
+    `the attribute '${REMOVED}' was removed from the language, expected 'size'`,
+    span,
+    'Pass the size as a parameter and name it: [in, size=n].',
+  );
 }
 
 /** Collects attributes. @throws EDL_ATTRIBUTE for an unknown or repeated one, EDL_REMOVED for `sizefunc` */
 export function collectAttributes(list: readonly AttributeToken[]): EdlAttributes {
   const found: { -readonly [K in keyof EdlAttributes]: EdlAttributes[K] } = { ...NO_ATTRIBUTES };
   for (const { key, value, span } of list) {
-    if (key === 'sizefunc')
-      fail(
-        "the attribute 'sizefunc' was removed from the language, expected 'size'",
-        span,
-        'Pass the size as a parameter and name it: [in, size=n].',
-        'EDL_REMOVED',
-      );
+    if (key === REMOVED) throw removedError(span);
     if (key === 'size' || key === 'count') {
       if (value === undefined) fail(`'${key}' has no value, expected '${key}=' and a number or a name`, span);
       if (found[key] !== undefined) fail(`'${key}' appears twice`, span);

@@ -30,7 +30,7 @@ export function checkInterface(file: EdlFile, requirePublic: boolean): EdlWarnin
     refuseTwice(fn.parameters, 'parameter');
     const fields = new Set(fn.parameters.map(({ name }) => name));
     for (const parameter of fn.parameters) {
-      checkExtents(parameter, fn.parameters, 'parameter');
+      checkExtents(parameter, fn.parameters, fn.kind === 'untrusted' ? 'constant' : 'parameter');
       checkStructure(parameter, structs, warn);
       const { attributes: a, name, span } = parameter;
       if (fn.kind === 'trusted' && (a?.string || a?.wstring) && fields.has(`${name}_len`))
@@ -120,8 +120,15 @@ function foreignName(type: EdlType): string | undefined {
   return type.kind === 'foreign' ? type.name : undefined;
 }
 
-/** The names in size and count must be integers that are passed by value beside it. */
-function checkExtents(variable: EdlVariable, siblings: readonly EdlVariable[], what: string): void {
+/**
+ * The names in size and count must be integers that are passed by value beside it. In an OCALL another name goes to the C
+ * compiler as it is, as in sgx_edger8r, so it can be a macro or an enum's constant.
+ */
+function checkExtents(
+  variable: EdlVariable,
+  siblings: readonly EdlVariable[],
+  what: 'parameter' | 'member' | 'constant',
+): void {
   const { attributes: a, span } = variable;
   for (const [key, value] of [
     ['size', a?.size],
@@ -129,8 +136,13 @@ function checkExtents(variable: EdlVariable, siblings: readonly EdlVariable[], w
   ] as [string, EdlExtent | undefined][]) {
     if (typeof value !== 'string') continue;
     const sibling = siblings.find(({ name }) => name === value);
+    if (sibling === undefined && what === 'constant') continue;
     if (sibling === undefined)
-      throw declared(`'${key}=${value}' names no ${what}, expected one of this list or a number`, span);
+      throw declared(
+        `'${key}=${value}' names no ${what}, expected one of this list or a number`,
+        span,
+        `When '${value}' is a macro, define it: nsgx edl --define ${value}=VALUE, or the option \`defines\`.`,
+      );
     const { type, dimensions } = sibling;
     const integer =
       dimensions.length === 0 &&

@@ -8,8 +8,7 @@ import type {
   EdlVariable,
 } from './ast.js';
 import { typeText } from './ast.js';
-import type { EdlLimits } from './limits.js';
-import { parseFile } from './parser.js';
+import { type ParseFileOptions, parseFile } from './parser.js';
 import { EdlError, type EdlSource } from './source.js';
 
 /** Finds an imported file; `from` is the path of the file that imports. Nothing when there is none. */
@@ -19,7 +18,8 @@ export type EdlResolver = (path: string, from: string) => EdlSource | undefined;
  * Parses a file and all that it imports into one.
  * @throws EDL_IMPORT for a missing file or function or a cycle, EDL_LIMIT, and all that {@link parseFile} throws
  */
-export function parseWithImports(root: EdlSource, resolve: EdlResolver, limits: EdlLimits): EdlFile {
+export function parseWithImports(root: EdlSource, options: ParseFileOptions): EdlFile {
+  const { resolve, limits } = options;
   const reading: string[] = [];
   let files = 0;
 
@@ -36,7 +36,7 @@ export function parseWithImports(root: EdlSource, resolve: EdlResolver, limits: 
       if (++files > limits.files) throw new EdlError('EDL_LIMIT', `more than ${limits.files} files`, by.span);
     }
     reading.push(source.file);
-    return parseFile(source, limits);
+    return parseFile(source, options);
   };
 
   /** The files that importing `wanted` (all when missing) from `file` brings, the file itself first. */

@@ -1,11 +1,11 @@
 /** Limits on what the parser of EDL files takes. */
 
 export interface EdlLimits {
-  /** Characters of one file. */
+  /** Characters of one file, with what it includes by `#include`. */
   readonly fileSize: number;
   /** Files that are read, repetitions included. */
   readonly files: number;
-  /** Imports within imports. */
+  /** Imports within imports, files within included files, macros within macros. */
   readonly importDepth: number;
   /** Declared functions, types, members, parameters or names in one list. */
   readonly items: number;
@@ -13,6 +13,8 @@ export interface EdlLimits {
   readonly pointerDepth: number;
   /** Dimensions of an array. */
   readonly dimensions: number;
+  /** Tokens that the macros of one file make. */
+  readonly expansion: number;
 }
 
 export const DEFAULT_EDL_LIMITS: EdlLimits = Object.freeze({
@@ -22,4 +24,5 @@ export const DEFAULT_EDL_LIMITS: EdlLimits = Object.freeze({
   items: 4096,
   pointerDepth: 16,
   dimensions: 16,
+  expansion: 65536,
 });

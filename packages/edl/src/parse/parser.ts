@@ -18,11 +18,13 @@ import {
   checkParameterAttributes,
   checkParameterType,
   collectAttributes,
+  findRemoved,
   isVoid,
   NO_ATTRIBUTES,
 } from './attributes.js';
-import { type Token, tokenize } from './lexer.js';
+import type { Token } from './lexer.js';
 import type { EdlLimits } from './limits.js';
+import { type PreprocessOptions, preprocess } from './preprocess.js';
 import { EdlError, type EdlSource, type Span } from './source.js';
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] extends readonly (infer I)[] ? I[] : T[K] };
@@ -34,30 +36,32 @@ const FIXED = new Set(
 );
 const CONVENTIONS = new Set(['cdecl', 'stdcall', 'fastcall']);
 
+/** What parsing a file depends on. */
+export interface ParseFileOptions extends PreprocessOptions {
+  /** Lets removed attributes through, noted at what they stand before. */
+  readonly allowRemoved: boolean;
+}
+
 /**
  * Parses one file without following its imports.
- * @throws EDL_SYNTAX, EDL_ATTRIBUTE, EDL_REMOVED, EDL_DECLARATION, EDL_LIMIT; all {@link EdlError}
+ * @throws EDL_SYNTAX, EDL_ATTRIBUTE, EDL_REMOVED, EDL_DECLARATION, EDL_IMPORT, EDL_LIMIT; all {@link EdlError}
  */
-export function parseFile(source: EdlSource, limits: EdlLimits): EdlFile {
-  if (source.text.length > limits.fileSize)
-    throw new EdlError('EDL_LIMIT', `the file has more than ${limits.fileSize} characters`, {
-      source,
-      start: 0,
-      end: 1,
-    });
-  return new Parser(source, limits).file();
+export function parseFile(source: EdlSource, options: ParseFileOptions): EdlFile {
+  return new Parser(source, options).file();
 }
 
 class Parser {
   readonly #source: EdlSource;
   readonly #limits: EdlLimits;
   readonly #tokens: Token[];
+  readonly #allowRemoved: boolean;
   #at = 0;
 
-  constructor(source: EdlSource, limits: EdlLimits) {
+  constructor(source: EdlSource, options: ParseFileOptions) {
     this.#source = source;
-    this.#limits = limits;
-    this.#tokens = tokenize(source);
+    this.#limits = options.limits;
+    this.#allowRemoved = options.allowRemoved;
+    this.#tokens = preprocess(source, options);
   }
 
   file(): EdlFile {
@@ -186,6 +190,8 @@ class Parser {
     if (isVoid(type))
       throw new EdlError('EDL_DECLARATION', `the member '${name.text}' has the type void`, name);
     let attributes: EdlAttributes | undefined;
+    const removed = this.#removed(list);
+    if (removed !== undefined) return { name: name.text, type, dimensions, removed, span: name };
     if (list !== undefined) {
       attributes = collectAttributes(list);
       checkMemberAttributes(attributes, type, dimensions, bracket);
@@ -272,6 +278,8 @@ class Parser {
     const { name, dimensions } = this.#declarator('parameter');
     if (isVoid(type))
       throw new EdlError('EDL_DECLARATION', `the parameter '${name.text}' has the type void`, name);
+    const removed = this.#removed(list);
+    if (removed !== undefined) return { name: name.text, type, dimensions, removed, span: name };
     const collected = list === undefined ? NO_ATTRIBUTES : collectAttributes(list);
     const byAddress =
       type.kind === 'pointer' ||
@@ -306,6 +314,10 @@ class Parser {
     } while (this.#accept(','));
     this.#expect(']', "after the attributes, or ','");
     return list;
+  }
+
+  #removed(list: readonly AttributeToken[] | undefined): EdlVariable['removed'] {
+    return list !== undefined && this.#allowRemoved ? findRemoved(list) : undefined;
   }
 
   #extent(): number | string {
@@ -434,6 +446,7 @@ class Parser {
           : token.kind === 'string'
             ? 'a string'
             : `'${token.text}'`;
-    return new EdlError('EDL_SYNTAX', `expected ${expected}, found ${what}`, token);
+    const origin = token.macro === undefined ? '' : ` of the macro '${token.macro}'`;
+    return new EdlError('EDL_SYNTAX', `expected ${expected}, found ${what}${origin}`, token);
   }
 }

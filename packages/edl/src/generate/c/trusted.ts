@@ -1,5 +1,6 @@
 /** C of the trusted side of an interface, for this project's runtime: what sgx_edger8r makes for Intel's. */
 import type { EdlFile } from '../../parse/ast.js';
+import { refuseRemoved } from '../../parse/removed.js';
 import { deepStructures } from './c-text.js';
 import { ecallBridge } from './ecall-bridge.js';
 import { trustedHeader } from './header.js';
@@ -17,8 +18,10 @@ export interface TrustedC {
 /**
  * Makes `NAME_t.h` and `NAME_t.c`. Every type must be known to C: by the file, or by the headers that it includes.
  * The bridges take any host that speaks the protocol of Intel's untrusted runtime.
+ * @throws EDL_REMOVED for attributes that `allowRemoved` let through
  */
 export function generateTrustedC(file: EdlFile): TrustedC {
+  for (const fn of [...file.trusted, ...file.untrusted]) refuseRemoved(fn, file);
   const structures = deepStructures(file);
   const ecalls = file.trusted.map(({ name, isPublic }) => `    {bridge_${name}, ${isPublic ? 0 : 1}},`);
   const rows = file.untrusted.map(({ name, allow }) => {
