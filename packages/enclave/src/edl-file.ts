@@ -8,11 +8,16 @@ const MAX_BYTES = 4 * 2 ** 20;
 
 /**
  * Reads an EDL file. Imports are looked for beside the file that has them, then in the folders of `searchPath` (relative
- * to `root`), then among the standard files of Intel's SDK.
+ * to `root`), then among the standard files of Intel's SDK. `defines` are macros, as for `parseEdl`.
  *
  * Throws PROJECT_FILE and EdlError.
  */
-export function readEdl(path: string, root: string, searchPath: readonly string[] = []): ParsedEdl {
+export function readEdl(
+  path: string,
+  root: string,
+  searchPath: readonly string[] = [],
+  defines?: Readonly<Record<string, number>>,
+): ParsedEdl {
   const text = textOf(path);
   if (text === undefined) {
     throw enclaveError('PROJECT_FILE', `cannot read ${path}`, {
@@ -27,7 +32,7 @@ export function readEdl(path: string, root: string, searchPath: readonly string[
     }
     return undefined;
   });
-  return parseEdl({ file: path, text }, { resolve: find });
+  return parseEdl({ file: path, text }, { resolve: find, defines });
 }
 
 function textOf(path: string): string | undefined {

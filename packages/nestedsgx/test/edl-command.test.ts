@@ -79,6 +79,19 @@ test('nsgx edl says where a file is wrong', () => {
   assert.match(err, /bad\.edl:2:\d+: .*direction/);
 });
 
+test('nsgx edl --define: conditional parts, and macros that only C knows', () => {
+  const text =
+    '#ifdef EXTRA\nenclave { trusted { public void extra(); };\n#else\nenclave { trusted { public void plain(); };\n#endif\nuntrusted { void o([out, size=SEGMENT] uint8_t* to); }; };';
+  writeFileSync(join(folder, 'macros.edl'), text);
+  const without = nsgx('edl', 'macros.edl');
+  assert.match(without.out, /^ecall 0 +plain\(\)/);
+  assert.match(without.out, /ocall 0 +o\(\) +macros\.edl:6:\d+: .*'SEGMENT' is not known/);
+  const given = nsgx('edl', 'macros.edl', '--define', 'EXTRA', '--define', 'SEGMENT=0x10', '--json');
+  const { ecalls, ocalls } = JSON.parse(given.out).description;
+  assert.deepEqual([ecalls[0].name, ocalls[0].parameters[0].target.unit], ['extra', 16]);
+  assert.equal(nsgx('edl', 'macros.edl', '--define', 'SEGMENT=many').status, 2);
+});
+
 test('nsgx new --template edl makes a project that nsgx build builds and signs', () => {
   assert.equal(nsgx('new', 'hello', '--template', 'edl').status, 0);
   const built = nsgx('--json', 'build', 'hello');

@@ -258,14 +258,16 @@ function ownInterface(given: unknown, loadable: LoadableImage): Maker {
 
 /** For Intel's. @throws EDL_FILE, EdlError, INTERFACE_INVALID */
 function intelInterface(given: unknown, options: IntelLoadOptions): Maker {
-  const { edl, edlSearchPath } = options;
+  const { edl, edlSearchPath, edlConstants } = options;
   if (given !== undefined && !isEdlInterface(given))
     throw sdkError(
       'IMAGE_UNSUPPORTED',
       "an enclave of Intel's SDK has the interface of its EDL file",
       'pass what `nsgx edl FILE --ts OUT` makes, or the option edl',
     );
-  const description = given?.description ?? (typeof edl === 'string' ? openEdl(edl, edlSearchPath) : edl);
+  const description =
+    given?.description ??
+    (typeof edl === 'string' ? openEdl(edl, edlSearchPath, undefined, edlConstants) : edl);
   return (connection, built, { image }, all, onClose) =>
     new IntelEnclave(connection, built, image as IntelImage, description, all as IntelLoadOptions, onClose);
 }

@@ -9,6 +9,7 @@ import {
   signatureOf,
   zeroAnswer,
 } from '../edl-json/calls.js';
+import { definesOf } from '../edl-json/defines.js';
 import { builtInterface, edlBeside } from '../edl-json/find-edl.js';
 import { toJson } from '../edl-json/values.js';
 import colors from './colors.js';
@@ -20,6 +21,7 @@ export interface IntelRunOptions extends MachineOptions {
   ocall: string[];
   edl?: string;
   edlPath: string[];
+  define: string[];
   files?: string;
   debug?: boolean;
 }
@@ -72,14 +74,15 @@ export function ocallAnswers(given: readonly string[]): Map<string, string> {
   );
 }
 
-function interfaceOf(path: string, { edl, edlPath }: IntelRunOptions): EdlDescription {
-  if (edl !== undefined) return openEdl(edl, edlPath);
+function interfaceOf(path: string, { edl, edlPath, define }: IntelRunOptions): EdlDescription {
+  const defines = definesOf(define);
+  if (edl !== undefined) return openEdl(edl, edlPath, undefined, defines);
   const built = builtInterface(path);
   if (built !== undefined) return built;
   const beside = edlBeside(path);
   if (beside === undefined)
     throw new UsageError(`there is no EDL file beside ${path}: give the one it was built with by --edl FILE`);
-  return openEdl(beside, edlPath);
+  return openEdl(beside, edlPath, undefined, defines);
 }
 
 function findEcall(edl: EdlDescription, name: string): CallDescription {

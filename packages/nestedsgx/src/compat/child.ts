@@ -65,9 +65,9 @@ function interfaceOf(
   const types = plan.types as DescribeOptions['types'];
   if (plan.edl !== undefined) {
     send({ kind: 'edl', edl: { file: relative(root, plan.edl), fit: 'told' } });
-    return openEdl(plan.edl, plan.edlPath, types);
+    return openEdl(plan.edl, plan.edlPath, types, plan.constants);
   }
-  const found = chooseEdl(path, root, image, plan.edlPath, types);
+  const found = chooseEdl(path, root, image, plan.edlPath, types, plan.constants);
   if ('why' in found) {
     send({ kind: 'edl', noEdl: tidy(found.why, root) });
     return undefined;

@@ -31,6 +31,7 @@ export function chooseEdl(
   image: IntelImage,
   searchPath: readonly string[],
   types?: DescribeOptions['types'],
+  constants?: DescribeOptions['constants'],
 ): { edl: EdlDescription; choice: EdlChoice } | { why: string } {
   const told = toldBySymbols(readFileSync(path), image);
   const { likely, others } = edlCandidates(path, root);
@@ -42,7 +43,7 @@ export function chooseEdl(
   for (const file of told === null ? likely : all) {
     let edl: EdlDescription;
     try {
-      edl = openEdl(file, folders, types);
+      edl = openEdl(file, folders, types, constants);
     } catch (error) {
       unread.push((error as Error).message.split('\n')[0]!);
       continue;

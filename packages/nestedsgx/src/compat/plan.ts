@@ -37,6 +37,8 @@ const schema = z.strictObject({
   edlPath: z.array(z.string()).default([]),
   /** Types that only C headers know, as `describeEdl` takes them. */
   types: z.record(z.string(), z.unknown()).default({}),
+  /** Macros of the EDL file that C knew when the enclave was built. */
+  constants: z.record(z.string(), z.number()).default({}),
   debug: z.boolean().optional(),
   provision: z.boolean().optional(),
   /** Gives the enclave a new, empty folder for protected files. */

@@ -55,6 +55,8 @@ export interface IntelLoadOptions<Ocalls = AnyCalls> extends CommonLoadOptions {
   edl?: string | EdlDescription;
   /** Folders with imported EDL files, such as the SDK's `include`. */
   edlSearchPath?: readonly string[];
+  /** Macros of the EDL file that C knew when the enclave was built: sizes, and what `#if` asks for. */
+  edlConstants?: Readonly<Record<string, number>>;
   /** Handlers of the OCALLs by name; they come before what the SDK's untrusted half answers itself. */
   ocalls?: IntelOcallHandlers<Ocalls>;
   /** Answers the OCALLs that have neither a handler nor an answer of the SDK's untrusted half, which fail without it. */

@@ -16,13 +16,16 @@ const MAX_BYTES = 4 * 2 ** 20;
 
 /**
  * Parses an EDL file with its imports, which are looked for beside the importing file and in `searchPath`, then
- * among the SDK's own, and lays its structures out. Calls with types that only C headers know are described as unavailable unless `types` has them.
- * @throws EDL_FILE, EdlError
+ * among the SDK's own, and lays its structures out. Calls with types
+ * that only C headers know are described as unavailable unless `types` has them, and so are those with attributes that the
+ * language had once. `defines` are macros: for conditional parts of the file and for sizes.
+ * @throws EDL_FILE, EdlError, EDL_VALUE for macros that are no numbers
  */
 export function openEdl(
   path: string,
   searchPath: readonly string[] = [],
   types?: DescribeOptions['types'],
+  defines?: Readonly<Record<string, number>>,
 ): EdlDescription {
   const root = resolve(path);
   const find: EdlResolver = (name, from) => {
@@ -34,10 +37,11 @@ export function openEdl(
     return undefined;
   };
   const text = readText(root, true) as string;
-  return describeEdl(parseEdl({ file: root, text }, { resolve: withStandardEdl(find) }), {
-    types,
-    allowUnknown: true,
-  });
+  const parsed = parseEdl(
+    { file: root, text },
+    { resolve: withStandardEdl(find), defines, allowRemoved: true },
+  );
+  return describeEdl(parsed, { types, allowUnknown: true });
 }
 
 function readText(file: string, needed: boolean): string | undefined {

@@ -10,6 +10,7 @@ import {
 } from '@nestedsgx/edl';
 import { readEdl } from '@nestedsgx/enclave';
 import type { Command } from 'commander';
+import { definesOf } from '../../edl-json/defines.js';
 import { readLimited } from '../files.js';
 import type { ActionWrapper, CommandModule } from '../program.js';
 import { type Terminal, UsageError } from '../terminal.js';
@@ -21,6 +22,7 @@ interface EdlOptions {
   readonly c?: string;
   readonly searchPath: readonly string[];
   readonly types?: string;
+  readonly define: readonly string[];
   readonly name?: string;
 }
 
@@ -35,6 +37,7 @@ export const edlCommand: CommandModule = {
       .option('--c <dir>', 'write NAME_t.h and NAME_t.c for the enclave')
       .option('--search-path <dir>', 'folder with imported files; may be repeated', collect, [])
       .option('--types <json>', 'sizes of types that only C headers know')
+      .option('--define <name=value>', 'macro of the file or of C headers; may be repeated', collect, [])
       .option('--name <name>', 'name of the TypeScript constant (default: NAME)')
       .addHelpText(
         'after',
@@ -49,7 +52,7 @@ function collect(value: string, all: string[]): string[] {
 }
 
 function runEdl(terminal: Terminal, path: string, options: EdlOptions): void {
-  const edl = readEdl(path, '.', options.searchPath);
+  const edl = readEdl(path, '.', options.searchPath, definesOf(options.define));
   for (const { message, file, line, column } of edl.warnings)
     terminal.note(`${file}:${line}:${column}: warning: ${message}`);
   const description = describeEdl(edl, { types: readTypes(options.types), allowUnknown: true });

@@ -26,6 +26,7 @@ export const runCommand: CommandModule = {
     )
       .option('--edl <file>', 'interface of a .signed.so (default: NAME.edl or Enclave.edl beside it)')
       .option('--edl-path <dir>', 'folder with imported EDL files; may be repeated', collect, [])
+      .option('--define <name=value>', 'macro of the EDL file; may be repeated', collect, [])
       .option('--ocall <name=value>', 'what an OCALL returns; may be repeated', collect, [])
       .option('--files <dir>', 'folder for protected files of a .signed.so')
       .option('--debug', 'load as a debug enclave')
