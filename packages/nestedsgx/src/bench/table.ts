@@ -4,6 +4,14 @@ import { leaves } from './leaves.js';
 import { load } from './load.js';
 import { paging } from './paging.js';
 import type { Bench } from './row.js';
+import { edlCalls } from './sdk/call-rows.js';
 import { transitions } from './transitions.js';
 
-export const BENCHES: readonly Bench[] = Object.freeze([transitions, leaves, paging, load, compute]);
+export const BENCHES: readonly Bench[] = Object.freeze([
+  transitions,
+  edlCalls,
+  leaves,
+  paging,
+  load,
+  compute,
+]);

@@ -79,3 +79,10 @@ int ecall_switchless(int value) {
     sgx_status_t status = ocall_switchless(&result, value);
     return status == SGX_SUCCESS ? result : failed(status);
 }
+
+/* OCALLs one after the other, to be timed. */
+sgx_status_t ecall_ocalls(uint64_t n) {
+    sgx_status_t status = SGX_SUCCESS;
+    for (; n > 0 && status == SGX_SUCCESS; n--) status = ocall_nothing();
+    return status;
+}
