@@ -92,7 +92,8 @@ it('survives what a host can write into structures and buffers', async () => {
   for (let i = 0; i < RUNS; i++) {
     const { call, index } = pick(usable);
     fill(call);
-    // Rounds of allocations are the host's to choose; so many would only take time.
+    // Rounds of allocations and of OCALLs are the host's to choose; so many would only take time.
+    if (call.name === 'ecall_ocalls') new DataView(host.bytes.buffer).setBigUint64(STRUCTURE + 8, 3n, true);
     if (call.name === 'ecall_memory') new DataView(host.bytes.buffer).setInt32(STRUCTURE + 16, 3, true);
     const at = call.size === 0 ? 0n : random(20) === 0 ? pick(edges) : host.base + BigInt(STRUCTURE);
     const thread = random(4);
