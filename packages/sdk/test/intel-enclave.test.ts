@@ -186,6 +186,8 @@ test('handlers that are missing, throw or promise in a synchronous call', async 
     failures.map(({ code }) => code),
     ['OCALL_FAILED', 'OCALL_UNKNOWN'],
   );
+  assert.equal(await e.async.ecall_ocall(1), -0x10000 - 1);
+  assert.equal(failures.length, 3, 'asynchronous calls tell as well');
   assert.throws(() => e.ecalls.ecall_ocall_wide(), { code: 'OCALL_PROMISE_IN_SYNC_ECALL' });
   assert.equal(await e.async.ecall_ocall_wide(), 8);
   assert.equal(e.ecalls.ecall_add(1, 1), 2, 'the enclave goes on');

@@ -138,7 +138,7 @@ export class IntelThread extends GateThread<IntelCall> {
     try {
       const { index, address, finish } = marshal();
       const status = await this.runAsync(call, index, Number(address));
-      if (status !== alsoReturns) this.#check(call, status, what);
+      this.#check(call, status === alsoReturns ? SGX_SUCCESS : status, what);
       return finish();
     } finally {
       this.#end(call);
