@@ -200,17 +200,20 @@ async function nbench(
   return rows;
 }
 
-/** Iterations a second over some seconds of the kernel itself. */
+/**
+ * Iterations a second: the median of runs over some seconds. The program in simulation mode counts its processor time; here
+ * two processes take turns, so it is the time that passes, and runs that others interrupted must not count.
+ */
 function rate(context: BenchContext, kernel: Kernel, calls: Calls): () => number {
   const once = kernel.begin(calls);
   return () => {
-    let seconds = 0;
-    let iterations = 0;
-    do {
-      const run = once();
-      seconds += run.seconds;
-      iterations += run.iterations;
-    } while (seconds < (context.short ? 0.01 : 3));
-    return iterations / seconds;
+    const rates: number[] = [];
+    let left = context.short ? 0.01 : 3;
+    while (left > 0) {
+      const { seconds, iterations } = once();
+      rates.push(iterations / seconds);
+      left -= seconds;
+    }
+    return median(rates);
   };
 }
