@@ -7,7 +7,6 @@ export const ATTEST_ERRORS = Object.freeze({
   POLICY_INVALID: 'The policy has an unknown or ill-typed field.',
   COLLATERAL_MALFORMED: 'A collateral file (certificate, CRL, TCB information, identity) cannot be read.',
   CERTIFICATE_MALFORMED: 'A certificate is not strict DER or lacks a field that it must have.',
-  CRYPTO_UNAVAILABLE: 'WebCrypto is missing: the page is not a secure context, or the runtime is too old.',
   OPTIONS_INVALID: 'An option of the verification (time, report data) has the wrong type or size.',
 } as const);
 

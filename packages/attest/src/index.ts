@@ -10,6 +10,14 @@ export {
   type Verdict,
 } from './appraisal.js';
 export { type Collateral, collateralFromFiles } from './collateral.js';
+export {
+  type CryptoProvider,
+  type Curve,
+  type EcKey,
+  type HashName,
+  type RsaKey,
+  useCrypto,
+} from './crypto/provider.js';
 export { DCAP_SGX_CHECKS, DCAP_TDX_CHECKS } from './dcap/appraise.js';
 export { type DcapQuote, parseDcapQuote } from './dcap/quote.js';
 export { type DecodedEvidence, decodeEvidence } from './decode.js';

@@ -30,16 +30,16 @@ export function validityFault(certificate: Certificate, time: number): string | 
   return null;
 }
 
-/** Signatures found good, by SHA-256 of certificate and issuer's key: the same few authorities come again and again. */
+/** Signatures found good, by SHA-256 of certificate and issuer's key, the oldest dropped first: the same few authorities come again and again. */
 const goodSignatures = new Set<string>();
 const GOOD_SIGNATURES_LIMIT = 256;
 
-async function signedBy(child: Certificate, issuer: Certificate): Promise<boolean> {
+function signedBy(child: Certificate, issuer: Certificate): boolean {
   const known = toHex(digest('SHA-256', concatBytes(child.der, issuer.publicKey.spki)));
   if (goodSignatures.has(known)) return true;
-  if (!(await verifySignature(issuer.publicKey, child.signatureAlgorithm, child.signature, child.tbs)))
-    return false;
-  if (goodSignatures.size >= GOOD_SIGNATURES_LIMIT) goodSignatures.clear();
+  if (!verifySignature(issuer.publicKey, child.signatureAlgorithm, child.signature, child.tbs)) return false;
+  if (goodSignatures.size >= GOOD_SIGNATURES_LIMIT)
+    goodSignatures.delete(goodSignatures.keys().next().value!);
   goodSignatures.add(known);
   return true;
 }
@@ -49,7 +49,7 @@ async function signedBy(child: Certificate, issuer: Certificate): Promise<boolea
  * Checks names, signatures (the root's own too), basicConstraints, path lengths, keyUsage and validity.
  * Does not decide whether the root is trusted.
  */
-export async function chainFault(chain: readonly Certificate[], time: number): Promise<string | null> {
+export function chainFault(chain: readonly Certificate[], time: number): string | null {
   if (chain.length < 2) return 'the chain has no issuer';
   if (chain[0]!.pathLength !== null)
     return `the leaf ${certificateLabel(chain[0]!)} is a certification authority`;
@@ -67,7 +67,7 @@ export async function chainFault(chain: readonly Certificate[], time: number): P
     if (issuer.keyUsage !== null && !issuer.keyUsage.certSign) {
       return `the key usage of ${certificateLabel(issuer)} does not allow it to sign certificates`;
     }
-    if (!(await signedBy(child, issuer))) {
+    if (!signedBy(child, issuer)) {
       return `the signature on ${label} is not by the key of ${certificateLabel(issuer)}`;
     }
     const fault = validityFault(child, time);

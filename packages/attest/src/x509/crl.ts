@@ -88,11 +88,7 @@ export function parseRevocationList(der: Uint8Array): RevocationList {
 }
 
 /** Why `list` cannot be relied on at `time` as issued by `issuer`, or null. */
-export async function revocationListFault(
-  list: RevocationList,
-  issuer: Certificate,
-  time: number,
-): Promise<string | null> {
+export function revocationListFault(list: RevocationList, issuer: Certificate, time: number): string | null {
   const label = certificateLabel(issuer);
   if (!sameBytes(list.issuer.encoding, issuer.subject.encoding)) {
     return `the revocation list is by '${list.issuer.commonName}', not by ${label}`;
@@ -100,7 +96,7 @@ export async function revocationListFault(
   if (issuer.keyUsage !== null && !issuer.keyUsage.crlSign) {
     return `the key usage of ${label} does not allow it to sign revocation lists`;
   }
-  if (!(await verifySignature(issuer.publicKey, list.signatureAlgorithm, list.signature, list.tbs))) {
+  if (!verifySignature(issuer.publicKey, list.signatureAlgorithm, list.signature, list.tbs)) {
     return `the signature on the revocation list is not by the key of ${label}`;
   }
   if (time < list.thisUpdate) {

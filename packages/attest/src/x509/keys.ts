@@ -1,28 +1,16 @@
 /** Public keys and signatures: the few algorithms in use, each recognised by its one exact DER encoding. */
-import { sha256, sha384, sha512 } from '@noble/hashes/sha2.js';
-import { concatBytes, copyBytes, fromHex, sameBytes, toHex } from '../bytes.js';
+import { copyBytes, toHex } from '../bytes.js';
+import { type Curve, crypto, type EcKey, type HashName, type RsaKey } from '../crypto/provider.js';
+import { COORDINATE_BYTES, ecSpki, readEcSpki } from '../crypto/spki.js';
 import { AttestError } from '../errors.js';
 import { DerReader, derFailure, TAG, unsignedInteger } from './der.js';
 
-/** A curve with its coordinate length in bytes. */
-export type Curve = 'P-256' | 'P-384';
-
-type Crypto = typeof globalThis.crypto;
-
-const COORDINATE_BYTES: Record<Curve, number> = { 'P-256': 32, 'P-384': 48 };
-
-/** SubjectPublicKeyInfo up to and including the 0x04 of an uncompressed point. */
-const EC_PREFIX: Record<Curve, Uint8Array<ArrayBuffer>> = {
-  'P-256': fromHex('3059301306072a8648ce3d020106082a8648ce3d03010703420004')!,
-  'P-384': fromHex('3076301006072a8648ce3d020106052b8104002203620004')!,
-};
-
-const RSA_ALGORITHM = fromHex('300d06092a864886f70d0101010500')!;
+const RSA_ALGORITHM = '300d06092a864886f70d0101010500';
 
 /** A public key as found in a certificate; `spki` is its exact SubjectPublicKeyInfo. */
 export type PublicKey =
-  | { readonly kind: 'ec'; readonly curve: Curve; readonly spki: Uint8Array<ArrayBuffer> }
-  | { readonly kind: 'rsa'; readonly bits: number; readonly spki: Uint8Array<ArrayBuffer> };
+  | ({ readonly kind: 'ec'; readonly spki: Uint8Array<ArrayBuffer> } & EcKey)
+  | ({ readonly kind: 'rsa'; readonly bits: number; readonly spki: Uint8Array<ArrayBuffer> } & RsaKey);
 
 /** Signature algorithms that a certificate or CRL may use. */
 export type SignatureAlgorithm = 'ecdsa-sha256' | 'ecdsa-sha384' | 'rsa-pss-sha384';
@@ -52,18 +40,11 @@ export function signatureAlgorithm(encoding: Uint8Array): SignatureAlgorithm {
 /** Reads a SubjectPublicKeyInfo. @throws AttestError for other algorithms, curves or encodings */
 export function parsePublicKey(encoding: Uint8Array): PublicKey {
   const spki = copyBytes(encoding);
-  for (const curve of ['P-256', 'P-384'] as const) {
-    const prefix = EC_PREFIX[curve];
-    if (
-      spki.length === prefix.length + 2 * COORDINATE_BYTES[curve] &&
-      sameBytes(spki.subarray(0, prefix.length), prefix)
-    ) {
-      return { kind: 'ec', curve, spki };
-    }
-  }
+  const ec = readEcSpki(spki);
+  if (ec !== null) return { kind: 'ec', spki, ...ec };
   const reader = new DerReader(spki).enter(TAG.SEQUENCE, 'the public key');
   const algorithm = reader.expect(TAG.SEQUENCE, 'the key algorithm').encoding;
-  if (!sameBytes(algorithm, RSA_ALGORITHM)) {
+  if (toHex(algorithm) !== RSA_ALGORITHM) {
     derFailure('the public key is neither P-256, P-384 (uncompressed) nor RSA');
   }
   const bits = reader.expect(TAG.BIT_STRING, 'the key').contents;
@@ -73,78 +54,45 @@ export function parsePublicKey(encoding: Uint8Array): PublicKey {
   const key = whole.enter(TAG.SEQUENCE, 'the RSA key');
   whole.end('the RSA key');
   const modulus = unsignedInteger(key.expect(TAG.INTEGER, 'the modulus').contents, 'the modulus');
-  unsignedInteger(key.expect(TAG.INTEGER, 'the exponent').contents, 'the exponent');
+  const exponent = unsignedInteger(key.expect(TAG.INTEGER, 'the exponent').contents, 'the exponent');
   key.end('the RSA key');
   const size = modulus.length * 8;
   if (size < 2048 || size > 8192) derFailure(`an RSA key of ${size} bits is outside 2048 to 8192`);
-  return { kind: 'rsa', bits: size, spki };
+  return { kind: 'rsa', bits: size, spki, modulus, exponent };
 }
 
-/** SubjectPublicKeyInfo of a P-256 key given as X ‖ Y (64 bytes, big endian), as quotes carry it. */
-export function p256Spki(point: Uint8Array): Uint8Array<ArrayBuffer> {
-  if (point.length !== 64) throw new AttestError('EVIDENCE_MALFORMED', 'A P-256 point is not 64 bytes long.');
-  return concatBytes(EC_PREFIX['P-256'], point);
+/** SubjectPublicKeyInfo of a P-256 key given as X ‖ Y. @throws AttestError EVIDENCE_MALFORMED */
+export function p256Spki(coordinates: Uint8Array): Uint8Array<ArrayBuffer> {
+  return p256Key(coordinates).spki;
 }
 
-function subtle(): typeof globalThis.crypto.subtle {
-  const found = (globalThis as { crypto?: Crypto }).crypto?.subtle;
-  if (found !== undefined) return found;
-  throw new AttestError('CRYPTO_UNAVAILABLE', 'WebCrypto (crypto.subtle) is not available here.', {
-    advice: 'Use Node 20 or newer, or serve the page over https or from localhost.',
-  });
+/** A P-256 key given as X ‖ Y (64 bytes, big endian), as quotes carry it. @throws AttestError EVIDENCE_MALFORMED */
+export function p256Key(coordinates: Uint8Array): PublicKey {
+  if (coordinates.length !== 64)
+    throw new AttestError('EVIDENCE_MALFORMED', 'A P-256 point is not 64 bytes long.');
+  const point = new Uint8Array(65);
+  point[0] = 4;
+  point.set(coordinates, 1);
+  return { kind: 'ec', curve: 'P-256', point, spki: ecSpki('P-256', point) };
 }
 
-const HASHES = { 'SHA-256': sha256, 'SHA-384': sha384, 'SHA-512': sha512 } as const;
-
-/** SHA-2 digest, computed here: for inputs of a few KiB a hop to WebCrypto's threads costs more. */
-export function digest(algorithm: keyof typeof HASHES, data: Uint8Array): Uint8Array<ArrayBuffer> {
-  return copyBytes(HASHES[algorithm](data));
-}
-
-type ImportedKey = Awaited<ReturnType<typeof globalThis.crypto.subtle.importKey>>;
-
-/** Keys that WebCrypto has accepted, by SubjectPublicKeyInfo: checking that a point lies on its curve is slow. */
-const importedKeys = new Map<string, ImportedKey>();
-const IMPORTED_KEYS_LIMIT = 64;
-
-/** @throws what WebCrypto throws for a key that it refuses */
-async function importedKey(api: typeof globalThis.crypto.subtle, key: PublicKey): Promise<ImportedKey> {
-  const name = toHex(key.spki);
-  const known = importedKeys.get(name);
-  if (known !== undefined) return known;
-  const imported =
-    key.kind === 'rsa'
-      ? await api.importKey('spki', key.spki, { name: 'RSA-PSS', hash: 'SHA-384' }, false, ['verify'])
-      : await api.importKey(
-          'raw',
-          key.spki.slice(EC_PREFIX[key.curve].length - 1),
-          { name: 'ECDSA', namedCurve: key.curve },
-          false,
-          ['verify'],
-        );
-  if (importedKeys.size >= IMPORTED_KEYS_LIMIT) importedKeys.clear();
-  importedKeys.set(name, imported);
-  return imported;
+/** SHA-2 digest. */
+export function digest(algorithm: HashName, data: Uint8Array): Uint8Array<ArrayBuffer> {
+  return copyBytes(crypto().digest(algorithm, data));
 }
 
 /**
  * Verifies an ECDSA signature given as r ‖ s, big endian, each as long as a coordinate.
  * False also when the point is not on the curve.
  */
-export async function verifyEcdsa(
+export function verifyEcdsa(
   key: PublicKey,
   hash: 'SHA-256' | 'SHA-384',
   signature: Uint8Array,
   data: Uint8Array,
-): Promise<boolean> {
+): boolean {
   if (key.kind !== 'ec' || signature.length !== 2 * COORDINATE_BYTES[key.curve]) return false;
-  const api = subtle();
-  try {
-    const imported = await importedKey(api, key);
-    return await api.verify({ name: 'ECDSA', hash }, imported, copyBytes(signature), copyBytes(data));
-  } catch {
-    return false;
-  }
+  return crypto().verifyEcdsa(key, hash, signature, data);
 }
 
 /** ECDSA-Sig-Value (RFC 3279) to r ‖ s, or null when it is not strict DER or does not fit the curve. */
@@ -169,22 +117,14 @@ function rawSignature(der: Uint8Array, curve: Curve): Uint8Array<ArrayBuffer> | 
 }
 
 /** Verifies a signature of a certificate or CRL made with `key`. */
-export async function verifySignature(
+export function verifySignature(
   key: PublicKey,
   algorithm: SignatureAlgorithm,
   signature: Uint8Array,
   data: Uint8Array,
-): Promise<boolean> {
+): boolean {
   if (algorithm === 'rsa-pss-sha384') {
-    if (key.kind !== 'rsa') return false;
-    const api = subtle();
-    try {
-      const imported = await importedKey(api, key);
-      const parameters = { name: 'RSA-PSS', saltLength: 48 };
-      return await api.verify(parameters, imported, copyBytes(signature), copyBytes(data));
-    } catch {
-      return false;
-    }
+    return key.kind === 'rsa' && crypto().verifyRsaPss(key, signature, data);
   }
   if (key.kind !== 'ec') return false;
   const raw = rawSignature(signature, key.curve);

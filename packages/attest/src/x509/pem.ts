@@ -7,15 +7,38 @@ export const MAX_CHAIN = 10;
 
 const ARMOUR = /-----BEGIN ([A-Z0-9 ]{1,40})-----([A-Za-z0-9+/=\s]*)-----END ([A-Z0-9 ]{1,40})-----/g;
 
+const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
+const SPACE = 64;
+const NOTHING = 255;
+/** Value of each ASCII character in base64. */
+const SEXTETS = new Uint8Array(128).fill(NOTHING);
+for (let i = 0; i < 64; i++) SEXTETS[ALPHABET.charCodeAt(i)] = i;
+for (const character of ' \t\r\n') SEXTETS[character.charCodeAt(0)] = SPACE;
+
 /** Decodes standard base64 (white space allowed, unused bits zero), or null when it is not that. */
 export function fromBase64(text: string): Uint8Array<ArrayBuffer> | null {
-  const compact = text.replace(/\s+/g, '');
-  if (compact.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(compact)) return null;
-  const binary = atob(compact);
-  if (btoa(binary) !== compact) return null;
-  const bytes = new Uint8Array(binary.length);
-  for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
-  return bytes;
+  const out = new Uint8Array((text.length * 3) >> 2);
+  let [bits, held, length, digits, padding] = [0, 0, 0, 0, 0];
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code === 0x3d) {
+      padding++;
+      continue;
+    }
+    const value = code < 128 ? SEXTETS[code]! : NOTHING;
+    if (value === SPACE) continue;
+    if (value === NOTHING || padding > 0) return null;
+    bits = ((bits & 0x3f) << 6) | value;
+    digits++;
+    held += 6;
+    if (held >= 8) {
+      held -= 8;
+      out[length++] = (bits >> held) & 0xff;
+    }
+  }
+  const unused = bits & ((1 << held) - 1);
+  if ((digits + padding) % 4 !== 0 || padding > 2 || digits % 4 === 1 || unused !== 0) return null;
+  return out.slice(0, length);
 }
 
 /**
