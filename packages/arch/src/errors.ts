@@ -47,6 +47,8 @@ export const ARCH_ERRORS = Object.freeze({
   SNP_REPORT_RESERVED: 'A reserved byte of an SNP attestation report is not zero.',
   SNP_REPORT_FIELD: 'A field of an SNP attestation report has a value the ABI does not define.',
   SNP_LAUNCH_PAGE: 'A launch-digest update has a wrong page type, address or contents.',
+  SNP_FIRMWARE: 'A firmware or SVSM image cannot be parsed, or lacks what a launch needs.',
+  SNP_LAUNCH_OPTION: 'Parts of an SNP launch do not go together, or one is out of range.',
   QUOTE_MALFORMED:
     'A Quote v3 is truncated, has lengths that do not add up, or an unknown version or key type.',
   CERTIFICATION_DATA_MALFORMED: 'Certification data of type 0x4E53 is truncated or inconsistent.',
