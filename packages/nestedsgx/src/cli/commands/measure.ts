@@ -11,9 +11,11 @@ import { z } from 'zod';
 import { hex, readLimited } from '../files.js';
 import type { ActionWrapper, CommandModule } from '../program.js';
 import { Refused, type Terminal, UsageError } from '../terminal.js';
+import { addSnpOptions, type MeasureSnpOptions, runMeasureSnp } from './measure-snp.js';
 
-interface MeasureOptions {
+interface MeasureOptions extends MeasureSnpOptions {
   cvm?: boolean;
+  snp?: boolean;
   installation?: string;
   explain?: string;
   isolation: string;
@@ -24,9 +26,9 @@ interface MeasureOptions {
 export const measureCommand: CommandModule = {
   name: 'measure',
   register(program: Command, act: ActionWrapper): void {
-    program
+    const command = program
       .command('measure')
-      .description('MRENCLAVE of an image; or launch digest and components of this installation')
+      .description('MRENCLAVE of an image; or launch digest of this installation, or of an SNP guest')
       .argument('[image]', 'NAME.sgxs, or NAME.signed.so of the Intel SGX SDK')
       .option('--cvm', 'measure this installation as its PSP would')
       .option(
@@ -39,10 +41,11 @@ export const measureCommand: CommandModule = {
       )
       .option('--isolation <kind>', 'with --cvm: same-user or separate-user', 'same-user')
       .option('--no-patch', 'with --cvm: a machine that does not rewrite ENCLU sites')
-      .option('--launch-signer <mrsigner...>', 'with --cvm: a machine that accepts these signers only')
+      .option('--launch-signer <mrsigner...>', 'with --cvm: a machine that accepts these signers only');
+    addSnpOptions(command)
       .addHelpText(
         'after',
-        '\nExamples:\n  $ nsgx measure hello.sgxs\n  $ nsgx measure enclave.signed.so\n  $ nsgx measure --cvm --json > here.json\n  $ nsgx measure --cvm --explain there.json',
+        '\nExamples:\n  $ nsgx measure hello.sgxs\n  $ nsgx measure enclave.signed.so\n  $ nsgx measure --cvm --json > here.json\n  $ nsgx measure --cvm --explain there.json\n  $ nsgx measure --snp --ovmf OVMF.fd --vcpus 4 --vcpu-type EPYC-Milan --kernel vmlinuz --append console=ttyS0',
       )
       .action(act(runMeasure));
   },
@@ -74,6 +77,12 @@ export function measureInstallation(options: {
 }
 
 function runMeasure(terminal: Terminal, image: string | undefined, options: MeasureOptions): void {
+  if (options.snp === true) {
+    if (image !== undefined || options.cvm === true)
+      throw new UsageError('--snp takes its parts as options, no image and no --cvm');
+    runMeasureSnp(terminal, options);
+    return;
+  }
   if (options.cvm !== true) {
     if (image === undefined) throw new UsageError('name an image, or measure this installation with --cvm');
     if (isElfFile(image)) {
