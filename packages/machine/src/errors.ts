@@ -24,6 +24,11 @@ export const MACHINE_ERRORS = Object.freeze({
   PSP_COMMAND: 'The security processor refused a command; `status` has the firmware status code.',
   PSP_CHANNEL: 'A guest message failed and its VMPCK may not be used again.',
   PSP_RESPONSE: 'The security processor answered a guest message with an error status.',
+  HARDWARE_PSP_ABSENT: 'This machine is no SEV-SNP guest, or its kernel offers no attestation reports.',
+  HARDWARE_PSP_BUSY: 'The security processor, or its host, stayed busy longer than was waited.',
+  HARDWARE_PSP_REFUSED:
+    'The kernel, the host or the security processor refused a request for a report or key.',
+  HARDWARE_PSP_REPORT: 'The security processor gave a report that is malformed or not the one asked for.',
 } as const);
 
 /** Codes of {@link MACHINE_ERRORS}. */

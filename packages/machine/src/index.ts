@@ -15,6 +15,12 @@ export * from './memory-map.js';
 export type { ChipCertificates } from './psp/chip.js';
 export { PspCommandError } from './psp/command-error.js';
 export { type DeriveKeyOptions, GuestMessageChannel } from './psp/guest-message-channel.js';
+export {
+  type HardwareInterface,
+  HardwarePsp,
+  type HardwarePspOptions,
+} from './psp/hardware/hardware-psp.js';
+export type { HardwareReport } from './psp/hardware/signed-report.js';
 export type { LaunchFinish } from './psp/launch.js';
 export { DEFAULT_POLICY, type LaunchStart, SoftwarePsp } from './psp/software-psp.js';
 export { PSP_STATUS, pspStatusName } from './psp/status.js';
