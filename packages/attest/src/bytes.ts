@@ -94,6 +94,12 @@ export class Reader {
     return copyBytes(this.bytes.subarray(at, at + length));
   }
 
+  /** The next `length` bytes as a view: for readers over a private copy. */
+  view(length: number, field: string): Uint8Array {
+    const at = this.#advance(length, field);
+    return this.bytes.subarray(at, at + length);
+  }
+
   u8(field: string): number {
     return this.#view.getUint8(this.#advance(1, field));
   }

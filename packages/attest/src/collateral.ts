@@ -10,7 +10,13 @@ export interface Collateral {
   readonly crl?: Uint8Array;
   readonly rootCa?: Uint8Array;
   readonly rootCrl?: Uint8Array;
+  /** Revocation list of the PCK's authority; PEM may hold several. */
   readonly pckCrl?: Uint8Array;
+  /** The same for quotes of either authority. */
+  readonly pckCrlProcessor?: Uint8Array;
+  readonly pckCrlPlatform?: Uint8Array;
+  /** PCK certificate and its authority, for quotes that carry none or only the first. */
+  readonly pck?: Uint8Array;
   readonly tcbSigning?: Uint8Array;
   readonly tcbInfo?: Uint8Array;
   readonly qeIdentity?: Uint8Array;
@@ -25,12 +31,16 @@ const ROLES: readonly (readonly [string, keyof Collateral])[] = [
   ['root-ca', 'rootCa'],
   ['root-crl', 'rootCrl'],
   ['pck-crl', 'pckCrl'],
+  ['pck-crl-processor', 'pckCrlProcessor'],
+  ['pck-crl-platform', 'pckCrlPlatform'],
+  ['pck', 'pck'],
   ['tcb-signing', 'tcbSigning'],
 ];
 
 /**
  * Sorts the files of a collateral directory into their roles: `ark.pem ask.pem vcek.der vlek.der crl.der`,
- * `root-ca.der root-crl.der pck-crl.der tcb-signing.pem tcb-info.json qe-identity.json`. Certificates and
+ * `root-ca.der root-crl.der pck-crl.der pck-crl-processor.der pck-crl-platform.der pck.pem tcb-signing.pem
+ * tcb-info.json qe-identity.json`. Certificates and
  * lists may end in `.pem`, `.der`, `.crt`, `.cer` or `.crl`; other names are left out.
  */
 export function collateralFromFiles(files: Iterable<readonly [name: string, bytes: Uint8Array]>): Collateral {

@@ -1,7 +1,9 @@
 /** Evidence as named fields, for people: decoded, not verified. */
 import type { ClaimValue } from './appraisal.js';
 import { paddedAscii, toHex } from './bytes.js';
-import { type DcapQuote, parseDcapQuote, tdxBodyFields } from './dcap/quote.js';
+import { certificationFields } from './dcap/certification.js';
+import { type DcapQuote, parseDcapQuote } from './dcap/quote.js';
+import { tdxBodyFields } from './dcap/td-body.js';
 import { AttestError } from './errors.js';
 import { parseNestedQuote } from './nested/quote.js';
 import { headerFields, sgxBodyFields } from './quote/sgx-body.js';
@@ -74,13 +76,11 @@ function certificateFields(der: Uint8Array): ClaimValue {
 }
 
 function dcapFields(quote: DcapQuote): Record<string, ClaimValue> {
+  const { certification } = quote;
   let certificates: ClaimValue = null;
-  if (quote.certificationType === 5) {
+  if (certification.kind === 'pck-chain' || certification.kind === 'pck-leaf') {
     try {
-      const chain = readCertificates(
-        quote.certificationData.filter((byte) => byte !== 0),
-        'The PCK chain',
-      );
+      const chain = readCertificates(certification.data, 'The PCK chain');
       certificates = chain.map((certificate) => certificateFields(certificate.der));
     } catch (error) {
       if (!(error instanceof AttestError)) throw error;
@@ -97,6 +97,7 @@ function dcapFields(quote: DcapQuote): Record<string, ClaimValue> {
     qeSignature: toHex(quote.qeSignature),
     qeAuthentication: toHex(quote.qeAuthentication),
     certificationType: quote.certificationType,
+    certification: certificationFields(certification),
     certificationData: certificates === null ? toHex(quote.certificationData) : null,
     certificates,
     padding: quote.padding,

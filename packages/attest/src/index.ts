@@ -38,7 +38,8 @@ export {
   type PolicyDocument,
   parsePolicy,
   parsePolicyText,
-} from './policy.js';
+} from './policy/index.js';
+export { PreparedCollateral, prepareCollateral } from './prepared.js';
 export type { VerifyOptions } from './request.js';
 export { RAW_SNP_CHECKS } from './snp/appraise.js';
 export { type GuestPolicy, parseSnpReport, SNP_REPORT_BYTES, type SnpReport } from './snp/report.js';

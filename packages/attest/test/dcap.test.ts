@@ -48,7 +48,8 @@ async function appraise(
   dcap: PolicyDocument['dcap'] = {},
 ) {
   const bytes = typeof quote === 'string' ? vector(quote) : quote;
-  return verify(bytes, { policy: { version: 1, dcap }, collateral: given, time });
+  const any = { allowAnyMeasurement: true };
+  return verify(bytes, { policy: { version: 1, dcap: { ...any, ...dcap } }, collateral: given, time });
 }
 
 const SGX = 'sgx_quote_collateral.json';

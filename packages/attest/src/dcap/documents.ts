@@ -1,130 +1,266 @@
 /** Intel's signed documents: TCB info version 3 and enclave identity version 2 (PCS API v4). */
-import * as z from 'zod/mini';
-import { fromHex } from '../bytes.js';
+import { allZero, fromHex } from '../bytes.js';
 import { AttestError } from '../errors.js';
-import { DCAP_STATUSES } from '../policy.js';
+import { JsonValue } from './json.js';
 
-const bytesOf = (length: number) => z.string().check(z.regex(new RegExp(`^[0-9a-fA-F]{${2 * length}}$`)));
-const svn = z.number().check(z.int(), z.minimum(0), z.maximum(0xffff));
-const date = z.string().check(z.regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/));
-const status = z.enum(DCAP_STATUSES);
-const advisories = z._default(z.array(z.string().check(z.maxLength(64))).check(z.maxLength(1024)), []);
-const components = z
-  .array(z.object({ svn: z.number().check(z.int(), z.minimum(0), z.maximum(255)) }))
-  .check(z.length(16));
-const svnLevels = z
-  .array(z.object({ tcb: z.object({ isvsvn: svn }), tcbStatus: status, advisoryIDs: advisories }))
-  .check(z.maxLength(256));
+/** Statuses of a platform's TCB level. */
+export const PLATFORM_STATUSES = [
+  'UpToDate',
+  'SWHardeningNeeded',
+  'ConfigurationNeeded',
+  'ConfigurationAndSWHardeningNeeded',
+  'OutOfDate',
+  'OutOfDateConfigurationNeeded',
+  'Revoked',
+] as const;
+/** Statuses of a TCB level of a TDX module. */
+const MODULE_STATUSES = ['UpToDate', 'OutOfDate', 'Revoked'] as const;
+/** Statuses of a TCB level of a quoting enclave. */
+const ENCLAVE_STATUSES = [
+  'UpToDate',
+  'ConfigurationNeeded',
+  'OutOfDate',
+  'OutOfDateConfigurationNeeded',
+  'Revoked',
+] as const;
 
-const tcbInfoSchema = z.object({
-  id: z.enum(['SGX', 'TDX']),
-  version: z.literal(3),
-  issueDate: date,
-  nextUpdate: date,
-  fmspc: bytesOf(6),
-  pceId: bytesOf(2),
-  tcbType: z.literal(0),
-  tcbEvaluationDataNumber: z.number(),
-  tdxModule: z.optional(
-    z.object({ mrsigner: bytesOf(48), attributes: bytesOf(8), attributesMask: bytesOf(8) }),
-  ),
-  tdxModuleIdentities: z.optional(
-    z
-      .array(
-        z.object({
-          id: z.string().check(z.maxLength(32)),
-          mrsigner: bytesOf(48),
-          attributes: bytesOf(8),
-          attributesMask: bytesOf(8),
-          tcbLevels: svnLevels,
-        }),
-      )
-      .check(z.maxLength(256)),
-  ),
-  tcbLevels: z
-    .array(
-      z.object({
-        tcb: z.object({
-          sgxtcbcomponents: components,
-          pcesvn: svn,
-          tdxtcbcomponents: z.optional(components),
-        }),
-        tcbStatus: status,
-        advisoryIDs: advisories,
-      }),
-    )
-    .check(z.minLength(1), z.maxLength(1024)),
-});
+/** Status of a TCB level, by Intel's name. */
+export type LevelStatus = (typeof PLATFORM_STATUSES)[number];
 
-const identitySchema = z.object({
-  id: z.enum(['QE', 'TD_QE', 'QVE']),
-  version: z.literal(2),
-  issueDate: date,
-  nextUpdate: date,
-  tcbEvaluationDataNumber: z.number(),
-  miscselect: bytesOf(4),
-  miscselectMask: bytesOf(4),
-  attributes: bytesOf(16),
-  attributesMask: bytesOf(16),
-  mrsigner: bytesOf(32),
-  isvprodid: svn,
-  tcbLevels: svnLevels,
-});
+/** What every TCB level says. */
+export interface Level {
+  readonly status: LevelStatus;
+  /** Since when Intel thinks so, milliseconds since 1970. */
+  readonly date: number;
+  readonly advisories: readonly string[];
+}
+
+/** A level of a TDX module or quoting enclave: from which ISVSVN on. */
+export interface SvnLevel extends Level {
+  readonly isvSvn: number;
+}
+
+/** A level of a platform: 16 component SVNs of SGX, PCESVN, and for TDX 16 more. */
+export interface PlatformLevel extends Level {
+  readonly sgx: readonly number[];
+  readonly pceSvn: number;
+  readonly tdx: readonly number[];
+}
+
+/** Who signed a TDX module, and with which attributes it runs. */
+export interface TdxModule {
+  readonly mrSigner: Uint8Array;
+  readonly attributes: Uint8Array;
+  readonly attributesMask: Uint8Array;
+}
+
+/** A TDX module of one major version. */
+export interface TdxModuleIdentity extends TdxModule {
+  /** `TDX_01` for major version 1. */
+  readonly id: string;
+  readonly levels: readonly SvnLevel[];
+}
+
+/** What both documents begin with. Times in milliseconds since 1970. */
+export interface DocumentHead {
+  readonly issueDate: number;
+  readonly nextUpdate: number;
+  readonly evaluationNumber: number;
+}
 
 /** TCB info of one platform family. */
-export type TcbInfo = z.output<typeof tcbInfoSchema>;
-/** Identity of a quoting enclave. */
-export type EnclaveIdentity = z.output<typeof identitySchema>;
+export interface TcbInfo extends DocumentHead {
+  readonly id: 'SGX' | 'TDX';
+  readonly fmspc: Uint8Array;
+  readonly pceId: Uint8Array;
+  /** Modules of major version 0; null for SGX. */
+  readonly tdxModule: TdxModule | null;
+  readonly tdxModules: readonly TdxModuleIdentity[];
+  /** Highest first. */
+  readonly levels: readonly PlatformLevel[];
+}
 
-/** A document with the bytes that Intel signed and the signature (r ‖ s). */
-export interface SignedDocument<T> {
+/** Identity of a quoting enclave. */
+export interface EnclaveIdentity extends DocumentHead {
+  readonly id: 'QE' | 'TD_QE' | 'QVE';
+  readonly miscSelect: Uint8Array;
+  readonly miscSelectMask: Uint8Array;
+  readonly attributes: Uint8Array;
+  readonly attributesMask: Uint8Array;
+  readonly mrSigner: Uint8Array;
+  readonly isvProdId: number;
+  readonly levels: readonly SvnLevel[];
+}
+
+/** A document with the bytes that Intel may have signed, in order of likelihood, and the signature (r ‖ s). */
+export interface SignedDocument<T extends DocumentHead> {
   readonly value: T;
-  readonly signed: Uint8Array<ArrayBuffer>;
-  readonly signature: Uint8Array<ArrayBuffer>;
+  readonly signed: readonly (() => Uint8Array)[];
+  readonly signature: Uint8Array;
+}
+
+const MAX_DOCUMENT_BYTES = 1 << 20;
+const MAX_DEPTH = 32;
+const UINT32 = 0xffff_ffff;
+
+function level(item: JsonValue, statuses: readonly LevelStatus[]): Level {
+  const advisories = item.get('advisoryIDs');
+  return {
+    status: item.get('tcbStatus').oneOf(statuses),
+    date: item.get('tcbDate').date(),
+    advisories: advisories.present ? advisories.list(0, 1024, (id) => id.text(64)) : [],
+  };
+}
+
+const svnLevel = (statuses: readonly LevelStatus[]) => (item: JsonValue) => ({
+  ...level(item, statuses),
+  isvSvn: item.get('tcb').get('isvsvn').integer(0xffff),
+});
+
+const components = (tcb: JsonValue, name: string) =>
+  tcb.get(name).list(16, 16, (component) => component.get('svn').integer(0xff));
+
+const tdxModule = (item: JsonValue): TdxModule => ({
+  mrSigner: item.get('mrsigner').hex(48),
+  attributes: item.get('attributes').hex(8),
+  attributesMask: item.get('attributesMask').hex(8),
+});
+
+function head(body: JsonValue, version: number): DocumentHead {
+  if (body.get('version').value !== version) body.get('version').fail(`is not ${version}`);
+  return {
+    issueDate: body.get('issueDate').date(),
+    nextUpdate: body.get('nextUpdate').date(),
+    evaluationNumber: body.get('tcbEvaluationDataNumber').integer(UINT32),
+  };
+}
+
+/** Order of levels, highest first, as Intel's library keeps them: components, then PCESVN, then TDX components. */
+function compareLevels(a: PlatformLevel, b: PlatformLevel): number {
+  for (let i = 0; i < 16; i++) if (a.sgx[i] !== b.sgx[i]) return b.sgx[i]! - a.sgx[i]!;
+  if (a.pceSvn !== b.pceSvn) return b.pceSvn - a.pceSvn;
+  for (let i = 0; i < a.tdx.length; i++) if (a.tdx[i] !== b.tdx[i]) return b.tdx[i]! - a.tdx[i]!;
+  return 0;
+}
+
+function tcbInfo(body: JsonValue): TcbInfo {
+  const id = body.get('id').oneOf(['SGX', 'TDX']);
+  const shared = head(body, 3);
+  if (body.get('tcbType').value !== 0) body.get('tcbType').fail('is not 0');
+  const [single, identities] = [body.get('tdxModule'), body.get('tdxModuleIdentities')];
+  if (id === 'SGX' && (single.present || identities.present)) single.fail('is in a document for SGX');
+  const levels = body.get('tcbLevels').list(1, 1024, (item) => {
+    const tcb = item.get('tcb');
+    return {
+      ...level(item, PLATFORM_STATUSES),
+      sgx: components(tcb, 'sgxtcbcomponents'),
+      pceSvn: tcb.get('pcesvn').integer(0xffff),
+      tdx: id === 'TDX' ? components(tcb, 'tdxtcbcomponents') : [],
+    };
+  });
+  levels.sort(compareLevels);
+  if (levels.some((item, i) => i > 0 && compareLevels(levels[i - 1]!, item) === 0))
+    body.get('tcbLevels').fail('has one level twice');
+  return {
+    id,
+    ...shared,
+    fmspc: body.get('fmspc').hex(6),
+    pceId: body.get('pceId').hex(2),
+    tdxModule: id === 'TDX' ? tdxModule(single) : null,
+    tdxModules: identities.present
+      ? identities.list(1, 256, (item) => ({
+          ...tdxModule(item),
+          id: item.get('id').text(32).toUpperCase(),
+          levels: item.get('tcbLevels').list(1, 256, svnLevel(MODULE_STATUSES)),
+        }))
+      : [],
+    levels,
+  };
+}
+
+function enclaveIdentity(body: JsonValue): EnclaveIdentity {
+  return {
+    id: body.get('id').oneOf(['QE', 'TD_QE', 'QVE']),
+    ...head(body, 2),
+    miscSelect: body.get('miscselect').hex(4),
+    miscSelectMask: body.get('miscselectMask').hex(4),
+    attributes: body.get('attributes').hex(16),
+    attributesMask: body.get('attributesMask').hex(16),
+    mrSigner: body.get('mrsigner').hex(32),
+    isvProdId: body.get('isvprodid').integer(0xffff),
+    levels: body.get('tcbLevels').list(1, 256, svnLevel(ENCLAVE_STATUSES)),
+  };
+}
+
+/** Deepest nesting of brackets; text in strings counts too, which only makes the limit stricter. */
+function depth(text: string): number {
+  let [deepest, current] = [0, 0];
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code === 0x7b || code === 0x5b) deepest = Math.max(deepest, ++current);
+    else if (code === 0x7d || code === 0x5d) current--;
+  }
+  return deepest;
+}
+
+/** Splits `{"MEMBER":…,"signature":"…"}`, as the PCS serves it, without changing what is between; null for other layouts. */
+function split(text: string, member: string): { body: string; signature: string } | null {
+  const start = `{"${member}":`;
+  const match = /,\s*"signature"\s*:\s*"([0-9a-fA-F]{128})"\s*\}\s*$/.exec(text.slice(-256));
+  if (!text.startsWith(start) || match === null) return null;
+  return { body: text.slice(start.length, text.length - match[0].length), signature: match[1]! };
 }
 
 /**
- * The signature covers the document in the compact form that JSON.stringify gives, so verifying that form
- * proves exactly the value that was parsed.
+ * Intel signs the document's text as served. A file that was formatted anew still verifies when the compact
+ * form that JSON.stringify gives is the one that was signed; either way what is proven is what was parsed.
  */
-function readSigned<T>(
+function readSigned<T extends DocumentHead>(
   file: Uint8Array,
   member: string,
   what: string,
-  schema: {
-    safeParse(value: unknown): { success: true; data: T } | { success: false; error: z.core.$ZodError };
-  },
+  read: (body: JsonValue) => T,
 ): SignedDocument<T> {
   const fail = (reason: string): never => {
     throw new AttestError('COLLATERAL_MALFORMED', `The ${what} ${reason}.`);
   };
-  if (file.length > 1 << 20) return fail(`has ${file.length} bytes; 1048576 is the limit`);
-  let document: unknown;
+  if (file.length > MAX_DOCUMENT_BYTES)
+    return fail(`has ${file.length} bytes; ${MAX_DOCUMENT_BYTES} is the limit`);
+  let served: ReturnType<typeof split>;
+  let body: unknown;
+  let signature: unknown;
   try {
-    document = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(file));
-  } catch {
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(file);
+    if (depth(text) > MAX_DEPTH) return fail(`is nested more than ${MAX_DEPTH} deep`);
+    served = split(text, member);
+    if (served === null) {
+      const whole = JSON.parse(text) as Record<string, unknown> | null;
+      ({ [member]: body, signature } = whole ?? {});
+    } else {
+      body = JSON.parse(served.body);
+      signature = served.signature;
+    }
+  } catch (error) {
+    if (error instanceof AttestError) throw error;
     return fail('is no JSON');
   }
-  if (typeof document !== 'object' || document === null) return fail('is no JSON object');
-  const { [member]: body, signature } = document as Record<string, unknown>;
   const raw = typeof signature === 'string' ? fromHex(signature) : null;
-  if (raw === null || raw.length !== 64) return fail('has no signature of 64 bytes');
-  const parsed = schema.safeParse(body);
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0]!;
-    return fail(
-      `is not of the known version: ${[member, ...issue.path].map(String).join('.')}: ${issue.message}`,
-    );
-  }
-  return { value: parsed.data, signed: new TextEncoder().encode(JSON.stringify(body)), signature: raw };
+  if (raw === null || raw.length !== 64 || allZero(raw)) return fail('has no signature of 64 bytes');
+  const encode = (text: string) => new TextEncoder().encode(text);
+  const compact = () => encode(JSON.stringify(body));
+  return {
+    value: read(new JsonValue(body, what, member)),
+    signed: served === null ? [compact] : [() => encode(served.body), compact],
+    signature: raw,
+  };
 }
 
 /** Reads `{"tcbInfo":{…},"signature":"…"}` as the PCS serves it. @throws AttestError COLLATERAL_MALFORMED */
 export function readTcbInfo(file: Uint8Array): SignedDocument<TcbInfo> {
-  return readSigned(file, 'tcbInfo', 'TCB info', tcbInfoSchema);
+  return readSigned(file, 'tcbInfo', 'TCB info', tcbInfo);
 }
 
 /** Reads `{"enclaveIdentity":{…},"signature":"…"}`. @throws AttestError COLLATERAL_MALFORMED */
 export function readIdentity(file: Uint8Array): SignedDocument<EnclaveIdentity> {
-  return readSigned(file, 'enclaveIdentity', 'QE identity', identitySchema);
+  return readSigned(file, 'enclaveIdentity', 'QE identity', enclaveIdentity);
 }

@@ -1,21 +1,43 @@
 /** Intel's extension of a PCK certificate ("Intel SGX PCK Certificate and Certificate Revocation List Profile"). */
+import { toHex } from '../bytes.js';
 import type { Certificate } from '../x509/certificate.js';
-import { DerReader, derFailure, oidText, smallInteger, TAG } from '../x509/der.js';
+import { booleanValue, DerReader, derFailure, oidText, smallInteger, TAG } from '../x509/der.js';
 
 const ARC = '1.2.840.113741.1.13.1';
 
+/** Kinds of SGX platforms by number: memory with integrity tree, without, with MACs. */
+const SGX_TYPES = ['standard', 'scalable', 'scalable-with-integrity'] as const;
+
+/** How a multi-package platform is set up; only certificates of the platform CA say so. */
+export interface PckConfiguration {
+  /** Packages may be added after registration. */
+  readonly dynamicPlatform: boolean | null;
+  /** Intel keeps the platform's root keys. */
+  readonly cachedKeys: boolean | null;
+  readonly smtEnabled: boolean | null;
+}
+
 /** What a PCK certificate says of the platform. */
 export interface PckPlatform {
+  /** 16 bytes: the platform's name in provisioning. */
+  readonly ppid: Uint8Array;
   /** The 16 TCB component SVNs. */
   readonly components: readonly number[];
   readonly pceSvn: number;
+  /** 16 bytes. */
+  readonly cpuSvn: Uint8Array;
   /** 2 bytes. */
   readonly pceId: Uint8Array;
   /** 6 bytes: family, model, stepping, platform type, SKU. */
   readonly fmspc: Uint8Array;
+  readonly sgxType: (typeof SGX_TYPES)[number];
+  readonly platformInstanceId: Uint8Array | null;
+  readonly configuration: PckConfiguration;
 }
 
-function pairs(reader: DerReader, what: string): Map<string, DerReader> {
+type Values = ReadonlyMap<string, DerReader>;
+
+function pairs(reader: DerReader, what: string): Values {
   const values = new Map<string, DerReader>();
   while (!reader.done) {
     const pair = reader.enter(TAG.SEQUENCE, what);
@@ -28,6 +50,35 @@ function pairs(reader: DerReader, what: string): Map<string, DerReader> {
   return values;
 }
 
+function optional(values: Values, suffix: string, tag: number): Uint8Array | null {
+  return values.get(`${ARC}.${suffix}`)?.expect(tag, `${ARC}.${suffix}`).contents ?? null;
+}
+
+function needed(values: Values, suffix: string, tag: number): Uint8Array {
+  return optional(values, suffix, tag) ?? derFailure(`the SGX extension lacks ${ARC}.${suffix}`);
+}
+
+function sized(bytes: Uint8Array, suffix: string, length: number): Uint8Array {
+  if (bytes.length !== length) derFailure(`${ARC}.${suffix} has ${bytes.length} bytes instead of ${length}`);
+  return bytes;
+}
+
+function svn(values: Values, suffix: string, limit: number): number {
+  const value = smallInteger(needed(values, suffix, TAG.INTEGER), `${ARC}.${suffix}`);
+  if (value > limit) derFailure(`${ARC}.${suffix} is ${value}, above ${limit}`);
+  return value;
+}
+
+function configuration(values: Values): PckConfiguration {
+  const list = optional(values, '7', TAG.SEQUENCE);
+  const flags = list === null ? new Map() : pairs(new DerReader(list), 'the platform configuration');
+  const flag = (suffix: string): boolean | null => {
+    const contents = optional(flags, suffix, TAG.BOOLEAN);
+    return contents === null ? null : booleanValue(contents, `${ARC}.${suffix}`);
+  };
+  return { dynamicPlatform: flag('7.1'), cachedKeys: flag('7.2'), smtEnabled: flag('7.3') };
+}
+
 /** Reads the extension. @throws AttestError CERTIFICATE_MALFORMED */
 export function parsePckPlatform(certificate: Certificate): PckPlatform {
   const extension = certificate.extensions.get(ARC);
@@ -36,24 +87,34 @@ export function parsePckPlatform(certificate: Certificate): PckPlatform {
   const top = new DerReader(extension.value);
   const values = pairs(top.enter(TAG.SEQUENCE, 'the SGX extension'), 'the SGX extension');
   top.end('the SGX extension');
-  const value = (map: Map<string, DerReader>, suffix: string, tag: number): Uint8Array => {
-    const reader = map.get(`${ARC}.${suffix}`);
-    if (reader === undefined) derFailure(`the SGX extension lacks ${ARC}.${suffix}`);
-    return reader.expect(tag, `${ARC}.${suffix}`).contents;
-  };
-  const octets = (suffix: string, length: number): Uint8Array => {
-    const bytes = value(values, suffix, TAG.OCTET_STRING);
-    if (bytes.length !== length)
-      derFailure(`${ARC}.${suffix} has ${bytes.length} bytes instead of ${length}`);
-    return bytes;
-  };
-  const tcb = pairs(new DerReader(value(values, '2', TAG.SEQUENCE)), 'the TCB of the SGX extension');
-  const number = (suffix: string): number =>
-    smallInteger(value(tcb, suffix, TAG.INTEGER), `${ARC}.${suffix}`);
+  const octets = (map: Values, suffix: string, length: number) =>
+    sized(needed(map, suffix, TAG.OCTET_STRING), suffix, length);
+  const tcb = pairs(new DerReader(needed(values, '2', TAG.SEQUENCE)), 'the TCB of the SGX extension');
+  const type = smallInteger(needed(values, '5', TAG.ENUMERATED), `${ARC}.5`);
+  const instance = optional(values, '6', TAG.OCTET_STRING);
   return {
-    components: Array.from({ length: 16 }, (_, i) => number(`2.${i + 1}`)),
-    pceSvn: number('2.17'),
-    pceId: octets('3', 2),
-    fmspc: octets('4', 6),
+    ppid: octets(values, '1', 16),
+    components: Array.from({ length: 16 }, (_, i) => svn(tcb, `2.${i + 1}`, 0xff)),
+    pceSvn: svn(tcb, '2.17', 0xffff),
+    cpuSvn: octets(tcb, '2.18', 16),
+    pceId: octets(values, '3', 2),
+    fmspc: octets(values, '4', 6),
+    sgxType: SGX_TYPES[type] ?? derFailure(`${ARC}.5 is ${type}, which is no kind of SGX platform`),
+    platformInstanceId: instance === null ? null : sized(instance, '6', 16),
+    configuration: configuration(values),
+  };
+}
+
+/** What a PCK certificate says, as JSON. */
+export function pckFields(pck: PckPlatform) {
+  return {
+    ppid: toHex(pck.ppid),
+    components: [...pck.components],
+    pceSvn: pck.pceSvn,
+    pceId: toHex(pck.pceId),
+    fmspc: toHex(pck.fmspc),
+    sgxType: pck.sgxType,
+    platformInstanceId: pck.platformInstanceId === null ? null : toHex(pck.platformInstanceId),
+    ...pck.configuration,
   };
 }

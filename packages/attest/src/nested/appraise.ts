@@ -1,7 +1,7 @@
 /** Appraisal of this system's evidence: enclave quote → monitor key → SNP report → VCEK → ASK → ARK. */
 import { Appraisal, failed, ok, type Verdict } from '../appraisal.js';
 import { concatBytes, paddedAscii, sameBytes, toHex } from '../bytes.js';
-import { ISOLATIONS, type Isolation } from '../policy.js';
+import { ISOLATIONS, type Isolation } from '../policy/index.js';
 import { ENCLAVE_CHECKS, runEnclaveChecks, runReportDataCheck } from '../quote/identity-checks.js';
 import { sgxBodyFields } from '../quote/sgx-body.js';
 import type { Request } from '../request.js';

@@ -41,7 +41,7 @@ export async function runEnclaveChecks(
     if (unpinned && !pinNeeded) return unasked(`the policy pins none (MRENCLAVE is ${hex})`);
     if (unpinned) {
       return failed(
-        `the policy pins neither MRENCLAVE nor MRSIGNER, so any enclave would do; this one's MRENCLAVE is ${hex}: pin ${section}.mrenclave or ${section}.mrsigner`,
+        `the policy pins neither MRENCLAVE nor MRSIGNER, so any enclave would do; this one's MRENCLAVE is ${hex}: pin ${section}.mrenclave or ${section}.mrsigner${section === 'dcap' ? ', or accept any with dcap.allowAnyMeasurement' : ''}`,
       );
     }
     if (pins.mrenclave.length === 0) return unasked(`the policy pins MRSIGNER only (MRENCLAVE is ${hex})`);

@@ -55,27 +55,30 @@ export function readQuoteHeader(reader: Reader): QuoteHeader {
   };
 }
 
-/** Decodes a report body; reserved fields are covered by its signature and not interpreted. */
+/**
+ * Decodes a report body; reserved fields are covered by its signature and not interpreted. The fields are
+ * views into `bytes`, which must not change any more.
+ */
 export function parseSgxBody(bytes: Uint8Array): SgxBody {
   const reader = new Reader(bytes, 'SGX report body');
-  const cpuSvn = reader.take(16, 'CPUSVN');
+  const cpuSvn = reader.view(16, 'CPUSVN');
   const miscSelect = reader.u32('MISCSELECT');
-  reader.take(12, 'reserved bytes');
-  const isvExtProdId = reader.take(16, 'ISVEXTPRODID');
-  const attributes = reader.take(16, 'ATTRIBUTES');
-  const mrEnclave = reader.take(32, 'MRENCLAVE');
-  reader.take(32, 'reserved bytes');
-  const mrSigner = reader.take(32, 'MRSIGNER');
-  reader.take(32, 'reserved bytes');
-  const configId = reader.take(64, 'CONFIGID');
+  reader.view(12, 'reserved bytes');
+  const isvExtProdId = reader.view(16, 'ISVEXTPRODID');
+  const attributes = reader.view(16, 'ATTRIBUTES');
+  const mrEnclave = reader.view(32, 'MRENCLAVE');
+  reader.view(32, 'reserved bytes');
+  const mrSigner = reader.view(32, 'MRSIGNER');
+  reader.view(32, 'reserved bytes');
+  const configId = reader.view(64, 'CONFIGID');
   const isvProdId = reader.u16('ISVPRODID');
   const isvSvn = reader.u16('ISVSVN');
   const configSvn = reader.u16('CONFIGSVN');
-  reader.take(42, 'reserved bytes');
-  const isvFamilyId = reader.take(16, 'ISVFAMILYID');
-  const reportData = reader.take(64, 'REPORTDATA');
+  reader.view(42, 'reserved bytes');
+  const isvFamilyId = reader.view(16, 'ISVFAMILYID');
+  const reportData = reader.view(64, 'REPORTDATA');
   reader.end();
-  const masks = new DataView(attributes.buffer);
+  const masks = new DataView(attributes.buffer, attributes.byteOffset, attributes.length);
   return {
     cpuSvn,
     miscSelect,

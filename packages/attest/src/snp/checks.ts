@@ -1,7 +1,7 @@
 /** The checks on an SNP report that raw reports and nested evidence share. */
 import { type Appraisal, type ClaimValue, failed, ok, unasked } from '../appraisal.js';
 import { allZero, toHex } from '../bytes.js';
-import type { Policy } from '../policy.js';
+import type { Policy } from '../policy/index.js';
 import { parseCertificate } from '../x509/certificate.js';
 import { certificateLabel, timeText } from '../x509/chain.js';
 import { parseRevocationList, revocationListFault } from '../x509/crl.js';

@@ -1,7 +1,7 @@
 /** Whose key signed a report: the leaf, its chain, and whether the root is AMD's or a named software machine's. */
 import { allZero, sameBytes, toHex } from '../bytes.js';
 import { AttestError } from '../errors.js';
-import type { Policy } from '../policy.js';
+import type { Policy } from '../policy/index.js';
 import { AMD_ROOTS } from '../x509/built-in-roots.js';
 import { type Certificate, parseCertificate } from '../x509/certificate.js';
 import { certificateLabel, chainFault, keyFingerprint, orderChain } from '../x509/chain.js';

@@ -45,11 +45,11 @@ function signedBy(child: Certificate, issuer: Certificate): boolean {
 }
 
 /**
- * Why `chain` (end entity first, self-signed root last) does not hold at `time`, or null.
- * Checks names, signatures (the root's own too), basicConstraints, path lengths, keyUsage and validity.
+ * Why `chain` (end entity first, self-signed root last) does not hold whatever the time, or null.
+ * Checks names, signatures (the root's own too), basicConstraints, path lengths and keyUsage.
  * Does not decide whether the root is trusted.
  */
-export function chainFault(chain: readonly Certificate[], time: number): string | null {
+export function chainStructureFault(chain: readonly Certificate[]): string | null {
   if (chain.length < 2) return 'the chain has no issuer';
   if (chain[0]!.pathLength !== null)
     return `the leaf ${certificateLabel(chain[0]!)} is a certification authority`;
@@ -70,10 +70,22 @@ export function chainFault(chain: readonly Certificate[], time: number): string 
     if (!signedBy(child, issuer)) {
       return `the signature on ${label} is not by the key of ${certificateLabel(issuer)}`;
     }
-    const fault = validityFault(child, time);
+  }
+  return null;
+}
+
+/** Why one of the certificates is not valid at `time` (milliseconds since 1970), or null. */
+export function chainValidityFault(chain: readonly Certificate[], time: number): string | null {
+  for (const certificate of chain) {
+    const fault = validityFault(certificate, time);
     if (fault !== null) return fault;
   }
   return null;
+}
+
+/** Why `chain` does not hold at `time`, or null: {@link chainStructureFault} and {@link chainValidityFault}. */
+export function chainFault(chain: readonly Certificate[], time: number): string | null {
+  return chainStructureFault(chain) ?? chainValidityFault(chain, time);
 }
 
 /**

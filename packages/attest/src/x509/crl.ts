@@ -19,17 +19,21 @@ export interface RevocationList {
   readonly nextUpdate: number | null;
   /** Revoked serial numbers, hexadecimal. */
   readonly serials: ReadonlySet<string>;
+  /** Object identifiers of the list's extensions. */
+  readonly extensions: ReadonlySet<string>;
 }
 
 /** Extensions of a list or entry that may be critical here. */
 const UNDERSTOOD_CRITICAL = new Set<string>(['2.5.29.20', '2.5.29.21']);
 
-function refuseUnknownCritical(reader: DerReader): void {
-  for (const [oid, extension] of parseExtensions(reader)) {
+function knownExtensions(reader: DerReader): Set<string> {
+  const extensions = parseExtensions(reader);
+  for (const [oid, extension] of extensions) {
     if (extension.critical && !UNDERSTOOD_CRITICAL.has(oid)) {
       derFailure(`critical extension ${oid} of the revocation list is not known here`);
     }
   }
+  return new Set(extensions.keys());
 }
 
 /** Decodes one DER list. @throws AttestError */
@@ -66,13 +70,14 @@ export function parseRevocationList(der: Uint8Array): RevocationList {
       const serial = entry.expect(TAG.INTEGER, 'a revoked serial number').contents;
       serials.add(toHex(unsignedInteger(serial, 'a revoked serial number')));
       timeValue(entry.any(), 'a revocation date');
-      if (!entry.done) refuseUnknownCritical(entry);
+      if (!entry.done) knownExtensions(entry);
       entry.end('a revoked certificate');
     }
   }
+  let extensions = new Set<string>();
   if (!body.done) {
     const explicit = body.enter(0xa0, 'the extensions of the revocation list');
-    refuseUnknownCritical(explicit);
+    extensions = knownExtensions(explicit);
     explicit.end('the extensions of the revocation list');
   }
   body.end('the revocation list');
@@ -84,11 +89,12 @@ export function parseRevocationList(der: Uint8Array): RevocationList {
     thisUpdate,
     nextUpdate,
     serials,
+    extensions,
   };
 }
 
-/** Why `list` cannot be relied on at `time` as issued by `issuer`, or null. */
-export function revocationListFault(list: RevocationList, issuer: Certificate, time: number): string | null {
+/** Why `list` is not one that `issuer` made, or null. */
+export function revocationIssuerFault(list: RevocationList, issuer: Certificate): string | null {
   const label = certificateLabel(issuer);
   if (!sameBytes(list.issuer.encoding, issuer.subject.encoding)) {
     return `the revocation list is by '${list.issuer.commonName}', not by ${label}`;
@@ -99,11 +105,21 @@ export function revocationListFault(list: RevocationList, issuer: Certificate, t
   if (!verifySignature(issuer.publicKey, list.signatureAlgorithm, list.signature, list.tbs)) {
     return `the signature on the revocation list is not by the key of ${label}`;
   }
+  return null;
+}
+
+/** Why `list` is not current at `time` (milliseconds since 1970), or null. */
+export function revocationTimeFault(list: RevocationList, time: number): string | null {
   if (time < list.thisUpdate) {
-    return `the revocation list is of ${timeText(list.thisUpdate)}, after the time of verification ${timeText(time)}`;
+    return `the revocation list of '${list.issuer.commonName}' is of ${timeText(list.thisUpdate)}, after the time of verification ${timeText(time)}`;
   }
   if (list.nextUpdate !== null && time > list.nextUpdate) {
-    return `the revocation list was to be replaced at ${timeText(list.nextUpdate)}, before the time of verification ${timeText(time)}`;
+    return `the revocation list of '${list.issuer.commonName}' was to be replaced at ${timeText(list.nextUpdate)}, before the time of verification ${timeText(time)}`;
   }
   return null;
+}
+
+/** Why `list` cannot be relied on at `time` as issued by `issuer`, or null. */
+export function revocationListFault(list: RevocationList, issuer: Certificate, time: number): string | null {
+  return revocationIssuerFault(list, issuer) ?? revocationTimeFault(list, time);
 }

@@ -1,0 +1,81 @@
+/** Strict reading of parsed JSON, field by field; unknown fields are left alone, as Intel adds some. */
+import { fromHex } from '../bytes.js';
+import { AttestError } from '../errors.js';
+
+const DATE = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/;
+
+/** A value with its place in the document, for messages. */
+export class JsonValue {
+  constructor(
+    readonly value: unknown,
+    readonly document: string,
+    readonly path: string,
+  ) {}
+
+  /** @throws AttestError COLLATERAL_MALFORMED always */
+  fail(reason: string): never {
+    throw new AttestError(
+      'COLLATERAL_MALFORMED',
+      `The ${this.document} is not of the known version: ${this.path} ${reason}.`,
+    );
+  }
+
+  /** The member `name`. @throws AttestError when this is no object */
+  get(name: string): JsonValue {
+    const { value } = this;
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) this.fail('is no object');
+    const member = Object.hasOwn(value, name) ? (value as Record<string, unknown>)[name] : undefined;
+    return new JsonValue(member, this.document, `${this.path}.${name}`);
+  }
+
+  /** True when this member is in the document. */
+  get present(): boolean {
+    return this.value !== undefined;
+  }
+
+  /** The items, each through `read`. @throws AttestError for another type or length */
+  list<T>(minimum: number, maximum: number, read: (item: JsonValue) => T): T[] {
+    const { value } = this;
+    if (!Array.isArray(value) || value.length < minimum || value.length > maximum)
+      this.fail(`is no list of ${minimum} to ${maximum} items`);
+    return value.map((item, i) => read(new JsonValue(item, this.document, `${this.path}[${i}]`)));
+  }
+
+  /** A whole number. @throws AttestError */
+  integer(maximum: number): number {
+    const { value } = this;
+    if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value > maximum)
+      this.fail(`is no whole number up to ${maximum}`);
+    return value;
+  }
+
+  /** Text. @throws AttestError */
+  text(maximum: number): string {
+    const { value } = this;
+    if (typeof value !== 'string' || value.length > maximum)
+      this.fail(`is no text of up to ${maximum} characters`);
+    return value;
+  }
+
+  /** Bytes written as hexadecimal. @throws AttestError */
+  hex(length: number): Uint8Array {
+    const bytes = typeof this.value === 'string' ? fromHex(this.value) : null;
+    if (bytes === null || bytes.length !== length) this.fail(`is no ${2 * length} hexadecimal digits`);
+    return bytes;
+  }
+
+  /** One of the texts in `known`. @throws AttestError */
+  oneOf<T extends string>(known: readonly T[]): T {
+    const found = known.find((text) => text === this.value);
+    if (found === undefined) this.fail(`is none of ${known.join(', ')}`);
+    return found;
+  }
+
+  /** A time in milliseconds since 1970. @throws AttestError */
+  date(): number {
+    const time =
+      typeof this.value === 'string' && DATE.test(this.value) ? Date.parse(this.value) : Number.NaN;
+    if (Number.isNaN(time)) this.fail('is no date');
+    return time;
+  }
+}

@@ -1,0 +1,233 @@
+/**
+ * Intel's side of a collateral, read and verified once: chains, revocation lists and signed documents, each on
+ * first use, with the reason remembered when it cannot be used. What depends on the time is not decided here.
+ */
+import { sameBytes, toHex } from '../bytes.js';
+import type { Collateral } from '../collateral.js';
+import { AttestError } from '../errors.js';
+import { INTEL_ROOT, INTEL_ROOT_FINGERPRINT } from '../x509/built-in-roots.js';
+import { type Certificate, parseCertificate } from '../x509/certificate.js';
+import { certificateLabel, chainStructureFault, keyFingerprint, orderChain } from '../x509/chain.js';
+import { parseRevocationList, type RevocationList, revocationIssuerFault } from '../x509/crl.js';
+import { digest, verifyEcdsa } from '../x509/keys.js';
+import { derBlocks, fromBase64, readCertificates } from '../x509/pem.js';
+import type { Certification } from './certification.js';
+import { type DocumentHead, readIdentity, readTcbInfo, type SignedDocument } from './documents.js';
+import { type PckPlatform, parsePckPlatform } from './pck.js';
+import type { DcapQuote } from './quote.js';
+
+/** A chain, leaf first, down to Intel's root. */
+export type Chain = readonly [Certificate, ...Certificate[]];
+
+/** A PCK whose chain holds, and what it was seen to sign. */
+export interface Pck {
+  readonly chain: Chain;
+  readonly platform: PckPlatform;
+  /** Digests of QE reports with signatures that verified: a platform's quoting enclave changes rarely. */
+  readonly qeReports: Set<string>;
+}
+
+const PCK_NAME = 'Intel SGX PCK Certificate';
+const PCK_AUTHORITIES = ['Intel SGX PCK Processor CA', 'Intel SGX PCK Platform CA'];
+const SIGNER_NAME = 'Intel SGX TCB Signing';
+/** CRL number and authority key identifier, which Intel's lists must have. */
+const LIST_EXTENSIONS = ['2.5.29.20', '2.5.29.35'];
+const PCK_LIMIT = 128;
+const QE_REPORT_LIMIT = 8;
+
+let builtInRoot: Certificate | undefined;
+
+/** Intel's root as built in. */
+function intelRoot(): Certificate {
+  builtInRoot ??= parseCertificate(fromBase64(INTEL_ROOT)!);
+  return builtInRoot;
+}
+
+function refuse(reason: string): never {
+  throw new AttestError('EVIDENCE_MALFORMED', reason);
+}
+
+/** The outcome of `make` on first use, from then on the same, also when it is an AttestError. */
+function once<T>(make: () => T): () => T {
+  let outcome: { value: T } | { error: AttestError } | undefined;
+  return () => {
+    if (outcome === undefined) {
+      try {
+        outcome = { value: make() };
+      } catch (error) {
+        if (!(error instanceof AttestError)) throw error;
+        outcome = { error };
+      }
+    }
+    if ('error' in outcome) throw outcome.error;
+    return outcome.value;
+  };
+}
+
+/** The chain from the certificate named `name` to Intel's root. @throws AttestError with the reason */
+function intelChain(given: readonly Certificate[], name: string, what: string): Chain {
+  const leaf = given.find((certificate) => certificate.subject.commonName === name);
+  if (leaf === undefined) return refuse(`${what} has no '${name}'`);
+  const chain = orderChain(leaf, [...given, intelRoot()]);
+  if (chain === null) {
+    return refuse(
+      `no certificate of '${leaf.issuer.commonName}', the issuer of ${certificateLabel(leaf)}, is given`,
+    );
+  }
+  const unused = given.find((certificate) => !chain.includes(certificate));
+  if (unused !== undefined) return refuse(`${certificateLabel(unused)} is given and is no part of the chain`);
+  const root = chain[chain.length - 1]!;
+  const fingerprint = keyFingerprint(root);
+  if (fingerprint !== INTEL_ROOT_FINGERPRINT) {
+    return refuse(
+      `the root ${certificateLabel(root)} has the key fingerprint ${fingerprint}, Intel's is ${INTEL_ROOT_FINGERPRINT}`,
+    );
+  }
+  const fault = chainStructureFault(chain);
+  if (fault !== null) return refuse(fault);
+  return chain as [Certificate, ...Certificate[]];
+}
+
+function pckOf(certificates: readonly Certificate[], what: string): Pck {
+  const chain = intelChain(certificates, PCK_NAME, what);
+  const authority = chain[1];
+  if (chain.length !== 3 || !PCK_AUTHORITIES.includes(authority?.subject.commonName ?? ''))
+    return refuse(`the PCK is not issued by ${PCK_AUTHORITIES.join(' or ')}`);
+  return { chain, platform: parsePckPlatform(chain[0]), qeReports: new Set() };
+}
+
+/** Why identifiers in the quote are not those of the PCK that was given, or null. */
+function identifiersFault(ids: Certification & { kind: 'ppid' }, platform: PckPlatform): string | null {
+  if (ids.encryption === 'none' && !sameBytes(ids.ppid, platform.ppid))
+    return `the quote is of PPID ${toHex(ids.ppid)}, the PCK given of ${toHex(platform.ppid)}`;
+  if (ids.pceId !== null && !sameBytes(ids.pceId, platform.pceId))
+    return `the quote is of PCE ${toHex(ids.pceId)}, the PCK given of ${toHex(platform.pceId)}`;
+  if (ids.pceSvn < platform.pceSvn)
+    return `the quote has PCESVN ${ids.pceSvn}, the PCK given is for ${platform.pceSvn}`;
+  return null;
+}
+
+const CARRIES = { ppid: 'identifiers of its PCK', 'platform-manifest': 'a platform manifest' } as const;
+
+/** Intel's side of one collateral. */
+export class IntelTrust {
+  readonly #files: Collateral;
+  readonly #pcks = new Map<string, Pck>();
+  readonly #pckLists = new Map<string, RevocationList>();
+
+  constructor(files: Collateral) {
+    this.#files = files;
+  }
+
+  /** The list of Intel's root. @throws AttestError */
+  readonly rootList = once(() => {
+    const [list] = this.#lists(['rootCrl'], 'root-crl.der');
+    return this.#signedList(list!, intelRoot());
+  });
+
+  /** TCB info. @throws AttestError, also when it is not signed under {@link signer} */
+  readonly tcbInfo = once(() => this.#signedDocument(readTcbInfo(this.#need('tcbInfo', 'tcb-info.json'))));
+
+  /** Identity of a quoting enclave. @throws AttestError, also when it is not signed under {@link signer} */
+  readonly identity = once(() =>
+    this.#signedDocument(readIdentity(this.#need('qeIdentity', 'qe-identity.json'))),
+  );
+
+  /** The chain of the key that signs Intel's documents. @throws AttestError */
+  readonly signer = once((): Chain => {
+    const certificates = readCertificates(this.#need('tcbSigning', 'tcb-signing.pem'), 'tcb-signing.pem');
+    return intelChain(certificates, SIGNER_NAME, 'tcb-signing.pem');
+  });
+
+  readonly #givenPck = once(() =>
+    this.#files.pck === undefined ? [] : readCertificates(this.#files.pck, 'pck.pem'),
+  );
+
+  /** The list of a PCK's authority. @throws AttestError */
+  pckList(authority: Certificate): RevocationList {
+    const name = toHex(digest('SHA-256', authority.der));
+    const known = this.#pckLists.get(name);
+    if (known !== undefined) return known;
+    const lists = this.#lists(['pckCrl', 'pckCrlProcessor', 'pckCrlPlatform'], 'pck-crl.der');
+    const own = lists.find((list) => sameBytes(list.issuer.encoding, authority.subject.encoding));
+    const list = this.#signedList(own ?? lists[0]!, authority);
+    this.#pckLists.set(name, list);
+    return list;
+  }
+
+  /** The PCK of a quote, from the quote or from the collateral. @throws AttestError with the reason */
+  pck({ certification, certificationType, certificationData }: DcapQuote): Pck {
+    const name = `${certificationType} ${toHex(digest('SHA-256', certificationData))}`;
+    const known = this.#pcks.get(name);
+    if (known !== undefined) return known;
+    const pck = this.#findPck(certification, certificationType);
+    if (this.#pcks.size >= PCK_LIMIT) this.#pcks.delete(this.#pcks.keys().next().value!);
+    this.#pcks.set(name, pck);
+    return pck;
+  }
+
+  #findPck(certification: Certification, type: number): Pck {
+    if (certification.kind === 'pck-chain')
+      return pckOf(readCertificates(certification.data, 'The PCK chain'), 'the chain');
+    const given = this.#givenPck();
+    if (certification.kind === 'pck-leaf') {
+      const [leaf, ...others] = readCertificates(certification.data, 'The PCK certificate');
+      const authorities = given.filter((certificate) => !sameBytes(certificate.der, leaf!.der));
+      return pckOf([leaf!, ...others, ...authorities], 'the quote');
+    }
+    if (given.length === 0) {
+      return refuse(
+        `the quote has certification data of type ${type}, ${CARRIES[certification.kind]} and no certificate: put the platform's PCK certificate and its authority into the collateral as pck.pem`,
+      );
+    }
+    const pck = pckOf(given, 'pck.pem');
+    const fault = certification.kind === 'ppid' ? identifiersFault(certification, pck.platform) : null;
+    return fault === null ? pck : refuse(fault);
+  }
+
+  /** True when the QE report is signed by the PCK. */
+  qeReportSigned(pck: Pck, { qeReport, qeSignature }: DcapQuote): boolean {
+    const both = new Uint8Array(qeReport.length + qeSignature.length);
+    both.set(qeReport);
+    both.set(qeSignature, qeReport.length);
+    const name = toHex(digest('SHA-256', both));
+    if (pck.qeReports.has(name)) return true;
+    if (!verifyEcdsa(pck.chain[0].publicKey, 'SHA-256', qeSignature, qeReport)) return false;
+    if (pck.qeReports.size >= QE_REPORT_LIMIT) pck.qeReports.clear();
+    pck.qeReports.add(name);
+    return true;
+  }
+
+  #need(role: keyof Collateral, file: string): Uint8Array {
+    const bytes = this.#files[role];
+    if (bytes === undefined)
+      throw new AttestError('COLLATERAL_MALFORMED', `no ${file} was given in the collateral`);
+    return bytes;
+  }
+
+  #lists(roles: readonly (keyof Collateral)[], file: string): RevocationList[] {
+    const given = roles.filter((role) => this.#files[role] !== undefined);
+    if (given.length === 0) this.#need(roles[0]!, file);
+    return given.flatMap((role) =>
+      derBlocks(this.#files[role]!, 'X509 CRL', file).map((der) => parseRevocationList(der)),
+    );
+  }
+
+  #signedList(list: RevocationList, issuer: Certificate): RevocationList {
+    const fault = revocationIssuerFault(list, issuer);
+    if (fault !== null) return refuse(fault);
+    const missing = LIST_EXTENSIONS.find((oid) => !list.extensions.has(oid));
+    if (missing !== undefined)
+      return refuse(`the revocation list of ${certificateLabel(issuer)} has no extension ${missing}`);
+    return list;
+  }
+
+  #signedDocument<T extends DocumentHead>(document: SignedDocument<T>): T {
+    const [leaf] = this.signer();
+    const good = document.signed.some((signed) =>
+      verifyEcdsa(leaf.publicKey, 'SHA-256', document.signature, signed()),
+    );
+    if (!good) return refuse(`its signature is not by the key of ${certificateLabel(leaf)}`);
+    return document.value;
+  }
+}
