@@ -46,3 +46,4 @@ export { type GuestPolicy, parseSnpReport, SNP_REPORT_BYTES, type SnpReport } fr
 export { SNP_PRODUCTS, type SnpProduct, type SnpTcb } from './snp/tcb.js';
 export { type EvidenceFormat, evidenceFormat, MAX_EVIDENCE_BYTES, verify } from './verify.js';
 export { type Certificate, parseCertificate } from './x509/certificate.js';
+export { forgetSignatures } from './x509/remembered.js';

@@ -1,5 +1,5 @@
 /** {@link CryptoProvider} over node:crypto (OpenSSL). */
-import { constants, createHash, createPublicKey, type KeyObject, verify } from 'node:crypto';
+import { constants, createPublicKey, hash, type KeyObject, verify } from 'node:crypto';
 import type { CryptoProvider, EcKey, HashName, RsaKey } from './provider.js';
 import { ecSpki } from './spki.js';
 
@@ -44,10 +44,10 @@ function rsaKey({ modulus, exponent }: RsaKey): KeyObject {
 /** OpenSSL, as Node carries it. */
 export const nodeCrypto: CryptoProvider = Object.freeze({
   name: 'node',
-  digest: (hash: HashName, data: Uint8Array) => new Uint8Array(createHash(NAMES[hash]).update(data).digest()),
-  verifyEcdsa(key: EcKey, hash: 'SHA-256' | 'SHA-384', signature: Uint8Array, data: Uint8Array): boolean {
+  digest: (name: HashName, data: Uint8Array) => hash(NAMES[name], data, 'buffer'),
+  verifyEcdsa(key: EcKey, name: 'SHA-256' | 'SHA-384', signature: Uint8Array, data: Uint8Array): boolean {
     try {
-      return verify(NAMES[hash], data, { key: ecKey(key), dsaEncoding: 'ieee-p1363' }, signature);
+      return verify(NAMES[name], data, { key: ecKey(key), dsaEncoding: 'ieee-p1363' }, signature);
     } catch {
       return false;
     }

@@ -10,6 +10,7 @@ import type { Request } from '../request.js';
 import { certificateLabel, chainValidityFault, timeText } from '../x509/chain.js';
 import { revocationTimeFault } from '../x509/crl.js';
 import { digest, p256Key, verifyEcdsa } from '../x509/keys.js';
+import { verifyAuthorityP256 } from '../x509/remembered.js';
 import type { DocumentHead, EnclaveIdentity, SvnLevel, TcbInfo } from './documents.js';
 import { type PckPlatform, pckFields } from './pck.js';
 import { type DcapQuote, parseDcapQuote } from './quote.js';
@@ -163,7 +164,7 @@ async function checkKeys(appraisal: Appraisal, quote: DcapQuote, request: Reques
     return ok(`${names}, Intel's root, valid at ${timeText(time)}`);
   });
   await appraisal.check('dcap.qe-signature', ['dcap.pck-chain'], () =>
-    trust.qeReportSigned(pck!, quote)
+    verifyAuthorityP256(pck!.chain[0].publicKey, quote.qeSignature, quote.qeReport)
       ? ok('the QE report is signed by the PCK')
       : failed('the ECDSA P-256 signature over the QE report does not verify under the PCK'),
   );

@@ -117,8 +117,18 @@ const svnLevel = (statuses: readonly LevelStatus[]) => (item: JsonValue) => ({
   isvSvn: item.get('tcb').get('isvsvn').integer(0xffff),
 });
 
-const components = (tcb: JsonValue, name: string) =>
-  tcb.get(name).list(16, 16, (component) => component.get('svn').integer(0xff));
+/** The SVNs of `[{"svn":…}, …]`, read in one go: they are most of a document. */
+function components(tcb: JsonValue, name: string): number[] {
+  const list = tcb.get(name);
+  const items: unknown = list.value;
+  if (!Array.isArray(items) || items.length !== 16) list.fail('is no list of 16 items');
+  return (items as unknown[]).map((item) => {
+    const svn = (item as { svn?: unknown } | null)?.svn;
+    if (typeof svn !== 'number' || !Number.isInteger(svn) || svn < 0 || svn > 0xff)
+      list.fail('has a component without an SVN up to 255');
+    return svn as number;
+  });
+}
 
 const tdxModule = (item: JsonValue): TdxModule => ({
   mrSigner: item.get('mrsigner').hex(48),

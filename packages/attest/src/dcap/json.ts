@@ -4,13 +4,22 @@ import { AttestError } from '../errors.js';
 
 const DATE = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/;
 
-/** A value with its place in the document, for messages. */
+/** A value with its place in the document, which is only spelt out for messages. */
 export class JsonValue {
   constructor(
     readonly value: unknown,
     readonly document: string,
-    readonly path: string,
+    private readonly place: string | number,
+    private readonly parent: JsonValue | null = null,
   ) {}
+
+  /** From the outermost member to here. */
+  get path(): string {
+    if (this.parent === null) return String(this.place);
+    return typeof this.place === 'number'
+      ? `${this.parent.path}[${this.place}]`
+      : `${this.parent.path}.${this.place}`;
+  }
 
   /** @throws AttestError COLLATERAL_MALFORMED always */
   fail(reason: string): never {
@@ -25,7 +34,7 @@ export class JsonValue {
     const { value } = this;
     if (typeof value !== 'object' || value === null || Array.isArray(value)) this.fail('is no object');
     const member = Object.hasOwn(value, name) ? (value as Record<string, unknown>)[name] : undefined;
-    return new JsonValue(member, this.document, `${this.path}.${name}`);
+    return new JsonValue(member, this.document, name, this);
   }
 
   /** True when this member is in the document. */
@@ -38,7 +47,7 @@ export class JsonValue {
     const { value } = this;
     if (!Array.isArray(value) || value.length < minimum || value.length > maximum)
       this.fail(`is no list of ${minimum} to ${maximum} items`);
-    return value.map((item, i) => read(new JsonValue(item, this.document, `${this.path}[${i}]`)));
+    return value.map((item, i) => read(new JsonValue(item, this.document, i, this)));
   }
 
   /** A whole number. @throws AttestError */

@@ -9,8 +9,9 @@ import { INTEL_ROOT, INTEL_ROOT_FINGERPRINT } from '../x509/built-in-roots.js';
 import { type Certificate, parseCertificate } from '../x509/certificate.js';
 import { certificateLabel, chainStructureFault, keyFingerprint, orderChain } from '../x509/chain.js';
 import { parseRevocationList, type RevocationList, revocationIssuerFault } from '../x509/crl.js';
-import { digest, verifyEcdsa } from '../x509/keys.js';
+import { digest } from '../x509/keys.js';
 import { derBlocks, fromBase64, readCertificates } from '../x509/pem.js';
+import { verifyAuthorityP256 } from '../x509/remembered.js';
 import type { Certification } from './certification.js';
 import { type DocumentHead, readIdentity, readTcbInfo, type SignedDocument } from './documents.js';
 import { type PckPlatform, parsePckPlatform } from './pck.js';
@@ -19,12 +20,10 @@ import type { DcapQuote } from './quote.js';
 /** A chain, leaf first, down to Intel's root. */
 export type Chain = readonly [Certificate, ...Certificate[]];
 
-/** A PCK whose chain holds, and what it was seen to sign. */
+/** A PCK whose chain holds. */
 export interface Pck {
   readonly chain: Chain;
   readonly platform: PckPlatform;
-  /** Digests of QE reports with signatures that verified: a platform's quoting enclave changes rarely. */
-  readonly qeReports: Set<string>;
 }
 
 const PCK_NAME = 'Intel SGX PCK Certificate';
@@ -33,7 +32,6 @@ const SIGNER_NAME = 'Intel SGX TCB Signing';
 /** CRL number and authority key identifier, which Intel's lists must have. */
 const LIST_EXTENSIONS = ['2.5.29.20', '2.5.29.35'];
 const PCK_LIMIT = 128;
-const QE_REPORT_LIMIT = 8;
 
 let builtInRoot: Certificate | undefined;
 
@@ -93,7 +91,7 @@ function pckOf(certificates: readonly Certificate[], what: string): Pck {
   const authority = chain[1];
   if (chain.length !== 3 || !PCK_AUTHORITIES.includes(authority?.subject.commonName ?? ''))
     return refuse(`the PCK is not issued by ${PCK_AUTHORITIES.join(' or ')}`);
-  return { chain, platform: parsePckPlatform(chain[0]), qeReports: new Set() };
+  return { chain, platform: parsePckPlatform(chain[0]) };
 }
 
 /** Why identifiers in the quote are not those of the PCK that was given, or null. */
@@ -185,19 +183,6 @@ export class IntelTrust {
     return fault === null ? pck : refuse(fault);
   }
 
-  /** True when the QE report is signed by the PCK. */
-  qeReportSigned(pck: Pck, { qeReport, qeSignature }: DcapQuote): boolean {
-    const both = new Uint8Array(qeReport.length + qeSignature.length);
-    both.set(qeReport);
-    both.set(qeSignature, qeReport.length);
-    const name = toHex(digest('SHA-256', both));
-    if (pck.qeReports.has(name)) return true;
-    if (!verifyEcdsa(pck.chain[0].publicKey, 'SHA-256', qeSignature, qeReport)) return false;
-    if (pck.qeReports.size >= QE_REPORT_LIMIT) pck.qeReports.clear();
-    pck.qeReports.add(name);
-    return true;
-  }
-
   #need(role: keyof Collateral, file: string): Uint8Array {
     const bytes = this.#files[role];
     if (bytes === undefined)
@@ -225,7 +210,7 @@ export class IntelTrust {
   #signedDocument<T extends DocumentHead>(document: SignedDocument<T>): T {
     const [leaf] = this.signer();
     const good = document.signed.some((signed) =>
-      verifyEcdsa(leaf.publicKey, 'SHA-256', document.signature, signed()),
+      verifyAuthorityP256(leaf.publicKey, document.signature, signed()),
     );
     if (!good) return refuse(`its signature is not by the key of ${certificateLabel(leaf)}`);
     return document.value;

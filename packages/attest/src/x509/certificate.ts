@@ -54,6 +54,7 @@ export interface Certificate {
   readonly keyUsage: { readonly certSign: boolean; readonly crlSign: boolean } | null;
 }
 
+/** Attributes of names by their object identifier. */
 const ATTRIBUTE_NAMES: Record<string, string> = {
   '2.5.4.3': 'CN',
   '2.5.4.6': 'C',
@@ -67,23 +68,31 @@ const ATTRIBUTE_NAMES: Record<string, string> = {
 const UNDERSTOOD = new Set(['2.5.29.15', '2.5.29.19']);
 
 function stringValue(tag: number, contents: Uint8Array): string {
-  if (tag === TAG.UTF8_STRING || tag === TAG.PRINTABLE_STRING || tag === TAG.IA5_STRING) {
-    try {
-      return new TextDecoder('utf-8', { fatal: true }).decode(contents);
-    } catch (cause) {
-      throw new AttestError('CERTIFICATE_MALFORMED', 'A name in the certificate is not valid UTF-8.', {
-        cause,
-      });
-    }
+  if (tag !== TAG.UTF8_STRING && tag !== TAG.PRINTABLE_STRING && tag !== TAG.IA5_STRING)
+    return `#${toHex(contents)}`;
+  let text = '';
+  for (const byte of contents) {
+    if (byte >= 0x80) return utf8(contents);
+    text += String.fromCharCode(byte);
   }
-  return `#${toHex(contents)}`;
+  return text;
+}
+
+function utf8(contents: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(contents);
+  } catch (cause) {
+    throw new AttestError('CERTIFICATE_MALFORMED', 'A name in the certificate is not valid UTF-8.', {
+      cause,
+    });
+  }
 }
 
 /** Reads a Name. @throws AttestError */
 export function parseName(reader: DerReader, what: string): Name {
   const { contents, encoding } = reader.expect(TAG.SEQUENCE, what);
   const sets = new DerReader(contents);
-  const parts: string[] = [];
+  let text = '';
   let commonName = '';
   while (!sets.done) {
     const set = sets.enter(TAG.SET, what);
@@ -92,12 +101,12 @@ export function parseName(reader: DerReader, what: string): Name {
       const oid = oidText(pair.expect(TAG.OID, what).contents);
       const value = pair.any();
       pair.end(what);
-      const text = stringValue(value.tag, value.contents);
-      if (oid === '2.5.4.3') commonName = text;
-      parts.push(`${ATTRIBUTE_NAMES[oid] ?? oid}=${text}`);
+      const string = stringValue(value.tag, value.contents);
+      if (oid === '2.5.4.3') commonName = string;
+      text += `${text === '' ? '' : ', '}${ATTRIBUTE_NAMES[oid] ?? oid}=${string}`;
     }
   }
-  return { encoding, text: parts.join(', '), commonName };
+  return { encoding, text, commonName };
 }
 
 /** Reads Extensions (the SEQUENCE OF inside the explicit tag). @throws AttestError, also for an extension given twice */

@@ -1,7 +1,8 @@
 /** Path validation (RFC 5280 §6, for the fixed chains of AMD, Intel and this system). */
-import { concatBytes, sameBytes, toHex } from '../bytes.js';
+import { sameBytes, toHex } from '../bytes.js';
 import type { Certificate } from './certificate.js';
-import { digest, verifySignature } from './keys.js';
+import { digest } from './keys.js';
+import { verifyAuthority } from './remembered.js';
 
 /** A certificate's place in a sentence. */
 export function certificateLabel(certificate: Certificate): string {
@@ -30,20 +31,6 @@ export function validityFault(certificate: Certificate, time: number): string | 
   return null;
 }
 
-/** Signatures found good, by SHA-256 of certificate and issuer's key, the oldest dropped first: the same few authorities come again and again. */
-const goodSignatures = new Set<string>();
-const GOOD_SIGNATURES_LIMIT = 256;
-
-function signedBy(child: Certificate, issuer: Certificate): boolean {
-  const known = toHex(digest('SHA-256', concatBytes(child.der, issuer.publicKey.spki)));
-  if (goodSignatures.has(known)) return true;
-  if (!verifySignature(issuer.publicKey, child.signatureAlgorithm, child.signature, child.tbs)) return false;
-  if (goodSignatures.size >= GOOD_SIGNATURES_LIMIT)
-    goodSignatures.delete(goodSignatures.keys().next().value!);
-  goodSignatures.add(known);
-  return true;
-}
-
 /**
  * Why `chain` (end entity first, self-signed root last) does not hold whatever the time, or null.
  * Checks names, signatures (the root's own too), basicConstraints, path lengths and keyUsage.
@@ -67,7 +54,7 @@ export function chainStructureFault(chain: readonly Certificate[]): string | nul
     if (issuer.keyUsage !== null && !issuer.keyUsage.certSign) {
       return `the key usage of ${certificateLabel(issuer)} does not allow it to sign certificates`;
     }
-    if (!signedBy(child, issuer)) {
+    if (!verifyAuthority(issuer.publicKey, child.signatureAlgorithm, child.signature, child.tbs)) {
       return `the signature on ${label} is not by the key of ${certificateLabel(issuer)}`;
     }
   }

@@ -4,7 +4,8 @@ import { AttestError } from '../errors.js';
 import { type Certificate, type Name, parseExtensions, parseName } from './certificate.js';
 import { certificateLabel, timeText } from './chain.js';
 import { DerReader, derFailure, smallInteger, TAG, timeValue, unsignedInteger, wholeBits } from './der.js';
-import { type SignatureAlgorithm, signatureAlgorithm, verifySignature } from './keys.js';
+import { type SignatureAlgorithm, signatureAlgorithm } from './keys.js';
+import { verifyAuthority } from './remembered.js';
 
 /** Largest list that is read, in bytes. */
 export const MAX_CRL_BYTES = 4 * 1024 * 1024;
@@ -102,7 +103,7 @@ export function revocationIssuerFault(list: RevocationList, issuer: Certificate)
   if (issuer.keyUsage !== null && !issuer.keyUsage.crlSign) {
     return `the key usage of ${label} does not allow it to sign revocation lists`;
   }
-  if (!verifySignature(issuer.publicKey, list.signatureAlgorithm, list.signature, list.tbs)) {
+  if (!verifyAuthority(issuer.publicKey, list.signatureAlgorithm, list.signature, list.tbs)) {
     return `the signature on the revocation list is not by the key of ${label}`;
   }
   return null;

@@ -107,7 +107,7 @@ export class DerReader {
 /** Dotted form of an OBJECT IDENTIFIER's contents. @throws AttestError */
 export function oidText(contents: Uint8Array): string {
   if (contents.length === 0 || contents.length > 32) derFailure('an object identifier has a wrong length');
-  const arcs: number[] = [];
+  let text = '';
   let value = 0;
   let fresh = true;
   for (const byte of contents) {
@@ -116,14 +116,15 @@ export function oidText(contents: Uint8Array): string {
     if (value > 0xffff_ffff) derFailure('an object identifier has an arc above 32 bits');
     fresh = (byte & 0x80) === 0;
     if (fresh) {
-      arcs.push(value);
+      if (text === '') {
+        const root = value < 40 ? 0 : value < 80 ? 1 : 2;
+        text = `${root}.${value - 40 * root}`;
+      } else text += `.${value}`;
       value = 0;
     }
   }
   if (!fresh) derFailure('an object identifier is cut short');
-  const first = arcs[0]!;
-  const root = first < 40 ? 0 : first < 80 ? 1 : 2;
-  return [root, first - 40 * root, ...arcs.slice(1)].join('.');
+  return text;
 }
 
 /** Contents of an INTEGER as magnitude, most significant byte first, no leading zero. @throws AttestError if negative */
@@ -162,36 +163,31 @@ export function wholeBits(contents: Uint8Array, what: string): Uint8Array {
   return contents.subarray(1);
 }
 
+const MONTH_DAYS = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] as const;
+
 /** Milliseconds since 1970 of a UTCTime or GeneralizedTime (RFC 5280 §4.1.2.5: seconds present, zone Z). @throws AttestError */
-export function timeValue(element: DerElement, what: string): number {
-  let text = '';
-  for (const byte of element.contents) text += String.fromCharCode(byte);
-  const short = element.tag === TAG.UTC_TIME;
-  if (!short && element.tag !== TAG.GENERALIZED_TIME) derFailure(`${what} is no time`);
-  const match = (
-    short ? /^(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/ : /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/
-  ).exec(text);
-  if (match === null) derFailure(`${what} is no time`);
-  const [year, month, day, hour, minute, second] = match.slice(1).map(Number) as [
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
+export function timeValue({ tag, contents }: DerElement, what: string): number {
+  const short = tag === TAG.UTC_TIME;
+  const digits = short ? 12 : 14;
+  if (!short && tag !== TAG.GENERALIZED_TIME) derFailure(`${what} is no time`);
+  if (contents.length !== digits + 1 || contents[digits] !== 0x5a) derFailure(`${what} is no time`);
+  const pair = (at: number): number => {
+    const [tens, ones] = [contents[at]! - 0x30, contents[at + 1]! - 0x30];
+    if (tens < 0 || tens > 9 || ones < 0 || ones > 9) derFailure(`${what} is no time`);
+    return tens * 10 + ones;
+  };
+  const at = digits - 10;
+  const year = short ? pair(0) + (pair(0) >= 50 ? 1900 : 2000) : pair(0) * 100 + pair(2);
+  const [month, day, hour, minute, second] = [
+    pair(at),
+    pair(at + 2),
+    pair(at + 4),
+    pair(at + 6),
+    pair(at + 8),
   ];
-  const fullYear = short ? (year >= 50 ? 1900 + year : 2000 + year) : year;
-  const time = Date.UTC(fullYear, month - 1, day, hour, minute, second);
-  const date = new Date(time);
-  if (
-    date.getUTCFullYear() !== fullYear ||
-    date.getUTCMonth() !== month - 1 ||
-    date.getUTCDate() !== day ||
-    date.getUTCHours() !== hour ||
-    date.getUTCMinutes() !== minute ||
-    date.getUTCSeconds() !== second
-  ) {
+  const leap = year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0);
+  const days = month === 2 && !leap ? 28 : (MONTH_DAYS[month - 1] ?? 0);
+  if (year < 1900 || day < 1 || day > days || hour > 23 || minute > 59 || second > 59)
     derFailure(`${what} is no date of the calendar`);
-  }
-  return time;
+  return Date.UTC(year, month - 1, day, hour, minute, second);
 }
