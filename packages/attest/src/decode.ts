@@ -7,11 +7,14 @@ import { tdxBodyFields } from './dcap/td-body.js';
 import { AttestError } from './errors.js';
 import { parseNestedQuote } from './nested/quote.js';
 import { headerFields, sgxBodyFields } from './quote/sgx-body.js';
-import { parseSnpReport, type SnpReport } from './snp/report.js';
+import type { CertificateTable } from './snp/certificate-table.js';
+import { firmwareVersion } from './snp/checks.js';
+import { readSnpEvidence } from './snp/evidence.js';
+import type { SnpReport } from './snp/report.js';
 import { evidenceFormat, takeEvidence } from './verify.js';
 import { parseCertificate } from './x509/certificate.js';
 import { timeText } from './x509/chain.js';
-import { readCertificates } from './x509/pem.js';
+import { derBlocks, readCertificates } from './x509/pem.js';
 
 /** A JSON document of the fields; `format` says which they are. Bytes are lower-case hexadecimal. */
 export type DecodedEvidence = { readonly format: 'evidence' | 'snp-report' | 'quote' } & {
@@ -21,6 +24,7 @@ export type DecodedEvidence = { readonly format: 'evidence' | 'snp-report' | 'qu
 /** Every field of an SNP report, named as in the ABI. */
 export function snpReportFields(report: SnpReport): Record<string, ClaimValue> {
   const { raw, reservedAsDefined, ...policy } = report.policy;
+  const { raw: platform, reservedAsDefined: platformAsDefined, ...platformInfo } = report.platformInfo;
   return {
     version: report.version,
     guestSvn: report.guestSvn,
@@ -32,7 +36,11 @@ export function snpReportFields(report: SnpReport): Record<string, ClaimValue> {
     vmpl: report.vmpl,
     signatureAlgorithm: report.signatureAlgorithm,
     currentTcb: { ...report.currentTcb },
-    platformInfo: report.platformInfo.toString(16).padStart(16, '0'),
+    platformInfo: {
+      raw: platform.toString(16).padStart(16, '0'),
+      reservedAsDefined: platformAsDefined,
+      ...platformInfo,
+    },
     authorKeyEnabled: report.authorKeyEnabled,
     maskChipKey: report.maskChipKey,
     signingKey: report.signingKey,
@@ -48,8 +56,8 @@ export function snpReportFields(report: SnpReport): Record<string, ClaimValue> {
     product: report.product,
     chipId: toHex(report.chipId),
     committedTcb: { ...report.committedTcb },
-    currentVersion: report.currentVersion,
-    committedVersion: report.committedVersion,
+    currentVersion: firmwareVersion(report.currentFirmware),
+    committedVersion: firmwareVersion(report.committedFirmware),
     launchTcb: { ...report.launchTcb },
     launchMitigations: report.launchMitigations?.toString(16).padStart(16, '0') ?? null,
     currentMitigations: report.currentMitigations?.toString(16).padStart(16, '0') ?? null,
@@ -73,6 +81,21 @@ function certificateFields(der: Uint8Array): ClaimValue {
     if (!(error instanceof AttestError)) throw error;
     return { unreadable: error.message, size: der.length };
   }
+}
+
+/** The host's certificate table: by role; what is no certificate by size or GUID. */
+function tableFields({ others, crl, ...roles }: CertificateTable): ClaimValue {
+  const fields: Record<string, ClaimValue> = {};
+  for (const [role, file] of Object.entries(roles)) {
+    try {
+      const [first] = derBlocks(file, 'CERTIFICATE', `The '${role}'`);
+      fields[role] = certificateFields(first!);
+    } catch (error) {
+      if (!(error instanceof AttestError)) throw error;
+      fields[role] = { unreadable: error.message, size: file.length };
+    }
+  }
+  return { ...fields, crlSize: crl?.length ?? null, others };
 }
 
 function dcapFields(quote: DcapQuote): Record<string, ClaimValue> {
@@ -111,7 +134,10 @@ function dcapFields(quote: DcapQuote): Record<string, ClaimValue> {
 export function decodeEvidence(evidence: Uint8Array): DecodedEvidence {
   const bytes = takeEvidence(evidence);
   const format = evidenceFormat(bytes);
-  if (format === 'snp-report') return { format, ...snpReportFields(parseSnpReport(bytes)) };
+  if (format === 'snp-report') {
+    const { form, report, certificates } = readSnpEvidence(bytes);
+    return { format, form, ...snpReportFields(report), certificates: tableFields(certificates) };
+  }
   if (format === 'evidence') {
     const quote = parseNestedQuote(bytes);
     return {

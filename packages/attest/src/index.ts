@@ -42,7 +42,10 @@ export {
 export { PreparedCollateral, prepareCollateral } from './prepared.js';
 export type { VerifyOptions } from './request.js';
 export { RAW_SNP_CHECKS } from './snp/appraise.js';
-export { type GuestPolicy, parseSnpReport, SNP_REPORT_BYTES, type SnpReport } from './snp/report.js';
+export { type CertificateTable, parseCertificateTable } from './snp/certificate-table.js';
+export { readSnpEvidence, type SnpEvidence } from './snp/evidence.js';
+export type { GuestPolicy, PlatformInfo } from './snp/guest-fields.js';
+export { type FirmwareVersion, parseSnpReport, SNP_REPORT_BYTES, type SnpReport } from './snp/report.js';
 export { SNP_PRODUCTS, type SnpProduct, type SnpTcb } from './snp/tcb.js';
 export { type EvidenceFormat, evidenceFormat, MAX_EVIDENCE_BYTES, verify } from './verify.js';
 export { type Certificate, parseCertificate } from './x509/certificate.js';

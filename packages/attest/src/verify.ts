@@ -8,7 +8,7 @@ import { appraiseNested } from './nested/appraise.js';
 import { looksLikeNestedQuote } from './nested/quote.js';
 import { readOptions, type VerifyOptions } from './request.js';
 import { appraiseSnp } from './snp/appraise.js';
-import { looksLikeSnpReport } from './snp/report.js';
+import { looksLikeSnpEvidence } from './snp/evidence.js';
 
 /** Largest evidence that is read, in bytes. */
 export const MAX_EVIDENCE_BYTES = 65536;
@@ -18,7 +18,7 @@ export type EvidenceFormat = 'evidence' | 'snp-report' | 'quote';
 
 /** The format that `bytes` look like, or null. Looks at sizes and fixed fields only. */
 export function evidenceFormat(bytes: Uint8Array): EvidenceFormat | null {
-  if (looksLikeSnpReport(bytes)) return 'snp-report';
+  if (looksLikeSnpEvidence(bytes)) return 'snp-report';
   if (looksLikeNestedQuote(bytes)) return 'evidence';
   if (looksLikeQuote(bytes)) return 'quote';
   return null;

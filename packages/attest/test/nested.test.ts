@@ -126,10 +126,12 @@ describe('nested evidence', () => {
     await expectFailures(['snp.id-block'], {}, policy({}, { idKeyDigest: ['11'.repeat(48)] }));
     await expectFailures(['snp.guest-svn'], {}, policy({}, { minGuestSvn: 1 }));
     await expectFailures(['monitor.key-binding'], { wrongBinding: true });
-    await expectFailures(['snp.chain'], { reportChipId: new Uint8Array(64).fill(1) });
-    await expectFailures(['snp.chain'], { reportChipId: new Uint8Array(64) });
-    await expectFailures(['snp.chain'], { reportTcb: Uint8Array.from([3, 0, 0, 0, 0, 0, 24, 220]) });
-    await expectFailures(['snp.chain'], { editReport: (report) => report.set([4], 0x48) });
+    await expectFailures(['snp.chip-id'], { reportChipId: new Uint8Array(64).fill(1) });
+    await expectFailures(['snp.chip-id'], { reportChipId: new Uint8Array(64) });
+    await expectFailures(['snp.certificate-tcb'], {
+      reportTcb: Uint8Array.from([3, 0, 0, 0, 0, 0, 24, 220]),
+    });
+    await expectFailures(['snp.signing-key'], { editReport: (report) => report.set([4], 0x48) });
     await expectFailures(['snp.signature'], { leafKey: other.leafKey });
   });
 

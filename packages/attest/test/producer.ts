@@ -104,6 +104,15 @@ export interface MachineOptions {
   chipId?: Uint8Array;
   tcb?: { bootloader: number; tee: number; snp: number; microcode: number };
   extraLeafExtension?: boolean;
+  /** AMD's extensions of the leaf other than those of a Milan's VCEK. */
+  leaf?: {
+    product?: string;
+    fmc?: number;
+    cspId?: string;
+    structVersion?: number | null;
+    reserved?: number;
+    both?: boolean;
+  };
 }
 
 /** A software machine: a root, an authority, a leaf for one chip and TCB. */
@@ -114,7 +123,23 @@ export class TestMachine {
     readonly rootFingerprint: string,
     readonly chipId: Uint8Array,
     readonly tcb: Uint8Array,
+    private readonly rootKey: CryptoKeyLike,
   ) {}
+
+  /** A revocation list of the root: version 2, with these serial numbers on it. */
+  async revocationList(
+    serials: number[],
+    dates = { thisUpdate: '2026-10-01T00:00:00Z', nextUpdate: '2026-12-01T00:00:00Z' },
+    issuer = 'ARK-Software',
+  ): Promise<Uint8Array> {
+    const algorithm = sequence(oid('1.2.840.10045.4.3.3'));
+    const [from, to] = [utcTime(new Date(dates.thisUpdate)), utcTime(new Date(dates.nextUpdate))];
+    const entries = serials.map((serial) => sequence(integer(serial), from));
+    const list = entries.length === 0 ? [] : [sequence(...entries)];
+    const tbs = sequence(integer(1), algorithm, distinguishedName(issuer), from, to, ...list);
+    const raw = new Uint8Array(await subtle.sign({ name: 'ECDSA', hash: 'SHA-384' }, this.rootKey, tbs));
+    return sequence(tbs, algorithm, tlv(0x03, Uint8Array.of(0), signatureValue(raw)));
+  }
 
   static async make(options: MachineOptions = {}): Promise<TestMachine> {
     const dates = {
@@ -149,15 +174,19 @@ export class TestMachine {
         extensions,
       });
     const amd = (suffix: string, value: Uint8Array) => extension(`${AMD}.${suffix}`, value);
+    const { product = 'Soft', fmc, cspId, structVersion = 0, reserved, both } = options.leaf ?? {};
     const leafExtensions = [
-      amd('1', integer(0)),
-      amd('2', tlv(0x16, Buffer.from('Soft'))),
+      amd('2', tlv(0x16, Buffer.from(product))),
       amd('3.1', integer(tcb.bootloader)),
       amd('3.2', integer(tcb.tee)),
       amd('3.3', integer(tcb.snp)),
       amd('3.8', integer(tcb.microcode)),
-      amd('4', chipId),
     ];
+    if (structVersion !== null) leafExtensions.push(amd('1', integer(structVersion)));
+    if (fmc !== undefined) leafExtensions.push(amd('3.9', integer(fmc)));
+    if (reserved !== undefined) leafExtensions.push(amd('3.5', integer(reserved)));
+    if (cspId !== undefined) leafExtensions.push(amd('5', tlv(0x16, Buffer.from(cspId))));
+    if (cspId === undefined || both) leafExtensions.push(amd('4', chipId));
     if (options.extraLeafExtension) leafExtensions.push(extension('1.2.3.4', integer(1), true));
     const certificates = await Promise.all([
       make(0, 2, 1, leaf, ask, leafExtensions),
@@ -166,8 +195,21 @@ export class TestMachine {
     ]);
     const spki = await subtle.exportKey('spki', ark.publicKey);
     const fingerprint = hex(new Uint8Array(await subtle.digest('SHA-256', spki)));
-    const raw = Uint8Array.from([tcb.bootloader, tcb.tee, 0, 0, 0, 0, tcb.snp, tcb.microcode]);
-    return new TestMachine(certificates, leaf.privateKey, fingerprint, chipId, raw);
+    const { bootloader, tee, snp, microcode } = tcb;
+    const raw =
+      fmc === undefined
+        ? [bootloader, tee, 0, 0, 0, 0, snp, microcode]
+        : [fmc, bootloader, tee, snp, 0, 0, 0, microcode];
+    const paddedId = new Uint8Array(64);
+    paddedId.set(chipId);
+    return new TestMachine(
+      certificates,
+      leaf.privateKey,
+      fingerprint,
+      paddedId,
+      Uint8Array.from(raw),
+      ark.privateKey,
+    );
   }
 }
 

@@ -1,12 +1,13 @@
-/** Appraisal of a raw SNP report with its certificates from the collateral. */
+/** Appraisal of a raw SNP report with the certificates that came with it or are in the collateral. */
 import { Appraisal, clause, ok, type Verdict } from '../appraisal.js';
 import type { Collateral } from '../collateral.js';
 import { AttestError } from '../errors.js';
 import { runReportDataCheck } from '../quote/identity-checks.js';
 import type { Request } from '../request.js';
 import { derBlocks } from '../x509/pem.js';
+import type { CertificateTable } from './certificate-table.js';
 import { runSnpChecks, SNP_CHECKS } from './checks.js';
-import { parseSnpReport, type SnpReport } from './report.js';
+import { readSnpEvidence, type SnpEvidence } from './evidence.js';
 
 /** All checks of a raw report, in order. */
 export const RAW_SNP_CHECKS: readonly string[] = Object.freeze([
@@ -15,16 +16,24 @@ export const RAW_SNP_CHECKS: readonly string[] = Object.freeze([
   'report-data',
 ]);
 
-/** The leaf and then the authorities that were given; empty without a leaf. @throws AttestError for unreadable files */
-function givenCertificates(collateral: Collateral, leafRole: 'vcek' | 'vlek'): Uint8Array[] {
-  const leafFile = collateral[leafRole];
-  if (leafFile === undefined) return [];
-  const certificates = [derBlocks(leafFile, 'CERTIFICATE', `The collateral '${leafRole}'`)[0]!];
-  for (const role of ['ask', 'ark'] as const) {
-    const file = collateral[role];
-    if (file !== undefined) certificates.push(...derBlocks(file, 'CERTIFICATE', `The collateral '${role}'`));
-  }
-  return certificates;
+/**
+ * The leaf and then the authorities; empty without a leaf. What the caller gives as collateral goes before what
+ * the evidence brings along.
+ * @throws AttestError for unreadable files
+ */
+function givenCertificates(
+  collateral: Collateral,
+  table: CertificateTable,
+  leafRole: 'vcek' | 'vlek',
+): Uint8Array[] {
+  const blocks = (role: 'ark' | 'ask' | 'vcek' | 'vlek'): Uint8Array[] => {
+    const own = collateral[role];
+    if (own !== undefined) return derBlocks(own, 'CERTIFICATE', `The collateral '${role}'`);
+    const brought = table[role];
+    return brought === undefined ? [] : derBlocks(brought, 'CERTIFICATE', `The '${role}' in the evidence`);
+  };
+  const leaf = blocks(leafRole)[0];
+  return leaf === undefined ? [] : [leaf, ...blocks('ask'), ...blocks('ark')];
 }
 
 /** Appraises a raw report. */
@@ -32,18 +41,19 @@ export async function appraiseSnp(input: Uint8Array, request: Request): Promise<
   const { policy, collateral } = request;
   const appraisal = new Appraisal(RAW_SNP_CHECKS);
   appraisal.claims['format'] = 'snp-report';
-  let parsed: SnpReport | undefined;
+  let read: SnpEvidence | undefined;
   await appraisal.check('evidence.format', [], () => {
-    parsed = parseSnpReport(input);
-    return ok(`SNP report version ${parsed.version}, ${input.length} bytes`);
+    read = readSnpEvidence(input);
+    const what = read.form === 'report' ? 'SNP report' : `${read.form} of SNP`;
+    return ok(`${what}, version ${read.report.version}, ${input.length} bytes`);
   });
-  if (parsed === undefined) return appraisal.finish();
-  const report = parsed;
+  if (read === undefined) return appraisal.finish();
+  const { report, certificates: table } = read;
   const leafRole = report.signingKey === 'VLEK' ? 'vlek' : 'vcek';
   let missingLeaf = `no ${leafRole.toUpperCase()} was given: put it into the collateral as ${leafRole}.der`;
   let certificates: Uint8Array[] = [];
   try {
-    certificates = givenCertificates(collateral, leafRole);
+    certificates = givenCertificates(collateral, table, leafRole);
   } catch (error) {
     if (!(error instanceof AttestError)) throw error;
     missingLeaf = clause(error.message);
@@ -55,7 +65,7 @@ export async function appraiseSnp(input: Uint8Array, request: Request): Promise<
     missingLeaf,
     policy,
     time: request.time,
-    crl: collateral.crl,
+    crl: collateral.crl ?? table.crl,
     vmpl: policy.snp.vmpl,
     launchDigests: policy.snp.launchDigest,
     launchDigestField: 'snp.launchDigest',

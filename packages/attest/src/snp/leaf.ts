@@ -40,6 +40,12 @@ export function parseSnpLeaf(certificate: Certificate): SnpLeaf {
     return number;
   };
   const text = (bytes: Uint8Array): string => String.fromCharCode(...bytes.subarray(0, 128));
+  // Which structure the extensions follow; the KDS has no other than 0 and 1 so far, and says nothing of it.
+  level('1', 'structure version');
+  for (const reserved of ['3.4', '3.5', '3.6', '3.7']) {
+    if (certificate.extensions.has(`${ARC}.${reserved}`) && level(reserved, `spl${reserved.slice(2)}`) !== 0)
+      derFailure(`the leaf has a reserved patch level set (extension ${ARC}.${reserved})`);
+  }
   const hasHwid = certificate.extensions.has(`${ARC}.4`);
   const hasCsp = certificate.extensions.has(`${ARC}.5`);
   if (hasHwid === hasCsp) derFailure('the leaf must have exactly one of hwid (VCEK) and CSP id (VLEK)');

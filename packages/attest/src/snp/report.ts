@@ -2,8 +2,9 @@
  * The SNP attestation report (SEV-SNP ABI, AMD 56860, table "ATTESTATION_REPORT structure"), versions 2, 3
  * and 5: 1184 bytes, the signature over the first 0x2a0.
  */
-import { allZero, copyBytes, Reader } from '../bytes.js';
+import { allZero, copyBytes } from '../bytes.js';
 import { AttestError } from '../errors.js';
+import { decodePlatformInfo, decodePolicy, type GuestPolicy, type PlatformInfo } from './guest-fields.js';
 import { decodeTcb, productOfCpu, type SnpProduct, type SnpTcb, type TcbLayout } from './tcb.js';
 
 /** Size of a report, in bytes. */
@@ -11,26 +12,15 @@ export const SNP_REPORT_BYTES = 1184;
 /** How many bytes from the start the signature covers. */
 export const SNP_SIGNED_BYTES = 0x2a0;
 
-/** GUEST_POLICY, decoded. */
-export interface GuestPolicy {
-  readonly raw: bigint;
-  /** False when a reserved bit does not have the value that the ABI prescribes. */
-  readonly reservedAsDefined: boolean;
-  readonly abiMinor: number;
-  readonly abiMajor: number;
-  readonly smtAllowed: boolean;
-  readonly migrationAgentAllowed: boolean;
-  readonly debugAllowed: boolean;
-  readonly singleSocket: boolean;
-  readonly cxlAllowed: boolean;
-  readonly memAes256Xts: boolean;
-  readonly raplDisabled: boolean;
-  readonly ciphertextHiding: boolean;
-  readonly pageSwapDisabled: boolean;
-}
-
 /** Which key signed: SIGNING_KEY of the report's flags. */
 export type SigningKey = 'VCEK' | 'VLEK' | 'none';
+
+/** Version of the SEV firmware. */
+export interface FirmwareVersion {
+  readonly major: number;
+  readonly minor: number;
+  readonly build: number;
+}
 
 /** A decoded report. Byte fields keep their order in the report. */
 export interface SnpReport {
@@ -42,7 +32,7 @@ export interface SnpReport {
   readonly imageId: Uint8Array;
   readonly vmpl: number;
   readonly signatureAlgorithm: number;
-  readonly platformInfo: bigint;
+  readonly platformInfo: PlatformInfo;
   readonly authorKeyEnabled: boolean;
   readonly maskChipKey: boolean;
   readonly signingKey: SigningKey;
@@ -63,41 +53,17 @@ export interface SnpReport {
   readonly reportedTcb: SnpTcb;
   readonly committedTcb: SnpTcb;
   readonly launchTcb: SnpTcb;
-  /** `major.minor.build`. */
-  readonly currentVersion: string;
-  readonly committedVersion: string;
-  /** Version 5 only. */
+  readonly currentFirmware: FirmwareVersion;
+  readonly committedFirmware: FirmwareVersion;
+  /** Mitigation vectors: version 5 only. */
   readonly launchMitigations: bigint | null;
   readonly currentMitigations: bigint | null;
   /** r ‖ s, each 48 bytes, big endian (the report has them little endian in 72 bytes each). */
   readonly signature: Uint8Array<ArrayBuffer>;
 }
 
-/** Bits 63:26 must be zero and bit 17 must be one. */
-const POLICY_KNOWN_BITS = 0x3ff_ffffn;
-const POLICY_MUST_BE_ONE = 1n << 17n;
-
 function refuse(reason: string): never {
   throw new AttestError('EVIDENCE_MALFORMED', `The SNP report ${reason}.`);
-}
-
-function decodePolicy(raw: bigint): GuestPolicy {
-  const bit = (n: bigint) => ((raw >> n) & 1n) === 1n;
-  return {
-    raw,
-    reservedAsDefined: (raw & ~POLICY_KNOWN_BITS) === 0n && (raw & POLICY_MUST_BE_ONE) !== 0n,
-    abiMinor: Number(raw & 0xffn),
-    abiMajor: Number((raw >> 8n) & 0xffn),
-    smtAllowed: bit(16n),
-    migrationAgentAllowed: bit(18n),
-    debugAllowed: bit(19n),
-    singleSocket: bit(20n),
-    cxlAllowed: bit(21n),
-    memAes256Xts: bit(22n),
-    raplDisabled: bit(23n),
-    ciphertextHiding: bit(24n),
-    pageSwapDisabled: bit(25n),
-  };
 }
 
 /** One signature component: 72 bytes little endian of which the top 24 must be zero, to 48 big endian. */
@@ -148,7 +114,11 @@ export function parseSnpReport(input: Uint8Array): SnpReport {
     if (!reservedZero) refuse(`has reserved bytes set in its ${name} TCB`);
     return value;
   };
-  const firmware = (offset: number) => `${raw[offset + 2]}.${raw[offset + 1]}.${raw[offset]}`;
+  const firmware = (offset: number): FirmwareVersion => ({
+    major: raw[offset + 2]!,
+    minor: raw[offset + 1]!,
+    build: raw[offset]!,
+  });
   const signature = new Uint8Array(96);
   signature.set(component(raw.subarray(0x2a0, 0x2e8), 'a signature value r'), 0);
   signature.set(component(raw.subarray(0x2e8, 0x330), 'a signature value s'), 48);
@@ -161,7 +131,7 @@ export function parseSnpReport(input: Uint8Array): SnpReport {
     imageId: field(0x20, 16),
     vmpl,
     signatureAlgorithm,
-    platformInfo: at.getBigUint64(0x40, true),
+    platformInfo: decodePlatformInfo(at.getBigUint64(0x40, true)),
     authorKeyEnabled: (flags & 1) !== 0,
     maskChipKey: (flags & 2) !== 0,
     signingKey,
@@ -180,18 +150,10 @@ export function parseSnpReport(input: Uint8Array): SnpReport {
     reportedTcb: tcb(0x180, 'reported'),
     committedTcb: tcb(0x1e0, 'committed'),
     launchTcb: tcb(0x1f0, 'launch'),
-    currentVersion: firmware(0x1e8),
-    committedVersion: firmware(0x1ec),
+    currentFirmware: firmware(0x1e8),
+    committedFirmware: firmware(0x1ec),
     launchMitigations: version === 5 ? at.getBigUint64(0x1f8, true) : null,
     currentMitigations: version === 5 ? at.getBigUint64(0x200, true) : null,
     signature,
   };
-}
-
-/** True when `input` has the size of a report and begins like one. Used to tell formats apart. */
-export function looksLikeSnpReport(input: Uint8Array): boolean {
-  if (input.length !== SNP_REPORT_BYTES) return false;
-  const version = new Reader(input, 'SNP report').u32('the version');
-  const algorithm = new DataView(input.buffer, input.byteOffset).getUint32(0x34, true);
-  return version >= 1 && version <= 16 && algorithm <= 16;
 }
