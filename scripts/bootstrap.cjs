@@ -18,6 +18,24 @@ var HEADERS = [
   { path: '/usr/include/stdio.h', debian: 'libc6-dev' },
   { path: '/usr/include/linux/userfaultfd.h', debian: 'linux-libc-dev' }
 ];
+// What the tests with a real Linux guest boot and build; without them these tests are skipped.
+var GUEST_PACKAGES = [
+  { debian: 'qemu-system-x86', there: hasCommand('qemu-system-x86_64') },
+  { debian: 'linux-image-cloud-amd64', there: hasFile('/boot', /^vmlinuz-.*amd64$/) },
+  { debian: 'linux-headers-cloud-amd64', there: hasFile('/usr/src', /^linux-headers-.*-(cloud-)?amd64$/) },
+  { debian: 'busybox-static', there: hasCommand('busybox') }
+];
+
+function hasCommand(command) {
+  return () =>
+    String(process.env.PATH || '')
+      .split(':')
+      .some((dir) => dir !== '' && fs.existsSync(path.join(dir, command)));
+}
+
+function hasFile(dir, pattern) {
+  return () => fs.existsSync(dir) && fs.readdirSync(dir).some((name) => pattern.test(name));
+}
 
 function say(text) {
   process.stderr.write(text + '\n');
@@ -67,10 +85,7 @@ function run(command, args, options) {
 function missingPackages() {
   var missing = [];
   TOOLS.forEach((tool) => {
-    var found = String(process.env.PATH || '')
-      .split(':')
-      .some((dir) => dir !== '' && fs.existsSync(path.join(dir, tool.command)));
-    if (!found) missing.push(tool.debian);
+    if (!hasCommand(tool.command)()) missing.push(tool.debian);
   });
   HEADERS.forEach((header) => {
     // Debian keeps these two under /usr/include; elsewhere the compiler will say what it misses.
@@ -83,11 +98,9 @@ function systemPackages() {
   var missing = missingPackages();
   if (missing.length === 0) return;
   var list = missing.join(' ');
-  var isDebian = fs.existsSync('/etc/debian_version');
-  var isRoot = typeof process.getuid === 'function' && process.getuid() === 0;
-  if (!isDebian)
+  if (!isDebian())
     stop('these system packages are missing: ' + list + '. Install them and run the command again.');
-  if (!isRoot) {
+  if (!isRoot()) {
     stop(
       'these system packages are missing: ' +
         list +
@@ -97,11 +110,33 @@ function systemPackages() {
     );
   }
   say('nestedsgx: installing the missing system packages: apt-get install ' + list);
+  if (!aptInstall(missing)) stop('apt-get could not install ' + list + '; its message is above.');
+}
+
+function isDebian() {
+  return fs.existsSync('/etc/debian_version');
+}
+
+function isRoot() {
+  return typeof process.getuid === 'function' && process.getuid() === 0;
+}
+
+function aptInstall(packages) {
   var env = Object.assign({}, process.env, { DEBIAN_FRONTEND: 'noninteractive' });
-  var apt = ['install', '--yes', '--no-install-recommends'].concat(missing);
+  var apt = ['install', '--yes', '--no-install-recommends'].concat(packages);
   var quiet = { env: env, stdio: ['ignore', 'ignore', 'inherit'] };
   run('apt-get', ['update'], quiet);
-  if (run('apt-get', apt, quiet) !== 0) stop('apt-get could not install ' + list + '; its message is above.');
+  return run('apt-get', apt, quiet) === 0;
+}
+
+// Nothing but the tests of guests needs these, so a machine that cannot have them goes on without.
+function guestPackages() {
+  var missing = GUEST_PACKAGES.filter((one) => !one.there()).map((one) => one.debian);
+  if (missing.length === 0 || !isDebian() || !isRoot() || process.env.NSGX_NO_GUEST_PACKAGES) return;
+  var list = missing.join(' ');
+  say('nestedsgx: installing what a Linux guest is booted with: apt-get install ' + list);
+  if (!aptInstall(missing))
+    say('nestedsgx: they could not be installed; tests that boot a guest are skipped');
 }
 
 function npmPackages() {
@@ -140,6 +175,7 @@ function main() {
   checkNode();
   checkMachine();
   systemPackages();
+  if (name === 'test' || name === 'soak') guestPackages();
   npmPackages();
   build();
   if (COMMANDS[name].length === 0) return;

@@ -27,6 +27,7 @@ for (const dir of [
   'packages/cpu/native',
   'packages/nestedsgx/native',
   'packages/conformance/native',
+  'packages/vm/native',
 ])
   if (existsSync(join(root, dir, 'Makefile')))
     step(`building ${dir}`, 'make', ['--no-print-directory', '-C', dir]);

@@ -33,7 +33,8 @@ function allowed(pkg, specifier) {
   if (target === pkg) return true;
   if (!table[pkg].includes(target)) return false;
   // The host side never sees the monitor's half of the cpu package, nor the monitor the host's.
-  if (target === 'cpu' && (pkg === 'guest' || pkg === 'sdk')) return specifier === '@nestedsgx/cpu/host';
+  if (target === 'cpu' && (pkg === 'guest' || pkg === 'sdk' || pkg === 'vm'))
+    return specifier === '@nestedsgx/cpu/host';
   if (target === 'cpu' && pkg === 'cvm') return specifier === '@nestedsgx/cpu/monitor';
   return true;
 }

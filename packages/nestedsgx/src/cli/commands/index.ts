@@ -17,6 +17,7 @@ import { simulateCommand } from './simulate.js';
 import { topCommand } from './top.js';
 import { traceCommand } from './trace.js';
 import { verifyCommand } from './verify.js';
+import { vmCommand } from './vm.js';
 
 /** The commands in the order `nsgx --help` lists them. */
 export const commands: readonly CommandModule[] = [
@@ -38,4 +39,5 @@ export const commands: readonly CommandModule[] = [
   traceCommand,
   topCommand,
   cvmCommand,
+  vmCommand,
 ];

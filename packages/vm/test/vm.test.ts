@@ -1,0 +1,206 @@
+/** A real kernel under QEMU. Skipped, with the reason, where what that takes is not installed. */
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { futexWake } from '@nestedsgx/os';
+import { fetchFiles, Vm, WINDOW } from '../src/index.js';
+import { PACKAGE } from '../src/module-build.js';
+import { RELAY_PAGE } from '../src/relay.js';
+import { code, noGuests, scratch } from './support.js';
+
+const skip = noGuests();
+const LIMIT = 60_000;
+const RELAY_AT = WINDOW.gpa + 0x2000;
+/** Emulation everywhere, so that results do not hang on the machine. */
+const PLAIN = { accel: 'tcg', module: false, startMs: 45_000 } as const;
+
+describe('a guest', { skip, timeout: LIMIT * 2 }, () => {
+  let vm: Vm;
+  const folder = scratch();
+  before(
+    async () => {
+      const tree = join(folder.path, 'brought');
+      mkdirSync(join(tree, 'sub'), { recursive: true });
+      writeFileSync(join(tree, 'sub/text'), 'from the host\n');
+      const kick = join(folder.path, 'kick');
+      const compiled = spawnSync('gcc', ['-O2', '-o', kick, join(PACKAGE, 'test/guest/kick.c')], {
+        encoding: 'utf8',
+      });
+      assert.equal(compiled.status, 0, compiled.stderr);
+      vm = await Vm.start({
+        ...PLAIN,
+        copies: [
+          { from: kick, to: '/root/kick' },
+          { from: tree, to: '/opt/brought' },
+          { from: process.execPath, to: '/usr/bin/node' },
+        ],
+        memoryBytes: 768 * 2 ** 20,
+      });
+    },
+    { timeout: LIMIT },
+  );
+  after(async () => {
+    await vm?.close();
+    folder[Symbol.dispose]();
+  });
+  const sh = async (script: string) => {
+    const { stdout, stderr, code: status } = await vm.capture(['sh', '-c', script]);
+    assert.equal(status, 0, `${script}: ${stderr}`);
+    return stdout.toString();
+  };
+
+  test('runs the kernel that it says, and was ready in time', async () => {
+    assert.equal((await sh('uname -r')).trim(), vm.kernel.version);
+    assert.ok(vm.times.uptime < 20_000, `${vm.times.uptime} ms`);
+  });
+
+  test('gives exit codes, signals and both streams apart', async () => {
+    const end = await vm.capture(['sh', '-c', 'echo out; echo err >&2; exit 7']);
+    assert.deepEqual([end.code, end.signal, `${end.stdout}`, `${end.stderr}`], [7, null, 'out\n', 'err\n']);
+    const killed = await vm.capture(['sh', '-c', 'kill -9 $$']);
+    assert.deepEqual([killed.code, killed.signal], [null, 9]);
+    await assert.rejects(vm.capture(['/no/such/program']), code('VM_COMMAND'));
+    await assert.rejects(vm.capture(['true'], { cwd: '/no/such/folder' }), code('VM_COMMAND'));
+  });
+
+  test('passes input on at the pace of who reads it', async () => {
+    const input = Buffer.alloc(3_000_000, 'nestedsgx ');
+    const { stdout } = await vm.capture(['cat'], { input });
+    assert.ok(stdout.equals(input));
+    assert.equal((await vm.capture(['true'], { input })).code, 0);
+    await assert.rejects(vm.capture(['cat', '/dev/zero'], { limit: 100_000 }), code('VM_COMMAND'));
+  });
+
+  test('runs commands side by side, and kills them', async () => {
+    const sleeper = vm.run(['sleep', '1000']);
+    const texts = await Promise.all([1, 2, 3].map((n) => sh(`echo ${n}`)));
+    assert.deepEqual(texts, ['1\n', '2\n', '3\n']);
+    sleeper.kill(15);
+    assert.deepEqual(await sleeper.ended, { code: null, signal: 15 });
+  });
+
+  test('gives a command a terminal', async () => {
+    const command = vm.run(['sh', '-c', 'tty; stty size; read line; echo "got $line"'], {
+      terminal: { rows: 33, columns: 99 },
+    });
+    let text = '';
+    command.stdout.on('data', (chunk) => {
+      text += chunk;
+    });
+    command.stdin.write('typed\n');
+    assert.equal((await command.ended).code, 0);
+    assert.match(text, /\/dev\/pts\/\d+\r\n33 99\r\n[\s\S]*got typed\r\n/);
+  });
+
+  test('has the files that were brought, and gives files back', async () => {
+    assert.equal(await sh('cat /opt/brought/sub/text'), 'from the host\n');
+    assert.equal((await sh('node --version')).trim(), process.version);
+    await sh(
+      'mkdir -p /root/result/deep; printf abc > /root/result/deep/file; ln -s /etc/passwd /root/result/link',
+    );
+    const to = join(folder.path, 'result');
+    assert.equal(await fetchFiles(vm, 'result', to), 1);
+    assert.equal(readFileSync(join(to, 'deep/file'), 'utf8'), 'abc');
+    assert.ok(!existsSync(join(to, 'link')));
+    await assert.rejects(fetchFiles(vm, '/no/such', to), code('VM_FILE'));
+  });
+
+  test('keeps its kernel out of the window, and shares it both ways', async () => {
+    const start = WINDOW.gpa.toString(16).padStart(8, '0');
+    assert.match(await sh('cat /proc/iomem'), new RegExp(`^${start}-0bffffff : Reserved$`, 'm'));
+    const at = WINDOW.gpa + WINDOW.bytes - 4096;
+    const memory = Buffer.from(vm.memory(at, 8).buffer, vm.memory(at, 8).byteOffset, 8);
+    memory.writeUInt32LE(0x6e736778, 0);
+    assert.equal((await sh(`devmem 0x${at.toString(16)} 32`)).trim(), '0x6E736778');
+    await sh(`devmem 0x${(at + 4).toString(16)} 32 0x12345678`);
+    assert.equal(memory.readUInt32LE(4), 0x12345678);
+  });
+
+  test('kicks, and is interrupted', async () => {
+    const before_ = vm.relay;
+    await sh(`/root/kick ${RELAY_AT} 9999`);
+    for (let n = 0; n < 100 && vm.relay.wakes === before_.wakes; n++)
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    const now = vm.relay;
+    assert.deepEqual([now.kicks - before_.kicks, now.wakes - before_.wakes], [1, 1]);
+    const reader = vm.run(['sh', '-c', 'stty -F /dev/ttyS0 raw; echo ready; head -c 1 /dev/ttyS0']);
+    let text = '';
+    reader.stdout.on('data', (chunk) => {
+      text += chunk;
+    });
+    while (!text.includes('ready')) await new Promise((resolve) => setTimeout(resolve, 5));
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const page = Buffer.from(vm.memory(RELAY_AT, 4096).buffer, vm.memory(RELAY_AT, 4096).byteOffset, 4096);
+    page.writeUInt32LE(page.readUInt32LE(RELAY_PAGE.irq) + 1, RELAY_PAGE.irq);
+    futexWake(vm.ramAddress + RELAY_AT + RELAY_PAGE.irq);
+    assert.equal((await reader.ended).code, 0);
+    assert.equal(text, 'ready\n!');
+  });
+
+  test('costs nothing while it is idle', async () => {
+    const ticks = () => {
+      const fields = readFileSync(`/proc/${vm.pid}/stat`, 'latin1')
+        .replace(/^.*\) /, '')
+        .split(' ');
+      return Number(fields[11]) + Number(fields[12]);
+    };
+    const first = ticks();
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    assert.ok(ticks() - first < 25, `${ticks() - first} ticks of 10 ms in a second`);
+  });
+});
+
+/** Descriptors, mappings and children of this process that guests have. */
+function traces(): { fds: number; maps: number } {
+  const maps = readFileSync('/proc/self/maps', 'latin1')
+    .split('\n')
+    .filter((line) => line.includes('nsgx-guest'));
+  return { fds: readdirSync('/proc/self/fd').length, maps: maps.length };
+}
+
+test('a guest that crashes leaves nothing behind', { skip, timeout: LIMIT }, async () => {
+  await (await Vm.start(PLAIN)).close(); // what is loaded once is loaded now
+  const before_ = traces();
+  const files = readdirSync('/dev/shm').length;
+  const vm = await Vm.start(PLAIN);
+  const waiting = vm.run(['sleep', '1000']);
+  vm.run(['sh', '-c', 'echo c > /proc/sysrq-trigger']);
+  await vm.exit;
+  await assert.rejects(waiting.ended, code('VM_GUEST_ENDED'));
+  await assert.rejects(vm.capture(['true']), code('VM_GUEST_ENDED'));
+  assert.match(vm.consoleText, /sysrq triggered crash/i);
+  await vm.close();
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.ok(!existsSync(`/proc/${vm.pid}`));
+  assert.deepEqual(traces(), before_);
+  assert.equal(readdirSync('/dev/shm').length, files);
+});
+
+test('a guest ends with the process that started it', { skip, timeout: LIMIT }, async () => {
+  const source = `import { Vm } from ${JSON.stringify(new URL('../src/index.js', import.meta.url).href)};
+    const vm = await Vm.start(${JSON.stringify(PLAIN)});
+    console.log(vm.pid);
+    setInterval(() => {}, 1000);`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', source], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const pid = await new Promise<string>((resolve) =>
+    child.stdout.once('data', (data) => resolve(String(data).trim())),
+  );
+  assert.match(readFileSync(`/proc/${pid}/comm`, 'latin1'), /^qemu/);
+  child.kill('SIGKILL');
+  for (let n = 0; n < 200 && existsSync(`/proc/${pid}/exe`); n++)
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  assert.ok(!existsSync(`/proc/${pid}`) || / [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'latin1')));
+});
+
+test('a kernel that does not come up is told with its last words', { skip, timeout: LIMIT }, async () => {
+  await assert.rejects(
+    Vm.start({ ...PLAIN, append: ['rdinit=/no/such', 'init=/no/such'] }),
+    code('VM_START_FAILED'),
+  );
+  await assert.rejects(Vm.start({ ...PLAIN, kernel: '0.0-none' }), code('VM_KERNEL_MISSING'));
+  await assert.rejects(Vm.start({ ...PLAIN, copies: [{ from: '/no/such', to: '/x' }] }), code('VM_FILE'));
+});
