@@ -49,6 +49,7 @@ const GOOD: Probes = {
   }),
   toolchain: async () => 'gcc 14.2.0; GNU ld 2.43',
   command: () => true,
+  guests: async () => ({ found: 'QEMU 9.2, kernel 6.12.1-cloud-amd64 with headers', missing: [] }),
   launch: async () => ({
     launchMs: 240.4,
     loadMs: 3.6,
@@ -110,6 +111,16 @@ const WITHOUT: readonly [id: string, change: Partial<Probes>, found: RegExp][] =
   ['state', { path: () => undefined, canMake: () => false }, /cannot be made/],
   ['state', { path: () => ({ uid: 1000, mode: 0o600, directory: false }) }, /no directory/],
   ['toolchain', { toolchain: fails('TOOLCHAIN_MISSING', 'there is no gcc', 'apt install gcc') }, /no gcc/],
+  [
+    'guests',
+    {
+      guests: async () => ({
+        found: '',
+        missing: [{ what: 'no QEMU', cure: 'apt install qemu-system-x86' }],
+      }),
+    },
+    /^no QEMU$/,
+  ],
   ['toolchain', { command: (name) => name !== 'make' }, /no make/],
   ['launch', { launch: fails('CVM_LAUNCH_FAILED', 'did not start', 'look') }, /\[CVM_LAUNCH_FAILED\]/],
   ['launch', { launch: async () => ({ ...(await GOOD.launch()), refused: ['snp.chain'] }) }, /snp\.chain/],

@@ -5,6 +5,7 @@ export type { GuestKernel } from './host/kernels.js';
 export { lookUp } from './host/programs.js';
 export {
   defaultCache,
+  describeGuests,
   guestKernels,
   headersOf,
   missingForGuests,

@@ -11,6 +11,7 @@ import {
 import { findToolchain } from '@nestedsgx/enclave';
 import { close, getRlimit, memfdCreate, pidfdOpen, uffdSupported, usableCpus } from '@nestedsgx/os';
 import { defaultStateDir } from '@nestedsgx/sdk';
+import { describeGuests, missingForGuests } from '@nestedsgx/vm';
 import { type LaunchTest, testLaunch } from './launch-test.js';
 
 /** Owner and permissions of a path; `mode` holds the permission bits only. */
@@ -51,6 +52,8 @@ export interface Probes {
   toolchain(): Promise<string>;
   /** True when a command of this name is on the PATH. */
   command(name: string): boolean;
+  /** What Linux guests would be booted with, and what is missing for that. */
+  guests(): Promise<{ found: string; missing: readonly { what: string; cure: string }[] }>;
   /** Launches a machine, loads the sample, calls and attests it. @throws what stands in the way */
   launch(): Promise<LaunchTest>;
 }
@@ -84,6 +87,7 @@ export function machineProbes(): Probes {
     },
     command: (name) =>
       (process.env.PATH ?? '').split(delimiter).some((dir) => dir !== '' && existsSync(join(dir, name))),
+    guests: async () => ({ found: await describeGuests(), missing: missingForGuests() }),
     launch: testLaunch,
   };
 }

@@ -35,6 +35,7 @@ const ON_LINUX: readonly (readonly [string, Examine])[] = [
   ['runner', processor.runnerRows],
   ['state', kernel.stateRow],
   ['toolchain', surroundings.toolchainRow],
+  ['guests', surroundings.guestsRow],
   ['account', surroundings.accountRow],
   ['container', surroundings.containerRow],
   ['hardware', surroundings.hardwareRow],

@@ -21,6 +21,18 @@ export async function toolchainRow(probes: Probes): Promise<Row> {
       );
 }
 
+/** Linux guests under QEMU: nothing else needs what they need. */
+export async function guestsRow(probes: Probes): Promise<Row> {
+  const { found, missing: lacking } = await probes.guests();
+  if (lacking.length === 0) return ok('guests', found);
+  return missing(
+    'guests',
+    [...lacking.map(({ what }) => what), ...(found === '' ? [] : [`there is ${found}`])].join('; '),
+    'nsgx vm boots no Linux guest; everything else works',
+    lacking.map(({ cure }) => cure).join('; '),
+  );
+}
+
 export function accountRow(probes: Probes): Row {
   return probes.uid === 0
     ? info('account', 'root: everything works, but attackers with your rights see everything; prefer a user')

@@ -3,6 +3,8 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { defaultStateDir } from '@nestedsgx/sdk';
 import { vmError } from '../errors.js';
+import { kvmThere } from './accelerator.js';
+import { runProgram } from './commands.js';
 import { chooseKernel, type GuestKernel, KERNEL_PACKAGES, kernelsBelow } from './kernels.js';
 import {
   fetchPackages,
@@ -113,6 +115,23 @@ export function missingForGuests(cache = defaultCache()): { what: string; cure: 
   program('make');
   program('gcc');
   return missing;
+}
+
+/** What guests would be started with here, in one line; what is missing is left out. */
+export async function describeGuests(cache = defaultCache()): Promise<string> {
+  const qemu = lookUp('qemu-system-x86_64');
+  const words: string[] = [];
+  if (qemu !== undefined) {
+    const { output } = await runProgram(qemu, ['--version'], { timeoutMs: 10_000 });
+    words.push(`QEMU ${/version ([\d.]+)/.exec(output)?.[1] ?? 'of unknown version'}`);
+  }
+  const kernel = guestKernels(cache)[0];
+  if (kernel !== undefined) {
+    const built = headersOf(kernel, cache) === undefined ? '' : ' with headers';
+    words.push(`kernel ${kernel.version}${built}`);
+  }
+  if (words.length > 0) words.push(kvmThere() ? '/dev/kvm' : 'no /dev/kvm: emulation');
+  return words.join(', ');
 }
 
 function mayDownload(): boolean {
