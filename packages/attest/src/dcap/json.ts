@@ -80,11 +80,13 @@ export class JsonValue {
     return found;
   }
 
-  /** A time in milliseconds since 1970. @throws AttestError */
+  /** A time in milliseconds since 1970, in seconds and of the calendar. @throws AttestError */
   date(): number {
-    const time =
-      typeof this.value === 'string' && DATE.test(this.value) ? Date.parse(this.value) : Number.NaN;
-    if (Number.isNaN(time)) this.fail('is no date');
+    const { value } = this;
+    const time = typeof value === 'string' && DATE.test(value) ? Date.parse(value) : Number.NaN;
+    // Date.parse takes the 30th of February for the 2nd of March.
+    if (Number.isNaN(time) || new Date(time).toISOString().slice(0, 19) !== (value as string).slice(0, 19))
+      this.fail('is no date');
     return time;
   }
 }

@@ -5,12 +5,12 @@
 import { sameBytes, toHex } from '../bytes.js';
 import type { Collateral } from '../collateral.js';
 import { AttestError } from '../errors.js';
-import { INTEL_ROOT, INTEL_ROOT_FINGERPRINT } from '../x509/built-in-roots.js';
+import { INTEL_ROOT } from '../x509/built-in-roots.js';
 import { type Certificate, parseCertificate } from '../x509/certificate.js';
 import { certificateLabel, chainStructureFault, keyFingerprint, orderChain } from '../x509/chain.js';
 import { parseRevocationList, type RevocationList, revocationIssuerFault } from '../x509/crl.js';
 import { digest } from '../x509/keys.js';
-import { derBlocks, fromBase64, readCertificates } from '../x509/pem.js';
+import { derBlocks, fromBase64 } from '../x509/pem.js';
 import { verifyAuthorityP256 } from '../x509/remembered.js';
 import type { Certification } from './certification.js';
 import { type DocumentHead, readIdentity, readTcbInfo, type SignedDocument } from './documents.js';
@@ -62,11 +62,11 @@ function once<T>(make: () => T): () => T {
   };
 }
 
-/** The chain from the certificate named `name` to Intel's root. @throws AttestError with the reason */
-function intelChain(given: readonly Certificate[], name: string, what: string): Chain {
+/** The chain from the certificate named `name` to `anchor`. @throws AttestError with the reason */
+function intelChain(given: readonly Certificate[], name: string, what: string, anchor: Certificate): Chain {
   const leaf = given.find((certificate) => certificate.subject.commonName === name);
   if (leaf === undefined) return refuse(`${what} has no '${name}'`);
-  const chain = orderChain(leaf, [...given, intelRoot()]);
+  const chain = orderChain(leaf, [...given, anchor]);
   if (chain === null) {
     return refuse(
       `no certificate of '${leaf.issuer.commonName}', the issuer of ${certificateLabel(leaf)}, is given`,
@@ -75,23 +75,14 @@ function intelChain(given: readonly Certificate[], name: string, what: string): 
   const unused = given.find((certificate) => !chain.includes(certificate));
   if (unused !== undefined) return refuse(`${certificateLabel(unused)} is given and is no part of the chain`);
   const root = chain[chain.length - 1]!;
-  const fingerprint = keyFingerprint(root);
-  if (fingerprint !== INTEL_ROOT_FINGERPRINT) {
+  if (!sameBytes(root.publicKey.spki, anchor.publicKey.spki)) {
     return refuse(
-      `the root ${certificateLabel(root)} has the key fingerprint ${fingerprint}, Intel's is ${INTEL_ROOT_FINGERPRINT}`,
+      `the root ${certificateLabel(root)} has the key fingerprint ${keyFingerprint(root)}, Intel's is ${keyFingerprint(anchor)}`,
     );
   }
   const fault = chainStructureFault(chain);
   if (fault !== null) return refuse(fault);
   return chain as [Certificate, ...Certificate[]];
-}
-
-function pckOf(certificates: readonly Certificate[], what: string): Pck {
-  const chain = intelChain(certificates, PCK_NAME, what);
-  const authority = chain[1];
-  if (chain.length !== 3 || !PCK_AUTHORITIES.includes(authority?.subject.commonName ?? ''))
-    return refuse(`the PCK is not issued by ${PCK_AUTHORITIES.join(' or ')}`);
-  return { chain, platform: parsePckPlatform(chain[0]) };
 }
 
 /** Why identifiers in the quote are not those of the PCK that was given, or null. */
@@ -110,17 +101,20 @@ const CARRIES = { ppid: 'identifiers of its PCK', 'platform-manifest': 'a platfo
 /** Intel's side of one collateral. */
 export class IntelTrust {
   readonly #files: Collateral;
+  readonly #root: Certificate;
   readonly #pcks = new Map<string, Pck>();
   readonly #pckLists = new Map<string, RevocationList>();
 
-  constructor(files: Collateral) {
+  /** @param root the only root that is trusted; another than Intel's is for tests */
+  constructor(files: Collateral, root: Certificate = intelRoot()) {
     this.#files = files;
+    this.#root = root;
   }
 
   /** The list of Intel's root. @throws AttestError */
   readonly rootList = once(() => {
     const [list] = this.#lists(['rootCrl'], 'root-crl.der');
-    return this.#signedList(list!, intelRoot());
+    return this.#signedList(list!, this.#root);
   });
 
   /** TCB info. @throws AttestError, also when it is not signed under {@link signer} */
@@ -133,12 +127,17 @@ export class IntelTrust {
 
   /** The chain of the key that signs Intel's documents. @throws AttestError */
   readonly signer = once((): Chain => {
-    const certificates = readCertificates(this.#need('tcbSigning', 'tcb-signing.pem'), 'tcb-signing.pem');
-    return intelChain(certificates, SIGNER_NAME, 'tcb-signing.pem');
+    const file = 'tcb-signing.pem';
+    return intelChain(
+      this.#certificates(this.#need('tcbSigning', file), file),
+      SIGNER_NAME,
+      file,
+      this.#root,
+    );
   });
 
   readonly #givenPck = once(() =>
-    this.#files.pck === undefined ? [] : readCertificates(this.#files.pck, 'pck.pem'),
+    this.#files.pck === undefined ? [] : this.#certificates(this.#files.pck, 'pck.pem'),
   );
 
   /** The list of a PCK's authority. @throws AttestError */
@@ -166,21 +165,36 @@ export class IntelTrust {
 
   #findPck(certification: Certification, type: number): Pck {
     if (certification.kind === 'pck-chain')
-      return pckOf(readCertificates(certification.data, 'The PCK chain'), 'the chain');
+      return this.#pckOf(this.#certificates(certification.data, 'The PCK chain'), 'the chain');
     const given = this.#givenPck();
     if (certification.kind === 'pck-leaf') {
-      const [leaf, ...others] = readCertificates(certification.data, 'The PCK certificate');
+      const [leaf, ...others] = this.#certificates(certification.data, 'The PCK certificate');
       const authorities = given.filter((certificate) => !sameBytes(certificate.der, leaf!.der));
-      return pckOf([leaf!, ...others, ...authorities], 'the quote');
+      return this.#pckOf([leaf!, ...others, ...authorities], 'the quote');
     }
     if (given.length === 0) {
       return refuse(
         `the quote has certification data of type ${type}, ${CARRIES[certification.kind]} and no certificate: put the platform's PCK certificate and its authority into the collateral as pck.pem`,
       );
     }
-    const pck = pckOf(given, 'pck.pem');
+    const pck = this.#pckOf(given, 'pck.pem');
     const fault = certification.kind === 'ppid' ? identifiersFault(certification, pck.platform) : null;
     return fault === null ? pck : refuse(fault);
+  }
+
+  #pckOf(certificates: readonly Certificate[], what: string): Pck {
+    const chain = intelChain(certificates, PCK_NAME, what, this.#root);
+    const authority = chain[1];
+    if (chain.length !== 3 || !PCK_AUTHORITIES.includes(authority?.subject.commonName ?? ''))
+      return refuse(`the PCK is not issued by ${PCK_AUTHORITIES.join(' or ')}`);
+    return { chain, platform: parsePckPlatform(chain[0]) };
+  }
+
+  /** The certificates of a file; the root, which most chains repeat, is not read again. */
+  #certificates(file: Uint8Array, what: string): Certificate[] {
+    return derBlocks(file, 'CERTIFICATE', what).map((der) =>
+      sameBytes(der, this.#root.der) ? this.#root : parseCertificate(der),
+    );
   }
 
   #need(role: keyof Collateral, file: string): Uint8Array {
