@@ -23,6 +23,16 @@ export { type DcapQuote, parseDcapQuote } from './dcap/quote.js';
 export { type DecodedEvidence, decodeEvidence } from './decode.js';
 export { ATTEST_ERRORS, AttestError, type AttestErrorCode } from './errors.js';
 export {
+  type CollateralNeeds,
+  collateralNeeds,
+  type DcapNeeds,
+  leafProductLine,
+  type PckAuthority,
+  type PckIdentifiers,
+  pckOrigin,
+  type SnpNeeds,
+} from './needs.js';
+export {
   isolationOf,
   KEY_BINDING_LABEL,
   keyBinding,
@@ -45,8 +55,11 @@ export { RAW_SNP_CHECKS } from './snp/appraise.js';
 export { type CertificateTable, parseCertificateTable } from './snp/certificate-table.js';
 export { readSnpEvidence, type SnpEvidence } from './snp/evidence.js';
 export type { GuestPolicy, PlatformInfo } from './snp/guest-fields.js';
+export { parseSnpLeaf, type SnpLeaf } from './snp/leaf.js';
 export { type FirmwareVersion, parseSnpReport, SNP_REPORT_BYTES, type SnpReport } from './snp/report.js';
 export { SNP_PRODUCTS, type SnpProduct, type SnpTcb } from './snp/tcb.js';
 export { type EvidenceFormat, evidenceFormat, MAX_EVIDENCE_BYTES, verify } from './verify.js';
 export { type Certificate, parseCertificate } from './x509/certificate.js';
+export { parseRevocationList, type RevocationList } from './x509/crl.js';
+export { readCertificates } from './x509/pem.js';
 export { forgetSignatures } from './x509/remembered.js';

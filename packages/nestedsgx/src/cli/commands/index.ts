@@ -3,6 +3,7 @@ import { attackCommand } from './attack.js';
 import { attestCommand } from './attest.js';
 import { benchCommand } from './bench.js';
 import { buildCommand } from './build.js';
+import { collateralCommand } from './collateral.js';
 import { conformanceCommand } from './conformance.js';
 import { cvmCommand } from './cvm.js';
 import { demoCommand } from './demo.js';
@@ -32,6 +33,7 @@ export const commands: readonly CommandModule[] = [
   runCommand,
   attestCommand,
   verifyCommand,
+  collateralCommand,
   attackCommand,
   simulateCommand,
   conformanceCommand,

@@ -1,9 +1,11 @@
 import { collateralFromFiles, parsePolicyText, type Verdict, verify } from '@nestedsgx/attest';
+import { MAX_FILE_BYTES } from '@nestedsgx/verifier';
 import type { Command } from 'commander';
 import colors from '../colors.js';
 import { bytesFromHex, readDirectory, readLimited } from '../files.js';
 import type { ActionWrapper, CommandModule } from '../program.js';
 import { Refused, type Terminal, UsageError } from '../terminal.js';
+import { gather } from './collateral.js';
 
 const EVIDENCE_LIMIT = 1 << 20;
 const POLICY_LIMIT = 1 << 20;
@@ -13,6 +15,9 @@ interface VerifyOptions {
   collateral?: string;
   reportData?: string;
   time?: string;
+  fetch?: boolean;
+  kds?: string;
+  pccs?: string;
 }
 
 export const verifyCommand: CommandModule = {
@@ -27,6 +32,9 @@ export const verifyCommand: CommandModule = {
         'policy, JSON (without one, the strict defaults, which pin nothing and accept nothing)',
       )
       .option('--collateral <dir>', 'certificates and lists that the evidence does not carry')
+      .option('--fetch', "fetch what the evidence lacks from AMD's or Intel's service (default: no network)")
+      .option('--kds <url>', "with --fetch: ask this in place of AMD's service")
+      .option('--pccs <url>', "with --fetch: ask this PCCS in place of Intel's service")
       .option('--report-data <hex>', 'the 64 bytes that the evidence must carry; fewer are padded with zeros')
       .option('--time <rfc3339>', 'the time to judge validity at (default: now)')
       .addHelpText('after', '\nExample:\n  $ nsgx verify quote.bin --policy policy.json --report-data 00ff')
@@ -43,15 +51,23 @@ async function runVerify(terminal: Terminal, path: string, options: VerifyOption
   );
   const verdict = await verify(evidence, {
     policy,
-    collateral:
-      options.collateral === undefined
-        ? undefined
-        : collateralFromFiles(readDirectory(options.collateral, EVIDENCE_LIMIT, 'collateral')),
+    collateral: await collateralOf(terminal, evidence, options),
     reportData: options.reportData === undefined ? undefined : padReportData(options.reportData),
     time: options.time === undefined ? undefined : parseTime(options.time),
   });
   terminal.answer(verdict, verdictLines(terminal, verdict));
   if (verdict.verdict !== 'accepted') throw new Refused();
+}
+
+/** What `--collateral` and `--fetch` give; what is fetched is kept in the directory, if there is one. */
+async function collateralOf(terminal: Terminal, evidence: Uint8Array, options: VerifyOptions) {
+  const { collateral: directory, kds, pccs } = options;
+  if (options.fetch === true)
+    return collateralFromFiles(await gather(terminal, evidence, { directory, kds, pccs }));
+  if (kds !== undefined || pccs !== undefined)
+    throw new UsageError('--kds and --pccs say where --fetch fetches from; add it');
+  if (directory === undefined) return undefined;
+  return collateralFromFiles(readDirectory(directory, MAX_FILE_BYTES, 'collateral'));
 }
 
 /** One aligned line per check, and the verdict. */
