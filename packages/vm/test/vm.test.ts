@@ -5,8 +5,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { futexWake } from '@nestedsgx/os';
-import { fetchFiles, Vm, WINDOW } from '../src/index.js';
-import { PACKAGE } from '../src/module-build.js';
+import { buildModule, fetchFiles, guestKernels, Vm, WINDOW } from '../src/index.js';
+import { type ModuleSources, PACKAGE } from '../src/module-build.js';
 import { RELAY_PAGE } from '../src/relay.js';
 import { code, noGuests, scratch } from './support.js';
 
@@ -203,4 +203,49 @@ test('a kernel that does not come up is told with its last words', { skip, timeo
   );
   await assert.rejects(Vm.start({ ...PLAIN, kernel: '0.0-none' }), code('VM_KERNEL_MISSING'));
   await assert.rejects(Vm.start({ ...PLAIN, copies: [{ from: '/no/such', to: '/x' }] }), code('VM_FILE'));
+});
+
+/** Sources of a module named like ours that does `body` when it is loaded. */
+function moduleOf(folder: string, body: string): ModuleSources {
+  const sources = join(folder, 'sources');
+  mkdirSync(sources, { recursive: true });
+  writeFileSync(join(sources, 'Kbuild'), 'obj-m := nsgx.o\nnsgx-y := start.o\n');
+  writeFileSync(
+    join(sources, 'start.c'),
+    `#include <linux/module.h>
+    static int __init start(void) { ${body} }
+    static void __exit stop(void) {}
+    module_init(start);
+    module_exit(stop);
+    MODULE_LICENSE("GPL");\n`,
+  );
+  return { folder: sources, layout: join(folder, 'no-layout.h') };
+}
+
+test('a module is built once for equal sources, and its refusal is told', {
+  skip,
+  timeout: LIMIT,
+}, async () => {
+  using folder = scratch();
+  const [kernel] = guestKernels();
+  const said: string[] = [];
+  const build = (body: string) =>
+    buildModule(kernel!, folder.path, (text) => said.push(text), moduleOf(folder.path, body));
+  const path = await build('pr_info("nsgx: refuses\\n"); return -ENODEV;');
+  assert.equal(await build('pr_info("nsgx: refuses\\n"); return -ENODEV;'), path);
+  assert.equal(said.length, 1);
+  await assert.rejects(
+    Vm.start({ ...PLAIN, module: true, modulePath: path }),
+    (error) => code('VM_MODULE_REFUSED')(error) && /nsgx\.ko: No such device/.test(String(error)),
+  );
+  await assert.rejects(
+    build('return no_such_function();'),
+    (error) =>
+      code('VM_MODULE_BUILD')(error) && /no_such_function/.test((error as { output?: string }).output ?? ''),
+  );
+  assert.deepEqual(
+    readdirSync(join(folder.path, 'modules')).filter((name) => !path.includes(name)),
+    [],
+    'no half-built copy is left',
+  );
 });
