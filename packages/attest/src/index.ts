@@ -54,6 +54,7 @@ export type { VerifyOptions } from './request.js';
 export { RAW_SNP_CHECKS } from './snp/appraise.js';
 export { type CertificateTable, parseCertificateTable } from './snp/certificate-table.js';
 export { readSnpEvidence, type SnpEvidence } from './snp/evidence.js';
+export { snpChain } from './snp/given-certificates.js';
 export type { GuestPolicy, PlatformInfo } from './snp/guest-fields.js';
 export { parseSnpLeaf, type SnpLeaf } from './snp/leaf.js';
 export { type FirmwareVersion, parseSnpReport, SNP_REPORT_BYTES, type SnpReport } from './snp/report.js';

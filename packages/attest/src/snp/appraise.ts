@@ -1,13 +1,11 @@
 /** Appraisal of a raw SNP report with the certificates that came with it or are in the collateral. */
 import { Appraisal, clause, ok, type Verdict } from '../appraisal.js';
-import type { Collateral } from '../collateral.js';
 import { AttestError } from '../errors.js';
 import { runReportDataCheck } from '../quote/identity-checks.js';
 import type { Request } from '../request.js';
-import { derBlocks } from '../x509/pem.js';
-import type { CertificateTable } from './certificate-table.js';
 import { runSnpChecks, SNP_CHECKS } from './checks.js';
 import { readSnpEvidence, type SnpEvidence } from './evidence.js';
+import { givenCertificates } from './given-certificates.js';
 
 /** All checks of a raw report, in order. */
 export const RAW_SNP_CHECKS: readonly string[] = Object.freeze([
@@ -15,26 +13,6 @@ export const RAW_SNP_CHECKS: readonly string[] = Object.freeze([
   ...SNP_CHECKS,
   'report-data',
 ]);
-
-/**
- * The leaf and then the authorities; empty without a leaf. What the caller gives as collateral goes before what
- * the evidence brings along.
- * @throws AttestError for unreadable files
- */
-function givenCertificates(
-  collateral: Collateral,
-  table: CertificateTable,
-  leafRole: 'vcek' | 'vlek',
-): Uint8Array[] {
-  const blocks = (role: 'ark' | 'ask' | 'vcek' | 'vlek'): Uint8Array[] => {
-    const own = collateral[role];
-    if (own !== undefined) return derBlocks(own, 'CERTIFICATE', `The collateral '${role}'`);
-    const brought = table[role];
-    return brought === undefined ? [] : derBlocks(brought, 'CERTIFICATE', `The '${role}' in the evidence`);
-  };
-  const leaf = blocks(leafRole)[0];
-  return leaf === undefined ? [] : [leaf, ...blocks('ask'), ...blocks('ark')];
-}
 
 /** Appraises a raw report. */
 export async function appraiseSnp(input: Uint8Array, request: Request): Promise<Verdict> {

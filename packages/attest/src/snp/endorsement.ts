@@ -78,7 +78,8 @@ export function readLeaf(der: Uint8Array): { certificate: Certificate; leaf: Snp
   });
 }
 
-function orderedChain(certificates: readonly Uint8Array[], exact: boolean): OrderedChain {
+/** Leaf, authority and root by their names, AMD's authorities added. @throws AttestError when they do not lead to a root */
+export function orderedChain(certificates: readonly Uint8Array[], exact: boolean): OrderedChain {
   const given = certificates.map((der) => parseCertificate(der));
   const first = given[0]!;
   const chain = orderChain(first, [...given.slice(1), ...amdCertificates()]);
