@@ -63,16 +63,14 @@ export class ConfidentialVm implements ControlBackend {
     private readonly machine: Machine,
     private readonly launched: MeasuredLaunch,
   ) {
-    const { memory } = machine;
+    const { memory, window } = machine;
+    const doorbell = window.gpa + DOORBELL_GPA;
     this.isolation = configuration.isolation;
-    this.resources = new Resources(memory.ramBytes, machine.epcBytes, configuration.lifetime);
-    this.ram = { base: memory.base, size: memory.ramBytes, doorbell: DOORBELL_GPA, fd: memory.ramFd };
-    this.wake = memory.words.subarray(
-      (DOORBELL_GPA + DOORBELL_WAKE) / 4,
-      (DOORBELL_GPA + DOORBELL_WAKE) / 4 + 1,
-    );
-    const wakeAddress = memory.base + DOORBELL_GPA + DOORBELL_WAKE;
-    const asleepAddress = memory.base + DOORBELL_GPA + DOORBELL_ASLEEP;
+    this.resources = new Resources(window, machine.epcBytes, configuration.lifetime);
+    this.ram = { base: memory.base, size: memory.ramBytes, doorbell, fd: memory.ramFd };
+    this.wake = memory.words.subarray((doorbell + DOORBELL_WAKE) / 4, (doorbell + DOORBELL_WAKE) / 4 + 1);
+    const wakeAddress = memory.base + doorbell + DOORBELL_WAKE;
+    const asleepAddress = memory.base + doorbell + DOORBELL_ASLEEP;
     this.pump = new os.EventPump(wakeAddress, asleepAddress);
     this.waiter = new os.AdaptiveWaiter(wakeAddress, asleepAddress, {
       maxSpinCycles: os.usableCpus().length > 1 ? MAX_SPIN_CYCLES : 0,
@@ -96,7 +94,7 @@ export class ConfidentialVm implements ControlBackend {
       gcm: (key) => os.PageGcm.create(key) ?? nodeGcm(key),
       isolation: configuration.isolation,
       platform: {
-        depositBase: SLICES_GPA,
+        depositBase: window.gpa + SLICES_GPA,
         xfrmMask: DEFAULT_PLATFORM.xfrmMask & this.processor.facts().xcr0,
         launchSigners:
           configuration.launchSigners.length === 0

@@ -25,6 +25,26 @@ const schema = z.strictObject({
     .min(0)
     .max(RAM_SLOTS - 1)
     .nullable(),
+  /**
+   * Where a guest with a kernel of its own keeps what it shares with the machine, in its RAM; null: the guests are
+   * processes, which share all of guest RAM.
+   */
+  window: z
+    .strictObject({
+      gpa: z
+        .number()
+        .int()
+        .min(MIB)
+        .multipleOf(2 * MIB),
+      bytes: z
+        .number()
+        .int()
+        .min(8 * MIB)
+        .max(MAX_RAM_BYTES)
+        .multipleOf(2 * MIB),
+    })
+    .nullable()
+    .default(null),
   epcBytes: z.number().int().min(MIB).max(MAX_EPC_BYTES).multipleOf(4096),
   /** Directory of the software PSP's keys; null makes a chip that is forgotten with the process. */
   stateDir: z.string().min(1).max(4096).nullable(),

@@ -30,6 +30,7 @@ export async function launchMachine(
     psp,
     ramBytes: configuration.ramBytes,
     slot: configuration.ramSlot ?? randomInt(RAM_SLOTS),
+    window: configuration.window === null ? undefined : { ...configuration.window, relayed: true },
     epcBytes: Math.max(LARGE_PAGE, configuration.epcBytes - (configuration.epcBytes % LARGE_PAGE)),
   });
   psp.launchStart({ policy: DEFAULT_POLICY });

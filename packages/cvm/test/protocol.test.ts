@@ -63,6 +63,7 @@ test('a configuration is refused by the field that is wrong', () => {
     lifetime: 'host',
     ramBytes: 2 ** 30,
     ramSlot: null,
+    window: null,
     epcBytes: 2 ** 30,
     stateDir: null,
     patch: true,
@@ -77,6 +78,7 @@ test('a configuration is refused by the field that is wrong', () => {
   field({ isolation: 'sev-snp' }, 'isolation');
   field({ ramBytes: 4097 }, 'ramBytes');
   field({ epcBytes: -4096 }, 'epcBytes');
+  field({ window: { gpa: 2 ** 27 + 4096, bytes: 2 ** 26 } }, 'window.gpa');
   field({ launchSigners: ['ab'] }, 'launchSigners.0');
   field({ launchSigners: ['b'.repeat(64), 'a'.repeat(64)] }, 'launchSigners');
   field({ launchSigners: ['a'.repeat(64), 'a'.repeat(64)] }, 'launchSigners');

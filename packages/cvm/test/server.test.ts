@@ -13,7 +13,7 @@ const descriptors = () => readdirSync('/proc/self/fd').length;
 const text = (value: object) => new TextEncoder().encode(JSON.stringify(value));
 
 class Backend implements ControlBackend {
-  readonly resources = new Resources(2 ** 30, 2 ** 30, 'service');
+  readonly resources = new Resources({ gpa: 0, bytes: 2 ** 30, relayed: false }, 2 ** 30, 'service');
   readonly isolation = 'same-user';
   readonly ram = { base: 0, size: 0, doorbell: 0, fd: 0 };
   readonly selfPidfd = 0;

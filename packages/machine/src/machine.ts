@@ -8,8 +8,10 @@ import {
   DEFAULT_RAM_BYTES,
   DOORBELL_GPA,
   EPC_GPA,
+  type GuestWindow,
   LARGE_PAGE_SIZE,
   MAX_EPC_BYTES,
+  MIN_RAM_BYTES,
   MONITOR_BYTES,
   MONITOR_GPA,
   PAGE_SIZE,
@@ -33,6 +35,8 @@ export interface MachineOptions {
   epcBytes: number;
   /** Slot of the address space for guest RAM; the first free one when missing. */
   slot?: number;
+  /** What guest and cvm share, 2 MiB aligned; all of guest RAM when missing. */
+  window?: GuestWindow;
 }
 
 /** One machine with one guest. Everything is synchronous and belongs to one thread. */
@@ -44,8 +48,10 @@ export class Machine {
   readonly vcpus: VcpuTable;
   readonly epcBase = EPC_GPA;
   readonly epcBytes: number;
+  readonly window: GuestWindow;
 
-  private constructor(memory: PhysicalMemory, epcBytes: number, psp: SoftwarePsp) {
+  private constructor(memory: PhysicalMemory, epcBytes: number, psp: SoftwarePsp, window: GuestWindow) {
+    this.window = window;
     this.memory = memory;
     this.psp = psp;
     this.epcBytes = epcBytes;
@@ -78,10 +84,21 @@ export class Machine {
       });
     }
     const memory = PhysicalMemory.create(options.ramBytes ?? DEFAULT_RAM_BYTES, options.slot);
-    const machine = new Machine(memory, epcBytes, options.psp);
+    const window = options.window ?? { gpa: 0, bytes: memory.ramBytes, relayed: false };
+    if (!fits(window, memory.ramBytes)) {
+      memory.close();
+      throw new MachineError(
+        'MACHINE_SIZE',
+        `a window at 0x${window.gpa.toString(16)} does not lie in guest RAM`,
+        {
+          advice: 'Take a window of at least 8 MiB, a multiple of 2 MiB, at a multiple of 2 MiB.',
+        },
+      );
+    }
+    const machine = new Machine(memory, epcBytes, options.psp, window);
     machine.rmp.fillAtLaunch('ram', PERM.ALL);
     machine.rmp.fillAtLaunch('epc', 0);
-    machine.shareWithHost(DOORBELL_GPA);
+    machine.shareWithHost(window.gpa + DOORBELL_GPA);
     memory.residence.openForGuest();
     return machine;
   }
@@ -178,6 +195,11 @@ export class Machine {
       return instruction();
     }
   }
+}
+
+function fits(window: GuestWindow, ramBytes: number): boolean {
+  const aligned = window.gpa % LARGE_PAGE_SIZE === 0 && window.bytes % LARGE_PAGE_SIZE === 0;
+  return aligned && window.gpa >= 0 && window.bytes >= MIN_RAM_BYTES && window.gpa + window.bytes <= ramBytes;
 }
 
 function must(code: number, instruction: string, gpa: number): void {

@@ -19,10 +19,29 @@ export const DEFAULT_RAM_BYTES = 0x4000_0000;
 export const MAX_RAM_BYTES = 0xffe0_0000;
 export const MIN_RAM_BYTES = 0x80_0000;
 
+/**
+ * The part of guest RAM that guest and cvm share: doorbell, GHCB pages, calling areas, slices. The addresses below are
+ * offsets in it. For guests that are processes it is all of guest RAM; a guest with a kernel of its own keeps a window
+ * of its RAM from that kernel.
+ */
+export interface GuestWindow {
+  readonly gpa: number;
+  readonly bytes: number;
+  /** The guest cannot sleep on a futex: who wakes it asks a relay to interrupt it. */
+  readonly relayed: boolean;
+}
+
 /** The doorbell page: `wake` is the futex the monitor sleeps on, `asleep` is non-zero while it does. */
 export const DOORBELL_GPA = 0x1000;
 export const DOORBELL_WAKE = 0;
 export const DOORBELL_ASLEEP = 64;
+
+/**
+ * The relay page of a relayed window (its layout is the processor package's): here the word that is incremented, and woken,
+ * when the guest is to be interrupted.
+ */
+export const RELAY_GPA = 0x2000;
+export const RELAY_IRQ_WORD = 3072;
 
 /** GHCB page of vCPU v at VCPU_GPA + v * VCPU_STRIDE, its calling area (CAA) in the page after. */
 export const VCPU_GPA = 0x1_0000;
@@ -46,14 +65,14 @@ export const EPC_GPA = 0x80_0000_0000;
 /** Largest EPC a machine may have (1 TiB). */
 export const MAX_EPC_BYTES = 0x100_0000_0000;
 
-/** The GHCB page of vCPU `v`. */
-export function ghcbGpa(v: number): number {
-  return VCPU_GPA + v * VCPU_STRIDE;
+/** The GHCB page of vCPU `v` of a window at `window`. */
+export function ghcbGpa(v: number, window = 0): number {
+  return window + VCPU_GPA + v * VCPU_STRIDE;
 }
 
 /** The first CAA page of vCPU `v`, which also holds the words both sides sleep on. */
-export function caaGpa(v: number): number {
-  return VCPU_GPA + v * VCPU_STRIDE + PAGE_SIZE;
+export function caaGpa(v: number, window = 0): number {
+  return window + VCPU_GPA + v * VCPU_STRIDE + PAGE_SIZE;
 }
 
 /** True for a non-negative safe integer that is a multiple of the page size. */

@@ -35,7 +35,31 @@ export const GATE = defineLayout('gate', 4096, {
   hostCpu: ['u32', 196],
   /** Cycles that the host spins for an answer. */
   hostPatience: ['u32', 200],
+  // The lines below are used in vm mode only. Host: what a processor has beside the request line.
+  /** RCX after EENTER: the address behind the ENCLU. */
+  requestRcx: ['u64', 256],
+  requestR10: ['u64', 264],
+  requestR11: ['u64', 272],
+  requestR12: ['u64', 280],
+  requestR13: ['u64', 288],
+  requestR14: ['u64', 296],
+  requestR15: ['u64', 304],
+  /** Root of the guest's page tables (CR3), and VM_ROOT_LA57. */
+  requestRoot: ['u64', 312],
+  // Runner: the other registers of an EEXIT, and the whole address of a page fault outside of the ELRANGE.
+  responseRsp: ['u64', 384],
+  responseRbp: ['u64', 392],
+  responseRflags: ['u64', 400],
+  responseR10: ['u64', 408],
+  responseR11: ['u64', 416],
+  responseR12: ['u64', 424],
+  responseR13: ['u64', 432],
+  responseR14: ['u64', 440],
+  responseR15: ['u64', 448],
 });
+
+/** Bit of requestRoot: five levels of page tables. */
+export const VM_ROOT_LA57 = 1;
 
 /** ENCLU leaves that a host may ask a gate for. */
 export const GATE_FUNCTION = Object.freeze({ EENTER: 2, ERESUME: 3 });

@@ -16,6 +16,7 @@ import {
   INTERRUPT_VECTOR,
   NO_CPU,
   PROGRESS,
+  VM_ROOT_LA57,
 } from './gate.js';
 import { type Field, type Layout, SCALAR_BYTES } from './layout.js';
 import {
@@ -41,6 +42,7 @@ import {
   PLAN_SITE,
   SITE_KIND,
 } from './plan.js';
+import { BESIDE, RELAY, REVOKE, VM_INFO, VM_INFO_MAGIC, VM_INFO_VERSION } from './relay.js';
 import { BACK, THREAD } from './thread.js';
 
 const LAYOUTS: readonly Layout<Record<string, Field>>[] = [
@@ -56,6 +58,9 @@ const LAYOUTS: readonly Layout<Record<string, Field>>[] = [
   STARTED,
   AGENT,
   THREAD,
+  RELAY,
+  VM_INFO,
+  REVOKE,
 ];
 
 const TABLES: Readonly<Record<string, Readonly<Record<string, number>>>> = {
@@ -76,6 +81,7 @@ const TABLES: Readonly<Record<string, Readonly<Record<string, number>>>> = {
   STARTED_FLAG,
   AGENT_OP,
   BACK,
+  BESIDE,
 };
 
 const bits = (list: readonly number[]) => list.reduce((mask, bit) => mask | (1 << bit), 0);
@@ -93,6 +99,8 @@ const NUMBERS: Readonly<Record<string, number>> = {
   GATE_FUNCTION_TF,
   NO_CPU,
   PLAN_SIGNATURE,
+  VM_ROOT_LA57,
+  VM_INFO_VERSION,
   REPORTED_VECTORS: bits(REPORTED_VECTORS),
   EXINFO_VECTORS: bits(EXINFO_VECTORS),
 };
@@ -118,6 +126,7 @@ function structText({ name, size, fields }: Layout<Record<string, Field>>): stri
 function definitions(): string {
   const lines: string[] = [];
   for (const [name, value] of Object.entries(NUMBERS)) lines.push(`#define ${name} ${value}`);
+  lines.push(`#define VM_INFO_MAGIC 0x${VM_INFO_MAGIC.toString(16)}ul`);
   for (const [table, entries] of Object.entries(TABLES))
     for (const [name, value] of Object.entries(entries)) lines.push(`#define ${table}_${name} ${value}`);
   for (const { name, size, fields } of LAYOUTS) {
@@ -150,8 +159,10 @@ function body(): string {
   return [
     definitions(),
     '#ifndef __ASSEMBLER__',
+    '#ifndef __KERNEL__',
     'typedef unsigned char u8; typedef unsigned short u16; typedef unsigned int u32; typedef unsigned long u64;',
     'typedef int s32; typedef long s64;',
+    '#endif',
     ...LAYOUTS.map(structText),
     exceptionText(),
     '#endif',

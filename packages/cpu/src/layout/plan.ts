@@ -25,6 +25,8 @@ export const PLAN = defineLayout('plan', 256, {
   spanEnd: ['u64', 104],
   /** Address of thread 0's gate page; the others follow. */
   gates: ['u64', 112],
+  /** In vm mode: the word to increment and wake for a guest that sleeps. The REVOKE page lies behind the gates. */
+  wakeWord: ['u64', 120],
 });
 
 /** One mapping: which of the files sent with START goes where. */
@@ -62,7 +64,7 @@ export const SITE_KIND = Object.freeze({ SHORT: 1, LONG: 2, BREAKPOINT: 3, RETIR
 export const PLAN_SIGNATURE = 0x4e41_4c50;
 
 /** Bits of PLAN.flags. */
-export const PLAN_FLAG = Object.freeze({ USERFAULT: 1, DEBUG: 2, AEXNOTIFY: 4 });
+export const PLAN_FLAG = Object.freeze({ USERFAULT: 1, DEBUG: 2, AEXNOTIFY: 4, VM: 8 });
 
 /** Bits of PLAN_MAP.flags; the low three are PROT_READ, PROT_WRITE, PROT_EXEC. */
 export const MAP_FLAG = Object.freeze({ R: 1, W: 2, X: 4, POPULATE: 8, USERFAULT: 16 });

@@ -1,5 +1,13 @@
 import { NsgxError } from '@nestedsgx/arch';
-import { caaGpa, EPC_GPA, ghcbGpa, MAX_VCPUS, PAGE_SIZE, SLICES_GPA } from '@nestedsgx/machine';
+import {
+  caaGpa,
+  EPC_GPA,
+  type GuestWindow,
+  ghcbGpa,
+  MAX_VCPUS,
+  PAGE_SIZE,
+  SLICES_GPA,
+} from '@nestedsgx/machine';
 import { RangeAllocator } from '../range-allocator.js';
 
 const MIB = 2 ** 20;
@@ -27,11 +35,11 @@ export class Resources {
   private readonly freeVcpus: number[] = [];
 
   constructor(
-    ramBytes: number,
+    readonly window: GuestWindow,
     readonly epcBytes: number,
     private readonly lifetime: 'host' | 'service',
   ) {
-    this.ram = new RangeAllocator(SLICES_GPA, ramBytes - SLICES_GPA, 2 * MIB);
+    this.ram = new RangeAllocator(window.gpa + SLICES_GPA, window.bytes - SLICES_GPA, 2 * MIB);
     this.epc = new RangeAllocator(EPC_GPA, epcBytes, PAGE_SIZE);
     for (let id = MAX_VCPUS - 1; id >= 0; id--) this.freeVcpus.push(id);
   }
@@ -42,7 +50,9 @@ export class Resources {
    * @throws NsgxError CVM_RESOURCES when RAM, EPC or vCPUs are used up.
    */
   take(sliceBytes: number, epcBytes: number): GuestShare {
-    const parts = this.lifetime === 'host' ? { ram: 2, epc: 1 } : { ram: 16, epc: 16 };
+    // A guest with a kernel of its own has the whole machine to itself.
+    const alone = this.window.relayed ? { ram: 1, epc: 1 } : { ram: 2, epc: 1 };
+    const parts = this.lifetime === 'host' ? alone : { ram: 16, epc: 16 };
     const sliceWanted =
       sliceBytes || Math.min(this.ram.largest, Math.max(32 * MIB, this.ram.available / parts.ram));
     const epcWanted = epcBytes || Math.min(this.epc.largest, Math.ceil(this.epcBytes / parts.epc));
@@ -81,8 +91,9 @@ export class Resources {
   }
 }
 
-export function vcpuPlace(id: number): VcpuPlace {
-  return { id, ghcb: ghcbGpa(id), caa: caaGpa(id) };
+/** Where a vCPU is in the window at `window`. */
+export function vcpuPlace(id: number, window: number): VcpuPlace {
+  return { id, ghcb: ghcbGpa(id, window), caa: caaGpa(id, window) };
 }
 
 function exhausted(what: string, detail: string): NsgxError {

@@ -155,7 +155,7 @@ export class ControlServer {
           ok: true,
           ram: { base: backend.ram.base, size: backend.ram.size },
           doorbell: backend.ram.doorbell,
-          vcpus: share.vcpus.map(vcpuPlace),
+          vcpus: share.vcpus.map((id) => vcpuPlace(id, backend.resources.window.gpa)),
           slice: { gpa: share.slice.start, length: share.slice.length },
           epc: { first: share.epc.start, count: share.epc.length / 4096 },
         };
@@ -172,7 +172,7 @@ export class ControlServer {
           backend.resources.giveVcpu(connection.share);
           throw error;
         }
-        this.send(connection, { ok: true, vcpu: vcpuPlace(vcpu) }, []);
+        this.send(connection, { ok: true, vcpu: vcpuPlace(vcpu, backend.resources.window.gpa) }, []);
         return;
       }
       case 'info':

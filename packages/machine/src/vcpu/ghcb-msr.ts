@@ -37,7 +37,8 @@ export function ghcbMsr(machine: Machine, index: number, msr: bigint): MsrAnswer
       if (data !== 0n) break;
       return { kind: 'hold' };
     case GHCB_MSR.REGISTER_GHCB_REQUEST: {
-      const own = index >= 0 && index < MAX_VCPUS && data << 12n === BigInt(ghcbGpa(index));
+      const own =
+        index >= 0 && index < MAX_VCPUS && data << 12n === BigInt(ghcbGpa(index, machine.window.gpa));
       return value(own ? data << 12n : 0xf_ffff_ffff_ffffn << 12n, GHCB_MSR.REGISTER_GHCB_RESPONSE);
     }
     case GHCB_MSR.PAGE_STATE_CHANGE_REQUEST: {

@@ -13,6 +13,8 @@ import {
   isPageAligned,
   MAX_VCPUS,
   PAGE_SIZE,
+  RELAY_GPA,
+  RELAY_IRQ_WORD,
 } from '../memory-map.js';
 import { Ghcb } from './ghcb.js';
 import { SvsmCall } from './svsm-call.js';
@@ -35,13 +37,17 @@ export class Vcpu {
   readonly #ram: Uint8Array;
   readonly #base: number;
   readonly #line: number;
+  /** Where a guest that sleeps is woken, when not at its answer. */
+  readonly #interrupt: number | null;
   #served: number;
 
   constructor(machine: Machine, index: number) {
     this.index = index;
-    this.ghcbGpa = ghcbGpa(index);
-    this.caaGpa = caaGpa(index);
+    const { window } = machine;
+    this.ghcbGpa = ghcbGpa(index, window.gpa);
+    this.caaGpa = caaGpa(index, window.gpa);
     this.#line = this.caaGpa;
+    this.#interrupt = window.relayed ? window.gpa + RELAY_GPA + RELAY_IRQ_WORD : null;
     this.#words = machine.memory.words;
     this.#ram = machine.memory.ram;
     this.#base = machine.memory.base;
@@ -68,9 +74,9 @@ export class Vcpu {
     this.#served = ring;
     const answer = this.#line + CAA_ANSWER;
     Atomics.store(this.#words, answer >>> 2, ring);
-    if (Atomics.load(this.#words, (this.#line + CAA_HOST_ASLEEP) >>> 2) !== 0) {
-      futexWake(this.#base + answer, 0x7fff_ffff);
-    }
+    if (Atomics.load(this.#words, (this.#line + CAA_HOST_ASLEEP) >>> 2) === 0) return;
+    if (this.#interrupt !== null) Atomics.add(this.#words, this.#interrupt >>> 2, 1);
+    futexWake(this.#base + (this.#interrupt ?? answer), 0x7fff_ffff);
   }
 
   /** Exchanges CAA.call_pending with 0 and tells whether it was 1. The calling area must be writable by the guest. */
@@ -120,8 +126,9 @@ export class VcpuTable {
     const free = index ?? this.#vcpus.indexOf(undefined);
     const valid = Number.isInteger(free) && free >= 0 && free < MAX_VCPUS && this.#vcpus[free] === undefined;
     if (!valid) throw new MachineError('VCPU_LIMIT', `vCPU ${index ?? MAX_VCPUS} is out of range or exists`);
-    this.#machine.reclaim(ghcbGpa(free), 2 * PAGE_SIZE);
-    this.#machine.shareWithHost(ghcbGpa(free));
+    const ghcb = ghcbGpa(free, this.#machine.window.gpa);
+    this.#machine.reclaim(ghcb, 2 * PAGE_SIZE);
+    this.#machine.shareWithHost(ghcb);
     const vcpu = new Vcpu(this.#machine, free);
     this.#vcpus[free] = vcpu;
     this.#count++;

@@ -13,6 +13,15 @@ const size = (min: number, max: number, multiple: number) =>
 const schema = z.strictObject({
   ramBytes: size(64 * MIB, 256 * 1024 * MIB, 2 * MIB),
   epcBytes: size(MIB, 1024 * 1024 * MIB, 4096),
+  window: z
+    .strictObject({
+      gpa: z.number().int().min(MIB),
+      bytes: z
+        .number()
+        .int()
+        .min(8 * MIB),
+    })
+    .optional(),
   stateDir: z.string().min(1).max(4096).nullable().optional(),
   isolation: z.enum(['same-user', 'separate-user']).optional(),
   patch: z.boolean().optional(),
@@ -35,6 +44,7 @@ const schema = z.strictObject({
 /**
  * Options of `Cvm.launch` and `launchCvm`. Sizes in bytes.
  * - `ramBytes` guest RAM (default 1 GiB, sparse), `epcBytes` EPC (default half of this machine's RAM, committed lazily)
+ * - `window` the part of guest RAM that a guest with a kernel of its own shares with the machine, 2 MiB aligned
  * - `stateDir` keys of the software chip; null: a chip that is forgotten with the process
  * - `isolation` what keeps the machine apart from its hosts; `user` account to run it under (needs root)
  * - `patch` rewrite ENCLU sites to jump to the gate; `launchSigners` the only MRSIGNERs that EINIT
@@ -52,6 +62,7 @@ export interface CompleteLaunchOptions {
     lifetime: 'host' | 'service';
     ramBytes: number;
     ramSlot: number | null;
+    window: { gpa: number; bytes: number } | null;
     epcBytes: number;
     stateDir: string | null;
     patch: boolean;
@@ -86,6 +97,7 @@ export function completeOptions(options: LaunchOptions = {}): CompleteLaunchOpti
       lifetime: given.lifetime ?? 'host',
       ramBytes: given.ramBytes ?? 1024 * MIB,
       ramSlot: null,
+      window: given.window ?? null,
       epcBytes: given.epcBytes ?? Math.min(half, 1024 * 1024 * MIB),
       stateDir: stateDir === null ? null : resolve(stateDir),
       patch: given.patch ?? true,
