@@ -1,4 +1,5 @@
 /** Every benchmark there is. */
+import { attest } from './attest/attest.js';
 import { compute } from './compute.js';
 import { leaves } from './leaves.js';
 import { load } from './load.js';
@@ -14,4 +15,5 @@ export const BENCHES: readonly Bench[] = Object.freeze([
   paging,
   load,
   compute,
+  attest,
 ]);

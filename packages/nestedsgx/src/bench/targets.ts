@@ -55,6 +55,11 @@ export const TARGETS: readonly Target[] = Object.freeze([
   { name: 'edl ecall', form: 'from Node', of: 'ratio', limit: 1.6 },
   { name: 'edl ocall', form: 'from Node', of: 'ratio', limit: 2.5 },
   { name: 'edl buffer', form: '256 KiB in and out', of: 'value', limit: 2, atLeast: true },
+  ...['attest dcap sgx', 'attest dcap tdx'].flatMap((name): Target[] => [
+    { name, form: 'parsed', of: 'peer', limit: 8, atLeast: true },
+    { name, form: 'prepared', of: 'peer', limit: 30, atLeast: true },
+  ]),
+  { name: 'attest snp milan', form: 'parsed', of: 'value', limit: 1500, atLeast: true },
   { name: 'sdk ecall', form: 'native', of: 'peer', limit: 1.1 },
   { name: 'sdk ocall', form: 'native', of: 'peer', limit: 1.6 },
   { name: 'sdk ecall', form: 'from Node', of: 'ratio', limit: 1.3 },
