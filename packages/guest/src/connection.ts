@@ -207,7 +207,8 @@ function mapRam(fd: number, ram: { base: number; size: number }): Mapping {
   }
 }
 
-function readVcpu(value: Record<string, unknown>, ramSize: number): VcpuPlace {
+/** Checks a vCPU's place. @throws GUEST_PROTOCOL */
+export function readVcpu(value: Record<string, unknown>, ramSize: number): VcpuPlace {
   return {
     id: integer(value.id, 'vcpu.id', 0, 65_535),
     ghcb: integer(value.ghcb, 'vcpu.ghcb', PAGE, ramSize - PAGE, PAGE),

@@ -22,6 +22,7 @@ export {
 } from './entry.js';
 export { EpcFrames, type FrameRun } from './epc-frames.js';
 export { ERRNO, type ErrnoName, GUEST_ERRORS, type GuestErrorCode, SgxIoctlError } from './errors.js';
+export { attachKernelGuest, type KernelGuestShare } from './kernel-guest.js';
 export { type GuestBlock, GuestMemory, type GuestMemoryOptions } from './memory.js';
 export { EnclavePageTable, type PageExtent } from './page-table.js';
 export { BackingStore } from './paging/backing-store.js';

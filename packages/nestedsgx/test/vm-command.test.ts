@@ -22,7 +22,7 @@ function vm(args: readonly string[], input = '') {
   });
 }
 
-const PLAIN = ['run', '--accel', 'tcg', '--no-module'];
+const PLAIN = ['run', '--accel', 'tcg', '--no-machine'];
 
 test('a command has its streams, files and exit code', { skip, timeout: 60_000 }, () => {
   writeFileSync(join(folder, 'data'), 'brought\n');

@@ -17,7 +17,9 @@ export {
   type NativeFunction,
   type NativeLibrary,
   nativeSymbol,
+  type PollHandle,
   packageLibraryPath,
+  pollReadable,
   viewOf,
 } from './native.js';
 export * from './page-gcm.js';

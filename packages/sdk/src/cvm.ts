@@ -3,9 +3,11 @@ import { NsgxError } from '@nestedsgx/arch';
 import { type EdlInterface, type InterfaceDescription, parseInterface } from '@nestedsgx/edl';
 import {
   type AttachOptions,
+  attachKernelGuest,
   ControlSocket,
   type DeviceOptions,
   GuestConnection,
+  type KernelGuestShare,
   SgxDevice,
 } from '@nestedsgx/guest';
 import { IntelImage } from '@nestedsgx/image';
@@ -179,6 +181,16 @@ export class Cvm implements AsyncDisposable {
   async guest(): Promise<{ connection: GuestConnection; device: SgxDevice }> {
     const device = await this.#sgxDevice();
     return { connection: device.connection, device };
+  }
+
+  /**
+   * Attaches a guest with a kernel of its own, as package vm starts one; `window` was given at launch. The descriptors are
+   * the caller's.
+   * @throws CVM_CLOSED, GUEST_REFUSED, GUEST_PROTOCOL, GUEST_TIMEOUT, CVM_LOST
+   */
+  async attachKernelGuest(vcpus: number): Promise<KernelGuestShare> {
+    if (this.#closed !== null) throw closedError();
+    return attachKernelGuest(this.#control, vcpus);
   }
 
   /** The enclaves loaded through this object. */

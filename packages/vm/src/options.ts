@@ -1,4 +1,5 @@
 /** Options of a guest, checked and completed. */
+import type { LaunchOptions } from '@nestedsgx/sdk';
 import { vmError } from './errors.js';
 import type { GuestCopy } from './initramfs/assemble.js';
 import type { Accelerator } from './qemu.js';
@@ -29,7 +30,11 @@ export interface VmOptions {
   copies?: readonly GuestCopy[];
   /** More words for the kernel's command line. */
   append?: readonly string[];
-  /** Load the guest module (default: true). */
+  /** How the confidential VM behind the guest is launched. */
+  launch?: Omit<LaunchOptions, 'ramBytes' | 'window' | 'lifetime' | 'listen'>;
+  /** False: no confidential VM behind the guest, so no enclaves, and no guest module unless it is asked for. */
+  machine?: boolean;
+  /** Load the guest module (default: when there is a machine). */
   module?: boolean;
   /** A module of one's own instead: path of a .ko for this kernel. */
   modulePath?: string;
@@ -45,7 +50,16 @@ export type CompleteOptions = VmOptions &
   Required<
     Pick<
       VmOptions,
-      'memoryBytes' | 'vcpus' | 'accel' | 'copies' | 'append' | 'module' | 'startMs' | 'progress'
+      | 'memoryBytes'
+      | 'vcpus'
+      | 'accel'
+      | 'copies'
+      | 'append'
+      | 'machine'
+      | 'launch'
+      | 'module'
+      | 'startMs'
+      | 'progress'
     >
   >;
 
@@ -73,7 +87,9 @@ export function completeOptions(options: VmOptions = {}): CompleteOptions {
     startMs,
     append,
     copies: options.copies ?? [],
-    module: options.module ?? true,
+    machine: options.machine ?? true,
+    launch: options.launch ?? {},
+    module: options.module ?? options.machine ?? true,
     progress: options.progress ?? (() => undefined),
   };
 }

@@ -2,9 +2,6 @@
 import { systemError } from '@nestedsgx/os';
 import { vmLibrary } from './native.js';
 
-/** Where things are in the relay page; mirrored in native/relay/relay.h. */
-export const RELAY_PAGE = Object.freeze({ bitmap: 0, summary: 2048, asleep: 2112, irq: 3072 });
-
 /** What a relay has done so far. */
 export interface RelayCounters {
   kicks: number;

@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { PassThrough, type Readable } from 'node:stream';
 import { close, memfdCreate, pwrite } from '@nestedsgx/os';
+import type { Cvm } from '@nestedsgx/sdk';
 import type { CommandEnd, GuestCommand } from './agent/command.js';
 import type { RunRequest } from './agent/protocol.js';
 import { AgentSession } from './agent/session.js';
@@ -11,10 +12,11 @@ import { CPU_MODEL, chooseAccelerator } from './host/accelerator.js';
 import type { GuestKernel } from './host/kernels.js';
 import { findProgram } from './host/programs.js';
 import { defaultCache, provideBusybox, provideKernel } from './host/requirements.js';
+import { RELAY_AT } from './info-page.js';
 import { AGENT_PATH, assembleGuest, NEEDED_MODULES } from './initramfs/assemble.js';
 import { type KernelModule, KernelModules } from './initramfs/kernel-modules.js';
 import type { GuestTree } from './initramfs/tree.js';
-import { type GuestRam, plainRam } from './memory.js';
+import { type GuestMachine, launchMachine, plainMachine } from './machine.js';
 import { buildModule } from './module-build.js';
 import { agentProgram } from './native.js';
 import { type CompleteOptions, commandLine, completeOptions, type VmOptions, WINDOW } from './options.js';
@@ -23,7 +25,6 @@ import { Relay, type RelayCounters } from './relay.js';
 
 const CONSOLE_KEPT = 65_536;
 const CAPTURE_LIMIT = 64 * 2 ** 20;
-const RELAY_PAGE_AT = 0x2000;
 /** What a guest's kernel, its page tables and its caches want beside the image and the window. */
 const KERNEL_BYTES = 96 * 2 ** 20;
 const ENVIRONMENT: Readonly<Record<string, string>> = {
@@ -62,7 +63,7 @@ export class Vm implements AsyncDisposable {
   readonly times: StartTimes;
   readonly #qemu: QemuProcess;
   readonly #session: AgentSession;
-  readonly #ram: GuestRam;
+  readonly #machine: GuestMachine;
   readonly #relay: Relay;
   readonly #log: ConsoleLog;
 
@@ -73,7 +74,7 @@ export class Vm implements AsyncDisposable {
     this.times = times;
     this.#qemu = parts.qemu;
     this.#session = parts.session;
-    this.#ram = parts.ram;
+    this.#machine = parts.machine;
     this.#relay = parts.relay;
     this.#log = parts.log;
     this.console = parts.log.stream;
@@ -94,12 +95,14 @@ export class Vm implements AsyncDisposable {
     const kernel = await provideKernel(cache, complete.kernel, complete.progress);
     const accel = await chooseAccelerator(complete.accel, program, kernel, cache, complete.progress);
     const tree = await prepareTree(complete, kernel, cache);
-    const ram = plainRam(complete.memoryBytes);
+    const machine = complete.machine
+      ? await launchMachine(complete.memoryBytes, complete.launch)
+      : plainMachine(complete.memoryBytes);
     let parts: VmParts;
     try {
-      parts = launch(program, { ...complete, accel }, kernel, tree, ram);
+      parts = launch(program, { ...complete, accel }, kernel, tree, machine);
     } catch (error) {
-      ram.close();
+      await machine.close();
       throw error;
     }
     const prepared = performance.now();
@@ -158,6 +161,11 @@ export class Vm implements AsyncDisposable {
     }
   }
 
+  /** The confidential VM behind the guest: its evidence, its enclaves. Undefined for a guest without. */
+  get cvm(): Cvm | undefined {
+    return this.#machine.cvm;
+  }
+
   /** What the console said lately. */
   get consoleText(): string {
     return this.#log.text;
@@ -169,12 +177,12 @@ export class Vm implements AsyncDisposable {
 
   /** Where guest-physical address 0 is in this process. */
   get ramAddress(): number {
-    return this.#ram.address;
+    return this.#machine.address;
   }
 
   /** A part of the guest's RAM. Valid until the guest has ended. */
   memory(gpa: number, length: number): Uint8Array {
-    return this.#ram.view(gpa, length);
+    return this.#machine.view(gpa, length);
   }
 
   /** Asks the guest to switch itself off, and waits for that. */
@@ -199,7 +207,7 @@ interface VmParts {
   kernel: GuestKernel;
   qemu: QemuProcess;
   session: AgentSession;
-  ram: GuestRam;
+  machine: GuestMachine;
   relay: Relay;
   log: ConsoleLog;
   over: Promise<void>;
@@ -224,7 +232,7 @@ function launch(
   options: CompleteOptions & { accel: 'tcg' | 'kvm' },
   kernel: GuestKernel,
   tree: GuestTree,
-  ram: GuestRam,
+  machine: GuestMachine,
 ): VmParts {
   const initrd = initrdFile(tree, options.memoryBytes);
   let qemu: QemuProcess;
@@ -232,30 +240,35 @@ function launch(
     const args = qemuArguments({
       accel: options.accel,
       cpu: CPU_MODEL[options.accel],
-      ramBytes: ram.bytes,
+      ramBytes: machine.bytes,
       vcpus: options.vcpus,
       kernel: kernel.image,
       commandLine: commandLine(options, AGENT_PATH),
     });
-    qemu = startQemu(program, args, { ram: ram.fd, initrd });
+    qemu = startQemu(program, args, { ram: machine.fd, initrd });
   } finally {
     close(initrd);
   }
   const place = {
-    window: ram.address + WINDOW.gpa,
+    window: machine.address + WINDOW.gpa,
     bytes: WINDOW.bytes,
-    page: ram.address + WINDOW.gpa + RELAY_PAGE_AT,
+    page: machine.address + WINDOW.gpa + RELAY_AT,
   };
   const relay = new Relay(place, qemu.kick, qemu.irq);
   const log = new ConsoleLog(qemu);
   const session = new AgentSession(qemu.agent, () => qemu.kill());
-  const over = qemu.ended.then(() => {
-    relay.close();
-    session.end(endError(qemu, log));
-    log.stream.end();
-    ram.close();
+  let lost = false;
+  machine.onLost(() => {
+    lost = true;
+    qemu.kill();
   });
-  return { accel: options.accel, kernel, qemu, session, ram, relay, log, over };
+  const over = qemu.ended.then(async () => {
+    relay.close();
+    session.end(lost ? lostError() : endError(qemu, log));
+    log.stream.end();
+    await machine.close();
+  });
+  return { accel: options.accel, kernel, qemu, session, machine, relay, log, over };
 }
 
 /** The image as a memory file, for QEMU to read. @throws VM_IMAGE_TOO_LARGE */
@@ -318,6 +331,14 @@ async function ready(parts: VmParts) {
 function endError(qemu: QemuProcess, log: ConsoleLog): Error {
   const said = qemu.errors();
   return vmError('VM_GUEST_ENDED', `the guest has ended${said === '' ? tail(log) : `: ${said.slice(-600)}`}`);
+}
+
+function lostError(): Error {
+  return vmError(
+    'VM_GUEST_ENDED',
+    'the confidential VM of the guest has ended, and the guest with it',
+    'see `nsgx doctor`',
+  );
 }
 
 function tail(log: ConsoleLog): string {

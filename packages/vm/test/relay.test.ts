@@ -2,21 +2,22 @@ import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { close, futexWake, pollFds, read, write } from '@nestedsgx/os';
-import { plainRam } from '../src/memory.js';
+import { RELAY_AT, RELAY_PAGE } from '../src/info-page.js';
+import { plainMachine } from '../src/machine.js';
 import { streamPair } from '../src/native.js';
 import { WINDOW } from '../src/options.js';
-import { RELAY_PAGE, Relay } from '../src/relay.js';
+import { Relay } from '../src/relay.js';
 
-const RELAY_AT = WINDOW.gpa + 0x2000;
+const RELAY_GPA = WINDOW.gpa + RELAY_AT;
 const POLLIN = 1;
 
 function bed() {
-  const ram = plainRam(256 * 2 ** 20);
+  const ram = plainMachine(256 * 2 ** 20);
   const [kick, guestKick] = streamPair();
   const [irq, guestIrq] = streamPair();
-  const place = { window: ram.address + WINDOW.gpa, bytes: WINDOW.bytes, page: ram.address + RELAY_AT };
+  const place = { window: ram.address + WINDOW.gpa, bytes: WINDOW.bytes, page: ram.address + RELAY_GPA };
   const relay = new Relay(place, kick, irq);
-  const view = ram.view(RELAY_AT, 4096);
+  const view = ram.view(RELAY_GPA, 4096);
   const page = new DataView(view.buffer, view.byteOffset, view.length);
   let guestThere = true;
   const endGuest = () => {
@@ -93,7 +94,7 @@ test('an increment of the interrupt word becomes a byte for the guest', async ()
   const b = openBed();
   await until(() => b.page.getUint32(RELAY_PAGE.asleep, true) === 1);
   b.page.setUint32(RELAY_PAGE.irq, 1, true);
-  futexWake(b.ram.address + RELAY_AT + RELAY_PAGE.irq);
+  futexWake(b.ram.address + RELAY_GPA + RELAY_PAGE.irq);
   assert.equal(pollFds([{ fd: b.guestIrq, events: POLLIN }], 3000)[0], POLLIN);
   const bytes = new Uint8Array(16);
   assert.equal(read(b.guestIrq, bytes), 1);
@@ -129,7 +130,7 @@ test('the guest’s end of the sockets ends the threads; closing still works', a
   const b = openBed();
   b.endGuest();
   b.page.setUint32(RELAY_PAGE.irq, 7, true);
-  futexWake(b.ram.address + RELAY_AT + RELAY_PAGE.irq);
+  futexWake(b.ram.address + RELAY_GPA + RELAY_PAGE.irq);
   await new Promise((resolve) => setTimeout(resolve, 20));
   assert.equal(b.relay.counters.kicks, 0);
   b.relay.close();

@@ -4,17 +4,18 @@ import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { VM_INFO, VM_INFO_MAGIC } from '@nestedsgx/cpu/host';
 import { futexWake } from '@nestedsgx/os';
 import { buildModule, fetchFiles, guestKernels, Vm, WINDOW } from '../src/index.js';
+import { RELAY_AT, RELAY_PAGE } from '../src/info-page.js';
 import { type ModuleSources, PACKAGE } from '../src/module-build.js';
-import { RELAY_PAGE } from '../src/relay.js';
 import { code, noGuests, scratch } from './support.js';
 
 const skip = noGuests();
 const LIMIT = 60_000;
-const RELAY_AT = WINDOW.gpa + 0x2000;
+const RELAY_GPA = WINDOW.gpa + RELAY_AT;
 /** Emulation everywhere, so that results do not hang on the machine. */
-const PLAIN = { accel: 'tcg', module: false, startMs: 45_000 } as const;
+const PLAIN = { accel: 'tcg', machine: false, module: false, startMs: 45_000 } as const;
 
 describe('a guest', { skip, timeout: LIMIT * 2 }, () => {
   let vm: Vm;
@@ -120,7 +121,7 @@ describe('a guest', { skip, timeout: LIMIT * 2 }, () => {
 
   test('kicks, and is interrupted', async () => {
     const before_ = vm.relay;
-    await sh(`/root/kick ${RELAY_AT} 9999`);
+    await sh(`/root/kick ${RELAY_GPA} 9999`);
     for (let n = 0; n < 100 && vm.relay.wakes === before_.wakes; n++)
       await new Promise((resolve) => setTimeout(resolve, 10));
     const now = vm.relay;
@@ -132,9 +133,9 @@ describe('a guest', { skip, timeout: LIMIT * 2 }, () => {
     });
     while (!text.includes('ready')) await new Promise((resolve) => setTimeout(resolve, 5));
     await new Promise((resolve) => setTimeout(resolve, 300));
-    const page = Buffer.from(vm.memory(RELAY_AT, 4096).buffer, vm.memory(RELAY_AT, 4096).byteOffset, 4096);
+    const page = Buffer.from(vm.memory(RELAY_GPA, 4096).buffer, vm.memory(RELAY_GPA, 4096).byteOffset, 4096);
     page.writeUInt32LE(page.readUInt32LE(RELAY_PAGE.irq) + 1, RELAY_PAGE.irq);
-    futexWake(vm.ramAddress + RELAY_AT + RELAY_PAGE.irq);
+    futexWake(vm.ramAddress + RELAY_GPA + RELAY_PAGE.irq);
     assert.equal((await reader.ended).code, 0);
     assert.equal(text, 'ready\n!');
   });
@@ -191,9 +192,12 @@ test('a guest ends with the process that started it', { skip, timeout: LIMIT }, 
   );
   assert.match(readFileSync(`/proc/${pid}/comm`, 'latin1'), /^qemu/);
   child.kill('SIGKILL');
-  for (let n = 0; n < 200 && existsSync(`/proc/${pid}/exe`); n++)
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  assert.ok(!existsSync(`/proc/${pid}`) || / [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'latin1')));
+  const ended = () => {
+    const stat = existsSync(`/proc/${pid}`) ? readFileSync(`/proc/${pid}/stat`, 'latin1') : ') X ';
+    return /\) [ZX] /.test(stat);
+  };
+  for (let n = 0; n < 500 && !ended(); n++) await new Promise((resolve) => setTimeout(resolve, 10));
+  assert.ok(ended());
 });
 
 test('a kernel that does not come up is told with its last words', { skip, timeout: LIMIT }, async () => {
@@ -248,4 +252,22 @@ test('a module is built once for equal sources, and its refusal is told', {
     [],
     'no half-built copy is left',
   );
+});
+
+test('a guest has a machine behind it, and knows where to find it', { skip, timeout: LIMIT }, async () => {
+  const vm = await Vm.start({ ...PLAIN, machine: true, launch: { stateDir: null, epcBytes: 64 * 2 ** 20 } });
+  const gone = vm.exit.then(() => vm.cvm?.pid);
+  const word = async (offset: number) =>
+    Number((await vm.capture(['devmem', `0x${(WINDOW.gpa + offset).toString(16)}`, '32'])).stdout.toString());
+  assert.equal(await word(VM_INFO.at.signature), Number(VM_INFO_MAGIC & 0xffff_ffffn));
+  assert.equal(await word(VM_INFO.at.vcpus), 16);
+  assert.equal(await word(VM_INFO.at.relayGpa), RELAY_GPA);
+  assert.equal(await word(VM_INFO.at.epcPages), (64 * 2 ** 20) / 4096);
+  assert.match((await vm.cvm!.info()).launchDigest, /^[0-9a-f]{96}$/);
+  process.kill(vm.cvm!.pid!, 'SIGKILL');
+  await assert.rejects(
+    vm.capture(['sleep', '1000']),
+    (error) => code('VM_GUEST_ENDED')(error) && /confidential VM/.test(String(error)),
+  );
+  assert.ok(!existsSync(`/proc/${await gone}`), 'no process of the machine is left');
 });

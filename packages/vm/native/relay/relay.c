@@ -8,11 +8,12 @@
  * wake-ups of those who serve it, which they get from it anyway.
  */
 #define _GNU_SOURCE
-#include "relay.h"
+#include "layout.h"
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <stdint.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -20,12 +21,15 @@
 #include <time.h>
 #include <unistd.h>
 
+#define BITMAP_WORDS 256u
+#define MARKS_PER_WORD 64u
+#define PAGE_SIZE_BYTES 4096ull
 #define EXPORT __attribute__((visibility("default")))
 #define STACK_BYTES 65536
 /* A process that shares the memory can move a sleeper to another word (FUTEX_CMP_REQUEUE); only time ends that. */
 #define LONGEST_SLEEP_S 1
 
-struct relay {
+struct relay_threads {
   uint8_t *window, *page;
   uint64_t window_pages;
   int kick, irq;
@@ -35,36 +39,36 @@ struct relay {
   uint64_t kicks, wakes, interrupts; /* for whoever wants to know */
 };
 
-static uint64_t *words_at(struct relay *r, unsigned offset) { return (uint64_t *)(r->page + offset); }
-static uint32_t *word_at(struct relay *r, unsigned offset) { return (uint32_t *)(r->page + offset); }
+static uint64_t *words_at(struct relay_threads *r, unsigned offset) { return (uint64_t *)(r->page + offset); }
+static uint32_t *word_at(struct relay_threads *r, unsigned offset) { return (uint32_t *)(r->page + offset); }
 
 static void wake(uint32_t *word) { syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0); }
 
-static void wake_word(struct relay *r, unsigned index) {
+static void wake_word(struct relay_threads *r, unsigned index) {
   uint64_t marks = __atomic_exchange_n(words_at(r, RELAY_BITMAP) + index, 0, __ATOMIC_SEQ_CST);
   while (marks) {
-    uint64_t page = index * 64ull + (unsigned)__builtin_ctzll(marks);
+    uint64_t page = index * (uint64_t)MARKS_PER_WORD + (unsigned)__builtin_ctzll(marks);
     marks &= marks - 1;
     if (page >= r->window_pages) continue;
     __atomic_add_fetch(&r->wakes, 1, __ATOMIC_RELAXED);
-    wake((uint32_t *)(r->window + page * PAGE_BYTES));
+    wake((uint32_t *)(r->window + page * PAGE_SIZE_BYTES));
   }
 }
 
-static int take_marks(struct relay *r) {
+static int take_marks(struct relay_threads *r) {
   int any = 0;
-  for (unsigned group = 0; group < RELAY_WORDS / 64; group++) {
+  for (unsigned group = 0; group < BITMAP_WORDS / MARKS_PER_WORD; group++) {
     uint64_t *at = words_at(r, RELAY_SUMMARY) + group;
     if (__atomic_load_n(at, __ATOMIC_SEQ_CST) == 0) continue;
     uint64_t summary = __atomic_exchange_n(at, 0, __ATOMIC_SEQ_CST);
-    for (; summary; summary &= summary - 1) wake_word(r, group * 64 + (unsigned)__builtin_ctzll(summary));
+    for (; summary; summary &= summary - 1) wake_word(r, group * MARKS_PER_WORD + (unsigned)__builtin_ctzll(summary));
     any = 1;
   }
   return any;
 }
 
 /* Bytes carry nothing; what counts is that they came. 0: QEMU has ended. */
-static int await_kick(struct relay *r) {
+static int await_kick(struct relay_threads *r) {
   char bytes[256];
   ssize_t n;
   do
@@ -74,8 +78,8 @@ static int await_kick(struct relay *r) {
 }
 
 static void *run_kick(void *argument) {
-  struct relay *r = argument;
-  uint32_t *asleep = word_at(r, RELAY_ASLEEP);
+  struct relay_threads *r = argument;
+  uint32_t *asleep = word_at(r, RELAY_RELAY_ASLEEP);
   while (!__atomic_load_n(&r->stopping, __ATOMIC_RELAXED)) {
     take_marks(r);
     __atomic_store_n(asleep, 1, __ATOMIC_SEQ_CST);
@@ -92,8 +96,8 @@ static void *run_kick(void *argument) {
 }
 
 static void *run_irq(void *argument) {
-  struct relay *r = argument;
-  uint32_t *word = word_at(r, RELAY_IRQ);
+  struct relay_threads *r = argument;
+  uint32_t *word = word_at(r, RELAY_IRQ_WORD);
   uint32_t seen = r->irq_seen;
   while (!__atomic_load_n(&r->stopping, __ATOMIC_SEQ_CST)) {
     uint32_t now = __atomic_load_n(word, __ATOMIC_SEQ_CST);
@@ -110,7 +114,7 @@ static void *run_irq(void *argument) {
   return NULL;
 }
 
-static int start(pthread_t *thread, void *(*run)(void *), struct relay *r) {
+static int start(pthread_t *thread, void *(*run)(void *), struct relay_threads *r) {
   pthread_attr_t attributes;
   sigset_t all, before;
   sigfillset(&all);
@@ -123,21 +127,21 @@ static int start(pthread_t *thread, void *(*run)(void *), struct relay *r) {
   return error;
 }
 
-static void end_kick(struct relay *r) {
+static void end_kick(struct relay_threads *r) {
   shutdown(r->kick, SHUT_RDWR);
   pthread_join(r->kick_thread, NULL);
 }
 
 /* Takes over both sockets. Returns a handle, or -errno. */
 EXPORT int64_t nsgx_relay_start(uint64_t window, uint64_t window_bytes, uint64_t page, int32_t kick, int32_t irq) {
-  struct relay *r = calloc(1, sizeof *r);
+  struct relay_threads *r = calloc(1, sizeof *r);
   if (!r) return -ENOMEM;
   r->window = (uint8_t *)(uintptr_t)window;
-  r->window_pages = window_bytes / PAGE_BYTES;
+  r->window_pages = window_bytes / PAGE_SIZE_BYTES;
   r->page = (uint8_t *)(uintptr_t)page;
   r->kick = kick;
   r->irq = irq;
-  r->irq_seen = __atomic_load_n(word_at(r, RELAY_IRQ), __ATOMIC_SEQ_CST);
+  r->irq_seen = __atomic_load_n(word_at(r, RELAY_IRQ_WORD), __ATOMIC_SEQ_CST);
   int error = start(&r->kick_thread, run_kick, r);
   if (!error) {
     error = start(&r->irq_thread, run_irq, r);
@@ -153,7 +157,7 @@ EXPORT int64_t nsgx_relay_start(uint64_t window, uint64_t window_bytes, uint64_t
 
 /* Kicks, wake-ups, interrupts so far. */
 EXPORT int64_t nsgx_relay_counters(uint64_t relay, uint64_t *out) {
-  struct relay *r = (struct relay *)(uintptr_t)relay;
+  struct relay_threads *r = (struct relay_threads *)(uintptr_t)relay;
   out[0] = __atomic_load_n(&r->kicks, __ATOMIC_RELAXED);
   out[1] = __atomic_load_n(&r->wakes, __ATOMIC_RELAXED);
   out[2] = __atomic_load_n(&r->interrupts, __ATOMIC_RELAXED);
@@ -162,12 +166,12 @@ EXPORT int64_t nsgx_relay_counters(uint64_t relay, uint64_t *out) {
 
 /* Ends both threads and closes the sockets; the memory may be unmapped afterwards. */
 EXPORT int64_t nsgx_relay_stop(uint64_t relay) {
-  struct relay *r = (struct relay *)(uintptr_t)relay;
+  struct relay_threads *r = (struct relay_threads *)(uintptr_t)relay;
   __atomic_store_n(&r->stopping, 1, __ATOMIC_SEQ_CST);
   end_kick(r);
   shutdown(r->irq, SHUT_RDWR);
-  __atomic_add_fetch(word_at(r, RELAY_IRQ), 1, __ATOMIC_SEQ_CST);
-  wake(word_at(r, RELAY_IRQ));
+  __atomic_add_fetch(word_at(r, RELAY_IRQ_WORD), 1, __ATOMIC_SEQ_CST);
+  wake(word_at(r, RELAY_IRQ_WORD));
   pthread_join(r->irq_thread, NULL);
   close(r->kick);
   close(r->irq);

@@ -27,6 +27,8 @@ interface VmRunOptions {
   cwd?: string;
   tty?: boolean;
   module: boolean;
+  machine: boolean;
+  epc?: string;
   modulePath?: string;
   timeout?: string;
   console?: boolean;
@@ -56,6 +58,8 @@ export const vmCommand: CommandModule = {
       .option('--kernel <version>', 'an installed kernel (default: the newest cloud kernel)')
       .option('--append <word>', "a word for the kernel's command line; may be repeated", collect, [])
       .option('--no-module', 'do not load the guest module')
+      .option('--no-machine', 'no confidential VM behind the guest: it has no enclaves')
+      .option('--epc <mib>', 'EPC of the machine in MiB')
       .option('--module-path <file>', 'load this module instead')
       .option('--timeout <seconds>', 'end the guest after that time (exit code 124)')
       .option('--console', "show the kernel's console on stderr")
@@ -122,7 +126,9 @@ function startOptions(terminal: Terminal, options: VmRunOptions, copies: VmOptio
     rootfs: options.rootfs,
     copies: [...(copies ?? []), ...options.copy.map((text) => parseCopy(text))],
     append: options.append,
-    module: options.module,
+    module: options.module && options.machine,
+    machine: options.machine,
+    launch: options.epc === undefined ? {} : { epcBytes: number(options.epc, '--epc') * MIB },
     modulePath: options.modulePath,
     progress: (text) => terminal.note(`nsgx: ${text}`),
   };
