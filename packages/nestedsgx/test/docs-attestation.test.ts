@@ -56,17 +56,31 @@ test('every check is described, in order, and no other', () => {
     );
 });
 
-/** The fields that the schema of the policy has, read from its source: `section.field`. */
-function schemaFields(): string[] {
-  const source = readFileSync(join(ROOT, 'packages', 'attest', 'src', 'policy.ts'), 'utf8');
-  return ['nested', 'snp', 'dcap'].flatMap((name) => {
-    const body = new RegExp(`^const ${name}Schema = z\\.strictObject\\(\\{\\n(.*?)^\\}\\);`, 'ms').exec(
-      source,
-    )?.[1];
-    assert.ok(body, `the schema of ${name}`);
-    return [...body.matchAll(/^ {2}(\w+): /gm)].map(([, field]) => `${name}.${field}`);
-  });
+interface ObjectSchema {
+  readonly properties: Record<string, ObjectSchema>;
 }
+
+/** The fields that the schema of the policy has: `section.field`. */
+function schemaFields(): string[] {
+  const path = join(ROOT, 'packages', 'attest', 'policy.schema.json');
+  const schema = JSON.parse(readFileSync(path, 'utf8')) as ObjectSchema;
+  return ['nested', 'snp', 'dcap'].flatMap((name) =>
+    Object.keys(schema.properties[name]!.properties).map((field) => `${name}.${field}`),
+  );
+}
+
+test('the JSON Schema is that of the code and these descriptions', async () => {
+  const script = join(ROOT, 'scripts', 'policy-schema.mjs');
+  const { policySchemaText, SCHEMA_PATH } = (await import(pathToFileURL(script).href)) as {
+    policySchemaText: () => Promise<string>;
+    SCHEMA_PATH: string;
+  };
+  assert.equal(
+    readFileSync(SCHEMA_PATH, 'utf8'),
+    await policySchemaText(),
+    'run node scripts/policy-schema.mjs',
+  );
+});
 
 test('every policy field is described with its default and an example that is valid', () => {
   const described = rows(section('Policy, version 1'));

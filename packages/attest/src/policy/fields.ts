@@ -6,12 +6,11 @@ export const MAX_LIST = 1024;
 
 /** Bytes as hexadecimal, lower case afterwards. */
 export const hex = (bytes: number) =>
-  z
-    .string()
-    .check(
-      z.regex(new RegExp(`^[0-9a-f]{${2 * bytes}}$`, 'i'), `must be ${2 * bytes} hexadecimal digits`),
-      z.toLowerCase(),
-    );
+  z.string().check(
+    // No flag: the pattern stands in the JSON Schema too, which has none.
+    z.regex(new RegExp(`^[0-9a-fA-F]{${2 * bytes}}$`), `must be ${2 * bytes} hexadecimal digits`),
+    z.toLowerCase(),
+  );
 
 /** Accepted values of so many bytes; none by default. */
 export const hexList = (bytes: number) => z._default(z.array(hex(bytes)).check(z.maxLength(MAX_LIST)), []);

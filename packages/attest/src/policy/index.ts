@@ -3,12 +3,17 @@ import * as z from 'zod/mini';
 import { AttestError } from '../errors.js';
 import { dcapSchema } from './dcap.js';
 import { nestedSchema } from './nested.js';
+import { repeatedMember } from './repeated.js';
 import { snpSchema } from './snp.js';
 
 export { DCAP_STATUSES } from './dcap.js';
 export { ISOLATIONS, type Isolation } from './nested.js';
 
-const schema = z.strictObject({
+/** Longest text of a policy that is read, in characters. */
+export const MAX_POLICY_LENGTH = 1 << 20;
+
+/** Schema of the whole document; `policy.schema.json` is made of it. */
+export const policySchema = z.strictObject({
   version: z.literal(1),
   nested: z.optional(nestedSchema),
   snp: z.optional(snpSchema),
@@ -16,7 +21,7 @@ const schema = z.strictObject({
 });
 
 /** A policy as written; every field but `version` may be left out. */
-export type PolicyDocument = z.input<typeof schema>;
+export type PolicyDocument = z.input<typeof policySchema>;
 
 /** A checked policy with every default filled in. */
 export interface Policy {
@@ -38,7 +43,7 @@ function pathText(path: readonly PropertyKey[]): string {
  * @throws AttestError POLICY_INVALID naming the path of the first offending field
  */
 export function parsePolicy(document: unknown): Policy {
-  const result = schema.safeParse(document);
+  const result = policySchema.safeParse(document);
   if (!result.success) {
     const issue = result.error.issues[0]!;
     const unknown = issue.code === 'unrecognized_keys' ? issue.keys[0] : undefined;
@@ -58,13 +63,28 @@ export function parsePolicy(document: unknown): Policy {
   };
 }
 
-/** Reads a policy from JSON text. @throws AttestError POLICY_INVALID */
+/**
+ * Reads a policy from JSON text. A member that is there twice is refused: JSON readers differ in which one they take.
+ * @throws AttestError POLICY_INVALID
+ */
 export function parsePolicyText(text: string): Policy {
+  if (text.length > MAX_POLICY_LENGTH) {
+    throw new AttestError(
+      'POLICY_INVALID',
+      `The policy has ${text.length} characters; ${MAX_POLICY_LENGTH} is the limit.`,
+    );
+  }
   let document: unknown;
   try {
     document = JSON.parse(text);
   } catch (cause) {
     throw new AttestError('POLICY_INVALID', `The policy is no JSON: ${(cause as Error).message}.`, { cause });
+  }
+  const twice = repeatedMember(text);
+  if (twice !== null) {
+    throw new AttestError('POLICY_INVALID', `The policy names '${twice}' twice in one object.`, {
+      advice: 'Keep the one that is meant.',
+    });
   }
   return parsePolicy(document);
 }
