@@ -23,6 +23,7 @@ import { hex } from './producer.js';
 const vector = (name: string) =>
   new Uint8Array(readFileSync(new URL(`../../vectors/snp/${name}`, import.meta.url)));
 const TIME = '2025-06-01T00:00:00Z';
+const V5_TIME = '2026-06-01T00:00:00Z';
 
 const TSM = ['genoa-v3.tsm.json', 'genoa-v3.tsm.cbor'];
 
@@ -143,6 +144,27 @@ describe('genuine SNP reports', () => {
     assert.equal((await appraise(extended, { vcek: milanVcek() })).verdict, 'rejected');
     const { vcek } = parseCertificateTable(table);
     assert.equal((await appraise(report, { vcek: vcek! })).verdict, 'accepted');
+  });
+
+  test('Genoa and Turin, version 5, with mitigation vectors', async () => {
+    for (const [name, product, tcb] of [
+      ['genoa', 'Genoa', { fmc: null, bootloader: 10, tee: 0, snp: 27, microcode: 88 }],
+      ['turin', 'Turin', { fmc: 0, bootloader: 1, tee: 0, snp: 2, microcode: 71 }],
+    ] as const) {
+      const vcek = vector(`${name}-v5.chain.pem`);
+      const verdict = await appraise(vector(`${name}-v5.report.bin`), { vcek }, {}, V5_TIME);
+      assert.equal(verdict.verdict, 'accepted', formatVerdict(verdict));
+      assert.equal((verdict.claims['root'] as { product: string }).product, product);
+      const snp = verdict.claims['snp'] as Record<string, unknown>;
+      assert.deepEqual([snp['reportVersion'], snp['reportedTcb']], [5, tcb]);
+      assert.match(String(snp['launchMitigations']), /^[0-9a-f]{16}$/);
+    }
+    const turin = { vcek: vector('turin-v5.chain.pem') };
+    const judge = async (snp: PolicyDocument['snp']) =>
+      failures(await appraise(vector('turin-v5.report.bin'), turin, snp, V5_TIME));
+    assert.deepEqual(await judge({ minTcb: { fmc: 1 } }), ['snp.tcb']);
+    assert.deepEqual(await judge({ products: ['Turin'], minFirmware: '1.55.61' }), []);
+    assert.deepEqual(await judge({ minFirmware: '1.55.62' }), ['snp.firmware']);
   });
 
   test('a guest that may be debugged is refused unless the policy accepts it', async () => {
@@ -320,13 +342,15 @@ describe('every single bit', () => {
       { allowDebug: true },
     ],
     ['Genoa', () => genoa().report, { vcek: pemToDer(parseCertificateTable(genoa().table).vcek!) }, {}],
+    ['Turin', () => vector('turin-v5.report.bin'), { vcek: pemToDer(vector('turin-v5.chain.pem')) }, {}],
   ];
   for (const [name, make, collateral, snp] of all ? subjects : subjects.slice(0, 1)) {
     test(`of a genuine report and of its leaf is needed: ${name}${all ? '' : ', every seventh'}`, async () => {
       const [[role, leaf]] = Object.entries(collateral) as [[string, Uint8Array]];
       const report = make();
       const accepted = async (bytes: Uint8Array, given: Uint8Array) =>
-        (await appraise(bytes, { [role]: given }, snp)).verdict === 'accepted';
+        (await appraise(bytes, { [role]: given }, snp, name === 'Turin' ? V5_TIME : TIME)).verdict ===
+        'accepted';
       assert.ok(await accepted(report, leaf), name);
       const survivors: string[] = [];
       for (const [what, bytes] of [

@@ -21,7 +21,7 @@ export interface GuestPolicy {
 /** PLATFORM_INFO, decoded: how the host is set up. */
 export interface PlatformInfo {
   readonly raw: bigint;
-  /** False when a reserved bit (6, or one above 7) is set. */
+  /** False when a bit above 7 is set. Bit 6 has no name in the ABI, and firmware of Turins sets it. */
   readonly reservedAsDefined: boolean;
   readonly smtEnabled: boolean;
   readonly tsmeEnabled: boolean;
@@ -35,7 +35,7 @@ export interface PlatformInfo {
 /** Bits 63:26 must be zero and bit 17 must be one. */
 const POLICY_KNOWN_BITS = 0x3ff_ffffn;
 const POLICY_MUST_BE_ONE = 1n << 17n;
-const PLATFORM_KNOWN_BITS = 0xbfn;
+const PLATFORM_KNOWN_BITS = 0xffn;
 
 /** Decodes GUEST_POLICY. */
 export function decodePolicy(raw: bigint): GuestPolicy {
