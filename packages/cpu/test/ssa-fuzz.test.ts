@@ -197,8 +197,8 @@ test('a frame that sends the thread anywhere costs nobody but its enclave', asyn
         for (let i = 0; i < 18; i++) write(enclave, AT.SSA + GPRSGX + i * 8, BigInt(random()) * 5n);
         // Anywhere in the runner's own code, its trampolines, the enclave, or low memory.
         const targets = [
-          0x0100_0000 + (random() % 0x6000),
-          0x0810_0000 + (random() % 64),
+          0x4100_0000 + (random() % 0x6000),
+          0x4810_0000 + (random() % 64),
           random() % 0x10000,
         ];
         targets.push(enclave.base + AT.CODE + (random() % code.byteLength));

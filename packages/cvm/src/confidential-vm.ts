@@ -6,6 +6,8 @@ import {
   EPC_GPA,
   type Machine,
   PAGE_SIZE,
+  RELAY_GPA,
+  RELAY_IRQ_WORD,
   SLICES_GPA,
 } from '@nestedsgx/machine';
 import {
@@ -80,6 +82,7 @@ export class ConfidentialVm implements ControlBackend {
       ramBase: memory.base,
       ramBytes: memory.ramBytes,
       doorbell: wakeAddress,
+      vm: window.relayed ? { wakeWord: memory.base + window.gpa + RELAY_GPA + RELAY_IRQ_WORD } : undefined,
       runnerFd: LAUNCH_FDS.runner,
       patch: configuration.patch,
       spare: 'later',

@@ -69,7 +69,15 @@ export interface ProcessorStart {
   debug: boolean;
   /** ATTRIBUTES.AEXNOTIFY. */
   aexNotify: boolean;
-  gates: { gpa: number; count: number };
+  gates: GateArea;
+}
+
+/** Gate pages of an enclave in guest RAM. */
+export interface GateArea {
+  gpa: number;
+  count: number;
+  /** Where the guest keeps room for trampolines beside the ELRANGE: R9 of BIND_GATES; 0 or nothing leaves it open. */
+  beside?: number;
 }
 
 /** An ENCLU leaf that an enclave thread asks the monitor to execute. Operands are the raw registers. */

@@ -3,6 +3,7 @@
 
 #define EEXIT 4u
 #define NO_SITE ((u32)-1)
+#define RFLAGS_AT_ENTRY 0x202u
 
 static void respond(struct thread *t, u32 kind, u64 rdi, u64 rsi, u64 rdx, u64 r8, u64 r9, u64 rbx) {
   struct gate *g = gate(t);
@@ -54,7 +55,9 @@ static void asynchronous_exit(struct thread *t) {
   if (aex_save(t)) lost(LOST_SSA_WRITE, t->vector, t->ssa + (u64)t->cssa * enclave.ssa_frame_bytes);
   WRITE(tcs(t)->cssa, t->cssa);
   set_state(t, TCS_STATE_IDLE);
-  u64 page = t->vector == 14 ? t->address & ~0xffful : 0;
+  /* Which byte of an enclave's page was touched is its own affair; a guest's kernel wants to know it of its own pages. */
+  u64 mask = vm_mode() && !in_elrange(t->address) ? 0 : 0xfff;
+  u64 page = t->vector == 14 ? t->address & ~mask : 0;
   respond(t, EXIT_KIND_AEX, t->vector | (u64)t->error_code << 32, page, 0, 0, 0, 0);
 }
 
@@ -62,6 +65,18 @@ static void synchronous_exit(struct thread *t) {
   COUNT_ONE(t, eexit);
   set_state(t, TCS_STATE_IDLE);
   respond(t, EXIT_KIND_EEXIT, t->rdi, t->rsi, t->rdx, t->r8, t->r9, t->rbx);
+  if (vm_mode()) {
+    struct gate *g = gate(t);
+    WRITE(g->response_rsp, t->rsp);
+    WRITE(g->response_rbp, t->rbp);
+    WRITE(g->response_rflags, t->rflags);
+    WRITE(g->response_r10, t->r10);
+    WRITE(g->response_r11, t->r11);
+    WRITE(g->response_r12, t->r12);
+    WRITE(g->response_r13, t->r13);
+    WRITE(g->response_r14, t->r14);
+    WRITE(g->response_r15, t->r15);
+  }
 }
 
 /* Runs the enclave until it leaves; `why` is how control came back first. */
@@ -113,6 +128,18 @@ static u32 enter_at_oentry(struct thread *t, const struct request *r) {
   t->rip = t->entry;
   t->fs_base = t->tcs_fs_base;
   t->gs_base = t->tcs_gs_base;
+  if (vm_mode()) {
+    t->rcx = r->rcx;
+    t->r10 = r->r10;
+    t->r11 = r->r11;
+    t->r12 = r->r12;
+    t->r13 = r->r13;
+    t->r14 = r->r14;
+    t->r15 = r->r15;
+    t->rflags = RFLAGS_AT_ENTRY;
+    /* IRETQ, which takes registers and flags from the thread block, refuses what JMP takes: that is checked above. */
+    if (!r->step || !opted_in(t)) return resume_enclave(t, 0);
+  }
   if (!r->step || !opted_in(t)) return enter_enclave(t);
   /* The single step ends with the entry itself. */
   t->r10 = t->r11 = t->r12 = t->r13 = t->r14 = t->r15 = 0;

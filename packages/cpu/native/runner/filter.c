@@ -21,6 +21,7 @@ struct allowed { u32 number; const char *ip; struct argument argument[3]; };
 #define DATA_IP 8
 #define DATA_ARGUMENT(n) (16 + 8 * (n))
 #define ARCH_X86_64 0xc000003eu
+#define MAP_FLAGS 0x100001u /* MAP_SHARED | MAP_FIXED_NOREPLACE */
 #define EXACTLY(index, value) { index, ~0ul, value }
 
 static struct filter_step steps[224];
@@ -81,9 +82,18 @@ s64 filter_install(void) {
      */
     { 10, call_mprotect_ip, { { 0, ~(enclave.size - 1), enclave.base }, { 1, ~(enclave.size - 1), 0 }, { 2, ~any, least } } },
   };
+  /*
+   * vm mode: guest RAM, which is mapped anyway, at further addresses, never executable and never over what is there; and
+   * taking mappings away. In the enclave's own hands: it loses memory of its own, or shows itself other memory of its guest.
+   */
+  const struct allowed vm_calls[] = {
+    { 9, call_mmap_ip, { { 2, ~2ul, 1 }, EXACTLY(3, MAP_FLAGS), EXACTLY(4, RAM_FILE) } },
+    { 11, call_munmap_ip, { { 0 } } },
+  };
   step(LOAD, 0, 0, DATA_ARCH);
   step(JUMP_EQUAL, 1, 0, ARCH_X86_64);
   step(RETURN, 0, 0, TRAP);
+  for (u32 i = 0; vm_mode() && i < COUNT(vm_calls); i++) allow(&vm_calls[i]);
   for (u32 i = 0; i < COUNT(calls); i++) allow(&calls[i]);
   step(RETURN, 0, 0, TRAP);
   struct filter_program program = { (u16)count, { 0, 0, 0 }, steps };

@@ -277,4 +277,6 @@ load_xstate:
   SYSTEM_CALL call_tgkill, 234
   SYSTEM_CALL call_exit_group, 231
   SYSTEM_CALL call_mprotect, 10
+  SYSTEM_CALL call_mmap, 9
+  SYSTEM_CALL call_munmap, 11
   .section .note.GNU-stack,"",@progbits

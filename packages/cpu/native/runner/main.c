@@ -16,7 +16,7 @@ struct thread_descriptor { u32 entry, base, limit, bits; };
 u32 process_id;
 static u32 thread_lookup_entry = (u32)-1;
 static u32 threads_up, go;
-static u32 tids[MAX_THREADS];
+static u32 tids[MAX_THREADS + 1];
 void *memcpy(void *to, const void *from, u64 bytes) {
   u8 *t = to;
   const u8 *f = from;
@@ -103,17 +103,19 @@ static u64 await_start(int *files) {
 }
 
 static s64 start_threads(void) {
-  for (u32 i = 0; i < enclave.threads; i++) {
+  u32 all = enclave.threads + (vm_mode() ? 1 : 0);
+  for (u32 i = 0; i < all; i++) {
     u64 top = MEMORY_STACKS + (u64)(i + 1) * MEMORY_STACK_STRIDE;
     s64 tid = start_thread(CLONE_FLAGS, (void *)top, &tids[i], thread_at(i));
     if (tid < 0) return tid;
     thread_at(i)->tid = (u32)tid;
+    if (i == enclave.threads) break;
     struct control_tcs *c = (struct control_tcs *)thread_at(i)->control;
     WRITE(c->tid, (u32)tid);
   }
   for (;;) {
     u32 up = READ(threads_up);
-    if (up == enclave.threads) return 0;
+    if (up == all) return 0;
     call_futex(&threads_up, 0, up, 0, 0, 0);
   }
 }
@@ -179,7 +181,9 @@ NORETURN void runner_main(const u64 *stack) {
   say(&started, sizeof started, userfault);
   if (error) call_exit_group(5);
   start_call(436 /* close_range */, 0, SOCKET - 1, 0, 0, 0, 0);
-  start_call(436, SOCKET + 1, 0xffffffff, 0, 0, 0, 0);
+  if (vm_mode() && files[PLAN_FILE_RAM] != RAM_FILE && start_call(33 /* dup2 */, (u64)files[PLAN_FILE_RAM], RAM_FILE, 0, 0, 0, 0) < 0)
+    call_exit_group(7);
+  start_call(436, vm_mode() ? RAM_FILE + 1 : SOCKET + 1, 0xffffffff, 0, 0, 0, 0);
   if (filter_install()) call_exit_group(6);
   WRITE(control()->ready, 1);
   call_futex(&control()->ready, 1, 0x7fffffff, 0, 0, 0);

@@ -88,7 +88,8 @@ static s32 table_fits(u64 bytes, u64 at, u64 count, u64 size) {
 
 /* Guard pages stay unmapped below both stacks of a thread. */
 static s64 map_threads(const struct plan *plan) {
-  u64 n = plan->threads;
+  /* In vm mode one more: the thread that takes mappings back. */
+  u64 n = plan->threads + (plan->flags & PLAN_FLAG_VM ? 1 : 0);
   if (n == 0) return 0;
   s64 error = map(MEMORY_THREADS, n << 12, 3, MAP_PRIVATE_ANONYMOUS, -1, 0);
   if (!error) error = map(MEMORY_XSAVE, n * MEMORY_XSAVE_STRIDE, 3, MAP_PRIVATE_ANONYMOUS, -1, 0);
@@ -114,7 +115,7 @@ s64 plan_apply(int *files, u64 plan_bytes, struct started *out, int *userfault) 
   if (plan_bytes < sizeof *plan || plan_bytes > MEMORY_PLAN_MAX) return fail(out, 1, -22, plan_bytes, "plan size");
   s64 error = map(MEMORY_PLAN, plan_bytes, 1, MAP_SHARED, files[PLAN_FILE_PLAN], 0);
   if (error) return fail(out, 1, error, MEMORY_PLAN, "mapping the plan");
-  if (plan->magic != PLAN_SIGNATURE || plan->threads > MAX_THREADS || plan->maps > MAX_MAPS || plan->sites > MAX_SITES ||
+  if (plan->magic != PLAN_SIGNATURE || plan->threads + (plan->flags & PLAN_FLAG_VM ? 1 : 0) > MAX_THREADS || plan->maps > MAX_MAPS || plan->sites > MAX_SITES ||
       !table_fits(plan_bytes, plan->maps_at, plan->maps, sizeof(struct plan_map)) ||
       !table_fits(plan_bytes, plan->ranges_at, plan->ranges, sizeof(struct plan_range)))
     return fail(out, 2, -22, 0, "plan tables");
@@ -138,6 +139,10 @@ s64 plan_apply(int *files, u64 plan_bytes, struct started *out, int *userfault) 
   enclave.sites = plan->sites;
   enclave.site = (const struct plan_site *)(u64)MEMORY_SITES;
   enclave.doorbell = (u32 *)plan->doorbell;
+  enclave.span_start = plan->span_start;
+  enclave.span_end = plan->span_end;
+  enclave.wake_word = (u32 *)plan->wake_word;
+  enclave.revoke = (struct revoke *)(plan->gates + (u64)plan->threads * GATE_BYTES);
 
   const struct plan_map *m = (const struct plan_map *)(tables + plan->maps_at);
   s64 fault_file = plan->flags & PLAN_FLAG_USERFAULT ? userfault_open() : -38;

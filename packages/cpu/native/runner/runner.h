@@ -17,12 +17,15 @@
 /* What the runner knows of its enclave; copied from the plan at start. */
 struct enclave {
   u64 base, size, ram_base, ram_bytes, xfrm;
+  u64 span_start, span_end; /* the ELRANGE and the trampolines beside it */
   u32 flags, threads, ssa_frame_bytes, miscselect, ranges, sites;
   u32 xsave_bytes; /* of an image with XFRM's components */
   u32 xsave_pages; /* pages of a frame before the one with GPRSGX that hold such an image */
   const struct plan_range *range;
   const struct plan_site *site;
   u32 *doorbell;
+  u32 *wake_word; /* vm mode: incremented and woken for a guest that sleeps */
+  struct revoke *revoke; /* vm mode */
   u32 cpus; /* usable CPUs at start */
 };
 extern struct enclave enclave;
@@ -67,6 +70,7 @@ static inline int opted_in(const struct thread *t) {
   return (t->tcs_flags & TCS_FLAG_DBGOPTIN) && (enclave.flags & PLAN_FLAG_DEBUG);
 }
 static inline int canonical(u64 address) { return (u64)((s64)(address << 16) >> 16) == address; }
+static inline int vm_mode(void) { return (enclave.flags & PLAN_FLAG_VM) != 0; }
 static inline int in_elrange(u64 address) { return address - enclave.base < enclave.size; }
 
 /* gate.S */
@@ -87,11 +91,14 @@ s32 try_int80(u32 number, u32 argument, s64 *result);
 extern char enter_window_start[], enter_window_end[], resume_window_start[], resume_window_end[], resume_xrstor[];
 extern char guard_start[], guard_end[], guard_fail[], int80_at[], int80_fail[], image_start[], image_end[];
 extern char call_futex_ip[], call_setaffinity_ip[], call_read_ip[], call_yield_ip[], call_tgkill_ip[], call_exit_group_ip[], call_mprotect_ip[];
+extern char call_mmap_ip[], call_munmap_ip[];
 s64 call_futex(u32 *word, u64 op, u64 value, const void *timeout, u64 second, u64 third);
 s64 call_setaffinity(u64 pid, u64 bytes, const u8 *mask);
 s64 call_yield(void);
 s64 call_read(u64 fd, void *to, u64 bytes);
 s64 call_mprotect(u64 address, u64 length, u64 prot);
+s64 call_mmap(u64 address, u64 length, u64 prot, u64 flags, u64 file, u64 offset);
+s64 call_munmap(u64 address, u64 length);
 s64 call_tgkill(u64 process, u64 thread, u64 signal);
 NORETURN void call_exit_group(u64 status);
 
@@ -133,7 +140,7 @@ s32 admit(struct thread *t);
 NORETURN void lost(u32 reason, u32 detail, u64 address);
 
 /* entry.c: a request, copied once from its gate */
-struct request { u32 function, step; u64 rdi, rsi, rdx, r8, r9, rsp, rbp; };
+struct request { u32 function, step; u64 rdi, rsi, rdx, r8, r9, rsp, rbp, rcx, r10, r11, r12, r13, r14, r15; };
 void enter(struct thread *t, const struct request *r);
 
 /* leaf.c */
@@ -146,6 +153,11 @@ void publish(struct thread *t, struct gate *gate);
 void cpus_setup(void);
 void leave_callers_cpu(struct thread *t);
 void slice_timer_install(u32 tid);
+
+/* outside.c */
+s32 outside_map(struct thread *t, u64 address, u32 reported);
+NORETURN void revoke_main(void);
+void wake_guest(void);
 
 /* plan.c */
 s64 userfault_available(void);

@@ -65,11 +65,22 @@ static void serve(struct thread *t) {
   r.r9 = READ(g->request_r9);
   r.rsp = READ(g->request_rsp);
   r.rbp = READ(g->request_rbp);
+  if (vm_mode()) {
+    r.rcx = READ(g->request_rcx);
+    r.r10 = READ(g->request_r10);
+    r.r11 = READ(g->request_r11);
+    r.r12 = READ(g->request_r12);
+    r.r13 = READ(g->request_r13);
+    r.r14 = READ(g->request_r14);
+    r.r15 = READ(g->request_r15);
+    t->root = READ(g->request_root);
+  }
   enter(t, &r);
   publish(t, g);
 }
 
 NORETURN void thread_main(struct thread *t) {
   thread_setup(t);
+  if (t->index == enclave.threads) revoke_main();
   for (;;) serve(t);
 }

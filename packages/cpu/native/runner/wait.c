@@ -73,12 +73,15 @@ void leave_callers_cpu(struct thread *t) {
 static void start_spinning(struct thread *t, struct gate *gate) {
   u32 cpu = READ(gate->host_cpu);
   t->hot = 0;
-  if (!usable(cpu)) return;
-  WRITE(gate->runner_cpu, NO_CPU);
-  run_anywhere_but(cpu);
-  t->cpu = NO_CPU - 1;
+  /* A guest's vCPU is on any CPU. */
+  if (!vm_mode()) {
+    if (!usable(cpu)) return;
+    WRITE(gate->runner_cpu, NO_CPU);
+    run_anywhere_but(cpu);
+    t->cpu = NO_CPU - 1;
+  }
   t->mode = SPIN;
-  t->spin = SPIN_MAX_CYCLES;
+  t->spin = vm_mode() ? VM_SPIN_CYCLES : SPIN_MAX_CYCLES;
   t->grace = GRACE_WAITS;
   t->hits = 0;
 }
@@ -177,7 +180,8 @@ void publish(struct thread *t, struct gate *gate) {
   if (brief) t->hot++;
   else t->hot = 0;
   if (READ(gate->host_asleep)) {
-    call_futex(&gate->response_seq, 1 /* FUTEX_WAKE */, 1, 0, 0, 0);
+    if (vm_mode()) wake_guest();
+    else call_futex(&gate->response_seq, 1 /* FUTEX_WAKE */, 1, 0, 0, 0);
     if (t->mode == SPIN) {
       /* The host gave up too early, or was interrupted: worth waiting for once in a while. */
       if (brief && t->hits >= HITS_PER_GRACE) {

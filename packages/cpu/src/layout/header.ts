@@ -23,12 +23,15 @@ import {
   AEP_ADDRESS,
   KICK_SIGNAL,
   MAX_MAPS,
+  MAX_OUTSIDE_MAPS,
   MAX_SITES,
   MAX_THREADS,
+  RAM_FILE,
   RUNNER_MEMORY,
   SLICE_MS,
   SLICE_SIGNAL,
   SPIN_MAX_CYCLES,
+  VM_SPIN_CYCLES,
 } from './memory.js';
 import { AGENT, AGENT_OP, HELLO, HELLO_FLAG, MAGIC, START, STARTED, STARTED_FLAG } from './messages.js';
 import {
@@ -90,6 +93,9 @@ const NUMBERS: Readonly<Record<string, number>> = {
   MAX_THREADS,
   MAX_SITES,
   MAX_MAPS,
+  MAX_OUTSIDE_MAPS,
+  RAM_FILE,
+  VM_SPIN_CYCLES,
   AEP_ADDRESS,
   KICK_SIGNAL,
   SPIN_MAX_CYCLES,

@@ -1,39 +1,40 @@
 /**
  * Where things lie in a runner's address space. All of it is below 2 GiB, so that the stub reaches it with 32-bit
- * absolute addresses from whatever code the enclave runs.
+ * absolute addresses from whatever code the enclave runs; and above 1 GiB, where the program of a guest with a kernel of
+ * its own, whose memory the runner shows to the enclave, has nothing.
  */
 export const RUNNER_MEMORY = Object.freeze({
   /** The runner's own image. */
-  IMAGE: 0x0100_0000,
+  IMAGE: 0x4100_0000,
   /** One thread block of 4 KiB for each thread: index << 12 is its offset, and the limit of its GDT entry. */
-  THREADS: 0x0200_0000,
+  THREADS: 0x4200_0000,
   /** Ordinary stacks of the threads. */
-  STACKS: 0x0500_0000,
+  STACKS: 0x4500_0000,
   STACK_STRIDE: 0x1_0000,
   /** Control memory shared with the monitor's process. */
-  CONTROL: 0x0600_0000,
+  CONTROL: 0x4600_0000,
   /** The plan: what to map, and how many threads to start. Read only. */
-  PLAN: 0x0700_0000,
+  PLAN: 0x4700_0000,
   PLAN_MAX: 0x0100_0000,
   /** u64 addresses that patched 7-byte sites jump through. Read only. */
-  SLOTS: 0x0800_0000,
+  SLOTS: 0x4800_0000,
   /** Trampolines of 7-byte sites, one for each row of the site table. */
-  TRAMPOLINES: 0x0810_0000,
+  TRAMPOLINES: 0x4810_0000,
   TRAMPOLINES_MAX: 0x0040_0000,
   TRAMPOLINE_STRIDE: 128,
   /** The site table, one PLAN_SITE for each patched site. Read only. */
-  SITES: 0x0880_0000,
+  SITES: 0x4880_0000,
   /** XSAVE areas used by ERESUME. */
-  XSAVE: 0x0900_0000,
+  XSAVE: 0x4900_0000,
   XSAVE_STRIDE: 0x4000,
   /**
    * Alternate signal stacks; the index of a thread follows from the address of its stack. Signals are not blocked while
    * one is handled, so a burst of them nests: each takes about 4 KiB, and 1 MiB holds some 250.
    */
-  SIGNAL_STACKS: 0x1000_0000,
+  SIGNAL_STACKS: 0x5000_0000,
   SIGNAL_STACK_STRIDE: 0x10_0000,
   /** End of the low region. */
-  END: 0x2000_0000,
+  END: 0x6000_0000,
 });
 
 /** Threads (TCS) that one runner can serve; index 255 is the agent's own. */
@@ -48,6 +49,12 @@ export const MAX_MAPS = 30_000;
 /** RCX at EENTER: the asynchronous exit pointer. Nothing is ever executed there. */
 export const AEP_ADDRESS = 0x1000;
 
+/** Descriptor of guest RAM that a runner keeps in vm mode. */
+export const RAM_FILE = 4;
+
+/** Mappings of guest memory outside the ELRANGE in vm mode; at more, all of them go and are made anew. */
+export const MAX_OUTSIDE_MAPS = 24_000;
+
 /** Signal that makes a running thread leave its enclave (the stand-in for an interrupt): SIGUSR2. */
 export const KICK_SIGNAL = 12;
 
@@ -59,3 +66,6 @@ export const SLICE_MS = 4;
 
 /** Longest time either side spins for the other, in TSC cycles. */
 export const SPIN_MAX_CYCLES = 4000;
+
+/** The same in vm mode, where the guest's next entry is some emulated system calls away. */
+export const VM_SPIN_CYCLES = 100_000;

@@ -74,6 +74,8 @@ export const THREAD = defineLayout('thread', 4096, {
   /** Waits that sleep without letting the host run first, and how many after the next failure. */
   yieldsOff: ['u32', 432],
   yieldsOffFor: ['u32', 436],
+  /** In vm mode: root of the page tables of the entry that runs. */
+  root: ['u64', 440],
 });
 
 /** Why control came back to a runner thread's loop; TRAMPOLINE: it did not, the thread goes on there. */

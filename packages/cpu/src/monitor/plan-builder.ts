@@ -11,6 +11,7 @@ import {
   PLAN_RANGE,
   PLAN_SIGNATURE,
 } from '../layout/plan.js';
+import { BESIDE, REVOKE } from '../layout/relay.js';
 import { writeFields } from '../layout/writer.js';
 import { Protections } from './protections.js';
 import type { StubPiece } from './site-stub.js';
@@ -25,6 +26,14 @@ export interface MachineMemory {
   ramBytes: number;
   /** Virtual address of the machine's doorbell word, or 0. */
   doorbell: number;
+  /** The guest has a kernel of its own. */
+  vm?: VmGuest;
+}
+
+/** What differs for a guest with a kernel of its own. */
+export interface VmGuest {
+  /** Virtual address of the word that is incremented, and woken, to interrupt the guest. */
+  wakeWord: number;
 }
 
 interface PlanMap {
@@ -69,14 +78,24 @@ const REACH = 0x7fff_0000;
 
 /**
  * Start addresses for trampolines beside the ELRANGE that collide with nothing: one from which all of the ELRANGE is in a
- * short jump's reach, or both where it is too large for that. The page above the ELRANGE stays unmapped.
+ * short jump's reach, or both where it is too large for that. The page above the ELRANGE stays unmapped. `beside`: what
+ * the guest keeps free, as bits of BESIDE.
  */
-export function placesBeside(base: number, size: number, memory: MachineMemory, bytes: number): number[] {
+export function placesBeside(
+  base: number,
+  size: number,
+  memory: MachineMemory,
+  bytes: number,
+  beside = 0,
+): number[] {
   const free = (at: number) =>
     at >= RUNNER_MEMORY.END &&
     at + bytes <= USER_END &&
     (at + bytes <= memory.ramBase || at >= memory.ramBase + memory.ramBytes);
-  const places = [base - bytes, base + size + PAGE].filter(free);
+  const kept = (bit: number) => (beside & BESIDE.CHOSEN) === 0 || (beside & bit) !== 0;
+  const below = kept(BESIDE.BELOW) ? [base - bytes] : [];
+  const above = kept(BESIDE.ABOVE) ? [base + size + PAGE] : [];
+  const places = [...below, ...above].filter(free);
   return size + bytes + PAGE < REACH ? places.slice(0, 1) : places;
 }
 
@@ -92,7 +111,7 @@ export function checkStart(start: ProcessorStart, memory: MachineMemory): void {
     bad(`its SIZE ${size} is not a power of two, or does not divide BASEADDR ${base}`);
   if (base < memory.ramBase + memory.ramBytes && memory.ramBase < base + size + PAGE)
     bad('its ELRANGE overlaps guest RAM or ends where that begins');
-  if (start.gates.count > MAX_THREADS || start.threads.length > start.gates.count)
+  if (start.gates.count + (memory.vm ? 1 : 0) > MAX_THREADS || start.threads.length > start.gates.count)
     throw new CpuError(
       'PROCESSOR_LIMIT',
       `An enclave with ${start.threads.length} threads and ${start.gates.count} gates cannot be started.`,
@@ -102,7 +121,8 @@ export function checkStart(start: ProcessorStart, memory: MachineMemory): void {
     );
   if (!aligned(start.ssaFrameBytes) || start.ssaFrameBytes === 0 || start.ssaFrameBytes >= 2 ** 32)
     bad('the SSA frame size is wrong');
-  if (!aligned(start.gates.gpa) || start.gates.gpa + start.gates.count * GATE.size > memory.ramBytes)
+  const gateBytes = start.gates.count * GATE.size + (memory.vm ? REVOKE.size : 0);
+  if (!aligned(start.gates.gpa) || start.gates.gpa + gateBytes > memory.ramBytes)
     bad('its gate pages are not in guest RAM');
 }
 
@@ -232,7 +252,8 @@ export function buildPlan(
       flags:
         (userfault ? PLAN_FLAG.USERFAULT : 0) |
         (start.debug ? PLAN_FLAG.DEBUG : 0) |
-        (start.aexNotify ? PLAN_FLAG.AEXNOTIFY : 0),
+        (start.aexNotify ? PLAN_FLAG.AEXNOTIFY : 0) |
+        (memory.vm ? PLAN_FLAG.VM : 0),
       base,
       size,
       ramBase: memory.ramBase,
@@ -250,6 +271,7 @@ export function buildPlan(
       spanStart,
       spanEnd,
       gates: memory.ramBase + start.gates.gpa,
+      wakeWord: memory.vm?.wakeWord ?? 0,
     },
     bytes,
   );

@@ -4,11 +4,19 @@ import { CpuError } from '../errors.js';
 import { CONTROL } from '../layout/control.js';
 import { GATE, NO_CPU } from '../layout/gate.js';
 import { RUNNER_MEMORY, SPIN_MAX_CYCLES } from '../layout/memory.js';
+import { REVOKE } from '../layout/relay.js';
 import { writeFields } from '../layout/writer.js';
 import { ControlMemory } from './control-memory.js';
 import { MemfdEnclaveMemory } from './enclave-memory.js';
 import { CodePatches } from './patches.js';
-import { buildPlan, checkStart, initialProtections, normalizeRanges, placesBeside } from './plan-builder.js';
+import {
+  buildPlan,
+  checkStart,
+  initialProtections,
+  normalizeRanges,
+  placesBeside,
+  type VmGuest,
+} from './plan-builder.js';
 import { type RunnerFacts, type RunnerOptions, RunnerProcess } from './runner-process.js';
 import { NativeEnclave } from './running-enclave.js';
 import { SiteStub, TRAMPOLINES_BYTES } from './site-stub.js';
@@ -25,6 +33,8 @@ export interface NativeProcessorOptions extends RunnerOptions {
   ramBytes: number;
   /** Virtual address of the machine's doorbell word; 0 for none. */
   doorbell: number;
+  /** The guest has a kernel of its own. */
+  vm?: VmGuest;
   /** Sealed memory file with the runner's program (see sealRunnerProgram). Stays the caller's. */
   runnerFd: number;
   /** Replace `mov $leaf; ENCLU` sites by jumps (default), or let every ENCLU trap. */
@@ -112,6 +122,7 @@ export class NativeProcessor implements EnclaveProcessor {
       planFd = sealedFile('nsgx-plan', plan);
       const gates = this.#options.ramBase + start.gates.gpa;
       resetGates(gates, start.gates.count);
+      if (this.#options.vm) viewOf(gates + start.gates.count * GATE.size, REVOKE.size).fill(0);
       const { uffd } = runner.start(
         [planFd, this.#options.ramFd, memory.fd, control.fd, stub?.fd ?? planFd],
         plan.byteLength,
@@ -127,7 +138,12 @@ export class NativeProcessor implements EnclaveProcessor {
         control,
         memory,
         uffd,
-        place: { base: start.base, gates, threads: start.threads.length },
+        place: {
+          base: start.base,
+          gates,
+          threads: start.threads.length,
+          wakeWord: this.#options.vm?.wakeWord,
+        },
         protections: initialProtections(start.size, ranges, uffd !== null),
         watched: this.#options.onStarted !== undefined,
         onEnd: (ended) => {
@@ -173,7 +189,7 @@ export class NativeProcessor implements EnclaveProcessor {
     control: ControlMemory,
   ): SiteStub | null {
     if (this.#options.patch === false || !facts.threadLookup) return null;
-    const near = placesBeside(start.base, start.size, this.#options, TRAMPOLINES_BYTES);
+    const near = placesBeside(start.base, start.size, this.#options, TRAMPOLINES_BYTES, start.gates.beside);
     const stub = new SiteStub(start.base, facts, near, (sites) => control.store(CONTROL.at.sites, sites));
     const patches = new CodePatches(memory.fd, stub);
     memory.patches = patches;

@@ -35,6 +35,8 @@ export interface EnclavePlace {
   gates: number;
   /** Threads with a TCS at start; the others are spare. */
   threads: number;
+  /** Virtual address of the word by which a guest with a kernel of its own is interrupted. */
+  wakeWord?: number;
 }
 
 /** An enclave in a runner, as the monitor steers it. What it reads of the runner holds for this enclave only. */
@@ -310,6 +312,11 @@ export class NativeEnclave implements RunningEnclave {
       Atomics.store(words, word(GATE.at.progressState), PROGRESS.LOST);
       futexWake(address + GATE.at.responseSeq, ALL);
     }
+    const { wakeWord } = this.#place;
+    if (wakeWord === undefined) return;
+    const view = viewOf(wakeWord, 4);
+    Atomics.add(new Int32Array(view.buffer, view.byteOffset, 1), 0, 1);
+    futexWake(wakeWord, ALL);
   }
 
   /** Ends the runner and gives back what belongs to it; the enclave's memory is its owner's to close. */

@@ -1,5 +1,5 @@
 /** One enclave: its SECS at architectural offsets, and what the processor keeps in the SECS's hidden part. */
-import { ATTRIBUTES_INIT, readU32, readU64, SECS, writeU64 } from '@nestedsgx/arch';
+import { ATTRIBUTES_INIT, type GateArea, readU32, readU64, SECS, writeU64 } from '@nestedsgx/arch';
 import { LeafCounters } from '../leaf/counters.js';
 import type { EnclaveMemory, MeasurementPort, RunningEnclave } from '../ports.js';
 import { EnclavePages } from './page-table.js';
@@ -42,7 +42,7 @@ export class EnclaveRecord {
   /** Set by EINIT. SDM keeps these in SECS fields it does not place. */
   isvExtProdId = new Uint8Array(16);
   isvFamilyId = new Uint8Array(16);
-  gates: { gpa: number; count: number } | null = null;
+  gates: GateArea | null = null;
   provisionAuthorized = false;
   running: RunningEnclave | null = null;
   /** Current tracking epoch, and the one in which the processor started (see tracking.ts). */

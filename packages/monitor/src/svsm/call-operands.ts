@@ -19,7 +19,11 @@ export const CALL_ROWS: readonly CallRow[] = Object.freeze(
     [
       { name: 'QUERY', operands: '', section: OWN },
       { name: 'ADD_RANGE', operands: 'RCX = ADD_RANGE', progress: 'bytes', section: OWN },
-      { name: 'BIND_GATES', operands: 'RCX = SECS, RDX = gates, R8 = pages', section: OWN },
+      {
+        name: 'BIND_GATES',
+        operands: 'RCX = SECS, RDX = gates, R8 = pages, R9 = room for trampolines',
+        section: OWN,
+      },
       { name: 'QUOTE', operands: 'RCX = REPORT, RDX = output, R8 = capacity', section: OWN },
       { name: 'QE_TARGETINFO', operands: 'RCX = output', section: OWN },
       { name: 'STOP', operands: 'RCX = SECS', section: OWN },

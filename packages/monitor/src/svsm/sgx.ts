@@ -16,6 +16,9 @@ import { claimSlot, refreshSlot } from '../state/threads.js';
 import { type CallContext, type CallHandler, failure, isPage, leafAnswer, success } from './context.js';
 import { guestRam } from './core.js';
 
+/** Bits that R9 of BIND_GATES may have. */
+const BESIDE_BITS = 7;
+
 /** States that ENCLAVE_STATUS gives in RCX; RDX has the reason of a loss. */
 export const ENCLAVE_STATUS = Object.freeze({ UNINITIALIZED: 0, RUNNING: 1, LOST: 2 } as const);
 
@@ -67,7 +70,10 @@ function listCall(
   };
 }
 
-/** BIND_GATES: RCX = SECS, RDX = gPA of the gate area, R8 = pages. Before EINIT. */
+/**
+ * BIND_GATES: RCX = SECS, RDX = gPA of the gate area, R8 = pages, R9 = where trampolines may lie (0: anywhere). Before
+ * EINIT.
+ */
 function bindGates(c: CallContext): CallAnswer {
   const { s, call } = c;
   const enclave = enclaveAt(c, call.rcx);
@@ -76,7 +82,8 @@ function bindGates(c: CallContext): CallAnswer {
   if (!Number.isInteger(count) || count < 1 || count > s.platform.maxThreads)
     return failure(SVSM.INVALID_PARAMETER);
   if (!isPage(call.rdx) || !guestRam(s, call.rdx, count * 4096)) return failure(SVSM.INVALID_ADDRESS);
-  enclave.gates = { gpa: call.rdx, count };
+  if (!(call.r9 <= BESIDE_BITS)) return failure(SVSM.INVALID_PARAMETER);
+  enclave.gates = { gpa: call.rdx, count, beside: call.r9 };
   return success();
 }
 
