@@ -105,6 +105,7 @@ export function startQemu(
         [FDS.irq, irq[1]],
       ],
       deathSignal: SIGKILL,
+      dropCapabilities: true,
       noNewPrivileges: true,
       noCore: true,
     });
@@ -127,8 +128,12 @@ export function startQemu(
     text = (text + chunk.toString('latin1')).slice(-ERRORS_KEPT);
   });
   errorStream.on('error', () => undefined);
-  // Nobody but QEMU has the other end, so its close is QEMU's end.
-  const ended = new Promise<void>((resolve) => errorStream.once('close', resolve)).then(async () => {
+  const streams = { console: open(console_[0]), agent: open(agent[0]) };
+  // Nobody but QEMU has the other ends, so their close is QEMU's end; by then all that it sent has been read.
+  const closed = [errorStream, streams.console, streams.agent].map(
+    (stream) => new Promise<void>((resolve) => stream.once('close', resolve)),
+  );
+  const ended = Promise.all(closed).then(async () => {
     while (waitPid(pid, true) === null) if (!(await stillThere(pid))) break;
     close(pidfd);
     over = true;
@@ -136,8 +141,7 @@ export function startQemu(
   let over = false;
   return {
     pid,
-    console: open(console_[0]),
-    agent: open(agent[0]),
+    ...streams,
     kick: kick[0],
     irq: irq[0],
     errors: () => text.trim(),

@@ -355,7 +355,9 @@ class ConsoleLog {
     qemu.console.on('error', () => undefined);
     qemu.console.on('data', (chunk: Buffer) => {
       this.text = (this.text + chunk.toString('latin1').replaceAll('\r', '')).slice(-CONSOLE_KEPT);
-      if (this.stream.writableLength + this.stream.readableLength < CONSOLE_KEPT) this.stream.write(chunk);
+      const { stream } = this;
+      const room = stream.writableLength + stream.readableLength < CONSOLE_KEPT;
+      if (room && !stream.writableEnded && !stream.destroyed) stream.write(chunk);
     });
   }
 }

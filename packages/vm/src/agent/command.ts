@@ -1,6 +1,9 @@
 /** A command that runs in a guest. */
 import { PassThrough, Writable } from 'node:stream';
+import { vmError } from '../errors.js';
 import { FRAME_LIMIT } from './protocol.js';
+
+const UNREAD_LIMIT = 64 * 2 ** 20;
 
 /** How a command ended: by its exit code or by a signal's number. */
 export interface CommandEnd {
@@ -16,8 +19,8 @@ export interface CommandChannel {
 }
 
 /**
- * A running command: its streams and its end. What it writes and nobody reads is kept in memory here; `stdin` waits while
- * the command does not read.
+ * A running command: its streams and its end. What it writes and nobody reads is kept in memory here, up to 64 MiB; `stdin`
+ * waits while the command does not read.
  */
 export class GuestCommand {
   readonly stdin: Writable;
@@ -57,6 +60,16 @@ export class GuestCommand {
   /** Tells the size of its terminal. */
   resize(size: { rows: number; columns: number }): void {
     if (!this.#over) this.#channel.resize(size);
+  }
+
+  /** For the session: output. A command that writes much while nobody reads is killed. */
+  take(stream: PassThrough, bytes: Buffer): void {
+    if (stream.writableLength + stream.readableLength > UNREAD_LIMIT) {
+      this.kill(9);
+      this.finish(
+        vmError('VM_COMMAND', `a command wrote more than ${UNREAD_LIMIT} bytes that nobody has read`),
+      );
+    } else if (!stream.destroyed && !stream.writableEnded) stream.write(Buffer.from(bytes));
   }
 
   /** For the session: the guest has taken input. */

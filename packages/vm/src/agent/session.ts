@@ -103,10 +103,10 @@ export class AgentSession {
       throw vmError('VM_PROTOCOL', `the guest spoke of command ${frame.command}, which does not run`);
     switch (frame.kind) {
       case FRAME.output:
-        command.stdout.write(Buffer.from(frame.payload));
+        command.take(command.stdout, frame.payload);
         break;
       case FRAME.error:
-        command.stderr.write(Buffer.from(frame.payload));
+        command.take(command.stderr, frame.payload);
         break;
       case FRAME.taken:
         command.taken(decodeWord(frame));
