@@ -1,7 +1,7 @@
 /** Intel's signed documents: TCB info version 3 and enclave identity version 2 (PCS API v4). */
 import { allZero, fromHex } from '../bytes.js';
 import { AttestError } from '../errors.js';
-import { JsonValue } from './json.js';
+import { JsonObject } from './json.js';
 
 /** Statuses of a platform's TCB level. */
 export const PLATFORM_STATUSES = [
@@ -103,45 +103,49 @@ const MAX_DOCUMENT_BYTES = 1 << 20;
 const MAX_DEPTH = 32;
 const UINT32 = 0xffff_ffff;
 
-function level(item: JsonValue, statuses: readonly LevelStatus[]): Level {
-  const advisories = item.get('advisoryIDs');
+function level(item: JsonObject, statuses: readonly LevelStatus[]): Level {
   return {
-    status: item.get('tcbStatus').oneOf(statuses),
-    date: item.get('tcbDate').date(),
-    advisories: advisories.present ? advisories.list(0, 1024, (id) => id.text(64)) : [],
+    status: item.oneOf('tcbStatus', statuses),
+    date: item.date('tcbDate'),
+    advisories: item.has('advisoryIDs') ? advisories(item) : [],
   };
 }
 
-const svnLevel = (statuses: readonly LevelStatus[]) => (item: JsonValue) => ({
+function advisories(item: JsonObject): string[] {
+  return item.list('advisoryIDs', 0, 1024).map((id) => {
+    if (typeof id !== 'string' || id.length > 64)
+      item.fail('advisoryIDs', 'has an item that is no short text');
+    return id as string;
+  });
+}
+
+const svnLevel = (statuses: readonly LevelStatus[]) => (item: JsonObject) => ({
   ...level(item, statuses),
-  isvSvn: item.get('tcb').get('isvsvn').integer(0xffff),
+  isvSvn: item.object('tcb').integer('isvsvn', 0xffff),
 });
 
-/** The SVNs of `[{"svn":…}, …]`, read in one go: they are most of a document. */
-function components(tcb: JsonValue, name: string): number[] {
-  const list = tcb.get(name);
-  const items: unknown = list.value;
-  if (!Array.isArray(items) || items.length !== 16) list.fail('is no list of 16 items');
-  return (items as unknown[]).map((item) => {
+/** The SVNs of `[{"svn":…}, …]`. */
+function components(tcb: JsonObject, name: string): number[] {
+  return tcb.list(name, 16, 16).map((item) => {
     const svn = (item as { svn?: unknown } | null)?.svn;
     if (typeof svn !== 'number' || !Number.isInteger(svn) || svn < 0 || svn > 0xff)
-      list.fail('has a component without an SVN up to 255');
+      tcb.fail(name, 'has a component without an SVN up to 255');
     return svn as number;
   });
 }
 
-const tdxModule = (item: JsonValue): TdxModule => ({
-  mrSigner: item.get('mrsigner').hex(48),
-  attributes: item.get('attributes').hex(8),
-  attributesMask: item.get('attributesMask').hex(8),
+const tdxModule = (item: JsonObject): TdxModule => ({
+  mrSigner: item.hex('mrsigner', 48),
+  attributes: item.hex('attributes', 8),
+  attributesMask: item.hex('attributesMask', 8),
 });
 
-function head(body: JsonValue, version: number): DocumentHead {
-  if (body.get('version').value !== version) body.get('version').fail(`is not ${version}`);
+function head(body: JsonObject, version: number): DocumentHead {
+  if (body.value('version') !== version) body.fail('version', `is not ${version}`);
   return {
-    issueDate: body.get('issueDate').date(),
-    nextUpdate: body.get('nextUpdate').date(),
-    evaluationNumber: body.get('tcbEvaluationDataNumber').integer(UINT32),
+    issueDate: body.date('issueDate'),
+    nextUpdate: body.date('nextUpdate'),
+    evaluationNumber: body.integer('tcbEvaluationDataNumber', UINT32),
   };
 }
 
@@ -153,52 +157,52 @@ function compareLevels(a: PlatformLevel, b: PlatformLevel): number {
   return 0;
 }
 
-function tcbInfo(body: JsonValue): TcbInfo {
-  const id = body.get('id').oneOf(['SGX', 'TDX']);
+function tcbInfo(body: JsonObject): TcbInfo {
+  const id = body.oneOf('id', ['SGX', 'TDX']);
   const shared = head(body, 3);
-  if (body.get('tcbType').value !== 0) body.get('tcbType').fail('is not 0');
-  const [single, identities] = [body.get('tdxModule'), body.get('tdxModuleIdentities')];
-  if (id === 'SGX' && (single.present || identities.present)) single.fail('is in a document for SGX');
-  const levels = body.get('tcbLevels').list(1, 1024, (item) => {
-    const tcb = item.get('tcb');
+  if (body.value('tcbType') !== 0) body.fail('tcbType', 'is not 0');
+  if (id === 'SGX' && (body.has('tdxModule') || body.has('tdxModuleIdentities')))
+    body.fail('tdxModule', 'is in a document for SGX');
+  const levels = body.objects('tcbLevels', 1, 1024, (item) => {
+    const tcb = item.object('tcb');
     return {
       ...level(item, PLATFORM_STATUSES),
       sgx: components(tcb, 'sgxtcbcomponents'),
-      pceSvn: tcb.get('pcesvn').integer(0xffff),
+      pceSvn: tcb.integer('pcesvn', 0xffff),
       tdx: id === 'TDX' ? components(tcb, 'tdxtcbcomponents') : [],
     };
   });
   levels.sort(compareLevels);
   if (levels.some((item, i) => i > 0 && compareLevels(levels[i - 1]!, item) === 0))
-    body.get('tcbLevels').fail('has one level twice');
+    body.fail('tcbLevels', 'has one level twice');
   return {
     id,
     ...shared,
-    fmspc: body.get('fmspc').hex(6),
-    pceId: body.get('pceId').hex(2),
-    tdxModule: id === 'TDX' ? tdxModule(single) : null,
-    tdxModules: identities.present
-      ? identities.list(1, 256, (item) => ({
+    fmspc: body.hex('fmspc', 6),
+    pceId: body.hex('pceId', 2),
+    tdxModule: id === 'TDX' ? tdxModule(body.object('tdxModule')) : null,
+    tdxModules: body.has('tdxModuleIdentities')
+      ? body.objects('tdxModuleIdentities', 1, 256, (item) => ({
           ...tdxModule(item),
-          id: item.get('id').text(32).toUpperCase(),
-          levels: item.get('tcbLevels').list(1, 256, svnLevel(MODULE_STATUSES)),
+          id: item.text('id', 32).toUpperCase(),
+          levels: item.objects('tcbLevels', 1, 256, svnLevel(MODULE_STATUSES)),
         }))
       : [],
     levels,
   };
 }
 
-function enclaveIdentity(body: JsonValue): EnclaveIdentity {
+function enclaveIdentity(body: JsonObject): EnclaveIdentity {
   return {
-    id: body.get('id').oneOf(['QE', 'TD_QE', 'QVE']),
+    id: body.oneOf('id', ['QE', 'TD_QE', 'QVE']),
     ...head(body, 2),
-    miscSelect: body.get('miscselect').hex(4),
-    miscSelectMask: body.get('miscselectMask').hex(4),
-    attributes: body.get('attributes').hex(16),
-    attributesMask: body.get('attributesMask').hex(16),
-    mrSigner: body.get('mrsigner').hex(32),
-    isvProdId: body.get('isvprodid').integer(0xffff),
-    levels: body.get('tcbLevels').list(1, 256, svnLevel(ENCLAVE_STATUSES)),
+    miscSelect: body.hex('miscselect', 4),
+    miscSelectMask: body.hex('miscselectMask', 4),
+    attributes: body.hex('attributes', 16),
+    attributesMask: body.hex('attributesMask', 16),
+    mrSigner: body.hex('mrsigner', 32),
+    isvProdId: body.integer('isvprodid', 0xffff),
+    levels: body.objects('tcbLevels', 1, 256, svnLevel(ENCLAVE_STATUSES)),
   };
 }
 
@@ -229,7 +233,7 @@ function readSigned<T extends DocumentHead>(
   file: Uint8Array,
   member: string,
   what: string,
-  read: (body: JsonValue) => T,
+  read: (body: JsonObject) => T,
 ): SignedDocument<T> {
   const fail = (reason: string): never => {
     throw new AttestError('COLLATERAL_MALFORMED', `The ${what} ${reason}.`);
@@ -239,9 +243,9 @@ function readSigned<T extends DocumentHead>(
   let served: ReturnType<typeof split>;
   let body: unknown;
   let signature: unknown;
+  let text: string;
   try {
-    const text = new TextDecoder('utf-8', { fatal: true }).decode(file);
-    if (depth(text) > MAX_DEPTH) return fail(`is nested more than ${MAX_DEPTH} deep`);
+    text = new TextDecoder('utf-8', { fatal: true }).decode(file);
     served = split(text, member);
     if (served === null) {
       const whole = JSON.parse(text) as Record<string, unknown> | null;
@@ -250,16 +254,19 @@ function readSigned<T extends DocumentHead>(
       body = JSON.parse(served.body);
       signature = served.signature;
     }
-  } catch (error) {
-    if (error instanceof AttestError) throw error;
+  } catch {
     return fail('is no JSON');
   }
   const raw = typeof signature === 'string' ? fromHex(signature) : null;
   if (raw === null || raw.length !== 64 || allZero(raw)) return fail('has no signature of 64 bytes');
   const encode = (text: string) => new TextEncoder().encode(text);
-  const compact = () => encode(JSON.stringify(body));
+  const compact = () => {
+    // JSON.parse takes any depth, JSON.stringify would run out of stack.
+    if (depth(text) > MAX_DEPTH) return fail(`is nested more than ${MAX_DEPTH} deep`);
+    return encode(JSON.stringify(body));
+  };
   return {
-    value: read(new JsonValue(body, what, member)),
+    value: read(new JsonObject(body, what, member)),
     signed: served === null ? [compact] : [() => encode(served.body), compact],
     signature: raw,
   };

@@ -1,92 +1,101 @@
 /** Strict reading of parsed JSON, field by field; unknown fields are left alone, as Intel adds some. */
 import { fromHex } from '../bytes.js';
+import { isoTime } from '../calendar.js';
 import { AttestError } from '../errors.js';
 
-const DATE = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/;
+/** An object with its place in the document, which is only spelt out for messages. */
+export class JsonObject {
+  readonly #fields: Readonly<Record<string, unknown>>;
+  readonly #place: string | number;
+  readonly #parent: JsonObject | null;
+  readonly #document: string;
 
-/** A value with its place in the document, which is only spelt out for messages. */
-export class JsonValue {
-  constructor(
-    readonly value: unknown,
-    readonly document: string,
-    private readonly place: string | number,
-    private readonly parent: JsonValue | null = null,
-  ) {}
-
-  /** From the outermost member to here. */
-  get path(): string {
-    if (this.parent === null) return String(this.place);
-    return typeof this.place === 'number'
-      ? `${this.parent.path}[${this.place}]`
-      : `${this.parent.path}.${this.place}`;
+  /** @throws AttestError COLLATERAL_MALFORMED when `value` is no object */
+  constructor(value: unknown, document: string, place: string | number, parent: JsonObject | null = null) {
+    this.#document = document;
+    this.#place = place;
+    this.#parent = parent;
+    this.#fields = value as Readonly<Record<string, unknown>>;
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) this.fail(null, 'is no object');
   }
 
-  /** @throws AttestError COLLATERAL_MALFORMED always */
-  fail(reason: string): never {
+  get #path(): string {
+    const parent = this.#parent;
+    if (parent === null) return String(this.#place);
+    return `${parent.#path}${typeof this.#place === 'number' ? `[${this.#place}]` : `.${this.#place}`}`;
+  }
+
+  /** Refuses the field `name`, or this object. @throws AttestError COLLATERAL_MALFORMED always */
+  fail(name: string | null, reason: string): never {
+    const path = name === null ? this.#path : `${this.#path}.${name}`;
     throw new AttestError(
       'COLLATERAL_MALFORMED',
-      `The ${this.document} is not of the known version: ${this.path} ${reason}.`,
+      `The ${this.#document} is not of the known version: ${path} ${reason}.`,
     );
   }
 
-  /** The member `name`. @throws AttestError when this is no object */
-  get(name: string): JsonValue {
-    const { value } = this;
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) this.fail('is no object');
-    const member = Object.hasOwn(value, name) ? (value as Record<string, unknown>)[name] : undefined;
-    return new JsonValue(member, this.document, name, this);
+  /** The field as it stands, undefined when it is missing. */
+  value(name: string): unknown {
+    return Object.hasOwn(this.#fields, name) ? this.#fields[name] : undefined;
   }
 
-  /** True when this member is in the document. */
-  get present(): boolean {
-    return this.value !== undefined;
+  /** True when the field is there. */
+  has(name: string): boolean {
+    return this.value(name) !== undefined;
   }
 
-  /** The items, each through `read`. @throws AttestError for another type or length */
-  list<T>(minimum: number, maximum: number, read: (item: JsonValue) => T): T[] {
-    const { value } = this;
-    if (!Array.isArray(value) || value.length < minimum || value.length > maximum)
-      this.fail(`is no list of ${minimum} to ${maximum} items`);
-    return value.map((item, i) => read(new JsonValue(item, this.document, i, this)));
+  /** An object. @throws AttestError */
+  object(name: string): JsonObject {
+    return new JsonObject(this.value(name), this.#document, name, this);
+  }
+
+  /** A list. @throws AttestError for another type or length */
+  list(name: string, minimum: number, maximum: number): readonly unknown[] {
+    const items = this.value(name);
+    if (!Array.isArray(items) || items.length < minimum || items.length > maximum)
+      this.fail(name, `is no list of ${minimum} to ${maximum} items`);
+    return items;
+  }
+
+  /** A list of objects, each through `read`. @throws AttestError */
+  objects<T>(name: string, minimum: number, maximum: number, read: (item: JsonObject) => T): T[] {
+    return this.list(name, minimum, maximum).map((item, i) =>
+      read(new JsonObject(item, this.#document, `${name}[${i}]`, this)),
+    );
   }
 
   /** A whole number. @throws AttestError */
-  integer(maximum: number): number {
-    const { value } = this;
+  integer(name: string, maximum: number): number {
+    const value = this.value(name);
     if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value > maximum)
-      this.fail(`is no whole number up to ${maximum}`);
+      this.fail(name, `is no whole number up to ${maximum}`);
     return value;
   }
 
   /** Text. @throws AttestError */
-  text(maximum: number): string {
-    const { value } = this;
+  text(name: string, maximum: number): string {
+    const value = this.value(name);
     if (typeof value !== 'string' || value.length > maximum)
-      this.fail(`is no text of up to ${maximum} characters`);
+      this.fail(name, `is no text of up to ${maximum} characters`);
     return value;
   }
 
   /** Bytes written as hexadecimal. @throws AttestError */
-  hex(length: number): Uint8Array {
-    const bytes = typeof this.value === 'string' ? fromHex(this.value) : null;
-    if (bytes === null || bytes.length !== length) this.fail(`is no ${2 * length} hexadecimal digits`);
-    return bytes;
+  hex(name: string, length: number): Uint8Array {
+    const value = this.value(name);
+    const bytes = typeof value === 'string' && value.length === 2 * length ? fromHex(value) : null;
+    return bytes ?? this.fail(name, `is no ${2 * length} hexadecimal digits`);
   }
 
   /** One of the texts in `known`. @throws AttestError */
-  oneOf<T extends string>(known: readonly T[]): T {
-    const found = known.find((text) => text === this.value);
-    if (found === undefined) this.fail(`is none of ${known.join(', ')}`);
-    return found;
+  oneOf<T extends string>(name: string, known: readonly T[]): T {
+    const value = this.value(name);
+    return known.includes(value as T) ? (value as T) : this.fail(name, `is none of ${known.join(', ')}`);
   }
 
-  /** A time in milliseconds since 1970, in seconds and of the calendar. @throws AttestError */
-  date(): number {
-    const { value } = this;
-    const time = typeof value === 'string' && DATE.test(value) ? Date.parse(value) : Number.NaN;
-    // Date.parse takes the 30th of February for the 2nd of March.
-    if (Number.isNaN(time) || new Date(time).toISOString().slice(0, 19) !== (value as string).slice(0, 19))
-      this.fail('is no date');
-    return time;
+  /** A time in milliseconds since 1970. @throws AttestError */
+  date(name: string): number {
+    const value = this.value(name);
+    return (typeof value === 'string' ? isoTime(value) : null) ?? this.fail(name, 'is no date');
   }
 }

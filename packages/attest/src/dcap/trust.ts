@@ -80,7 +80,7 @@ function intelChain(given: readonly Certificate[], name: string, what: string, a
       `the root ${certificateLabel(root)} has the key fingerprint ${keyFingerprint(root)}, Intel's is ${keyFingerprint(anchor)}`,
     );
   }
-  const fault = chainStructureFault(chain);
+  const fault = chainStructureFault(chain, anchor);
   if (fault !== null) return refuse(fault);
   return chain as [Certificate, ...Certificate[]];
 }

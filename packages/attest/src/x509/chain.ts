@@ -34,9 +34,12 @@ export function validityFault(certificate: Certificate, time: number): string | 
 /**
  * Why `chain` (end entity first, self-signed root last) does not hold whatever the time, or null.
  * Checks names, signatures (the root's own too), basicConstraints, path lengths and keyUsage.
- * Does not decide whether the root is trusted.
+ * Does not decide whether the root is trusted, but `anchor`, which is, needs no signature of its own.
  */
-export function chainStructureFault(chain: readonly Certificate[]): string | null {
+export function chainStructureFault(
+  chain: readonly Certificate[],
+  anchor: Certificate | null = null,
+): string | null {
   if (chain.length < 2) return 'the chain has no issuer';
   if (chain[0]!.pathLength !== null)
     return `the leaf ${certificateLabel(chain[0]!)} is a certification authority`;
@@ -54,7 +57,10 @@ export function chainStructureFault(chain: readonly Certificate[]): string | nul
     if (issuer.keyUsage !== null && !issuer.keyUsage.certSign) {
       return `the key usage of ${certificateLabel(issuer)} does not allow it to sign certificates`;
     }
-    if (!verifyAuthority(issuer.publicKey, child.signatureAlgorithm, child.signature, child.tbs)) {
+    const signed =
+      child === anchor ||
+      verifyAuthority(issuer.publicKey, child.signatureAlgorithm, child.signature, child.tbs);
+    if (!signed) {
       return `the signature on ${label} is not by the key of ${certificateLabel(issuer)}`;
     }
   }

@@ -2,6 +2,7 @@
  * A strict reader of DER (ITU-T X.690): definite minimal lengths, single-byte tags, no trailing bytes.
  * What DER forbids is refused, so that one certificate has one encoding.
  */
+import { calendarTime } from '../calendar.js';
 import { AttestError, type AttestErrorCode } from '../errors.js';
 
 /** Tags used in certificates and CRLs. */
@@ -163,8 +164,6 @@ export function wholeBits(contents: Uint8Array, what: string): Uint8Array {
   return contents.subarray(1);
 }
 
-const MONTH_DAYS = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] as const;
-
 /** Milliseconds since 1970 of a UTCTime or GeneralizedTime (RFC 5280 §4.1.2.5: seconds present, zone Z). @throws AttestError */
 export function timeValue({ tag, contents }: DerElement, what: string): number {
   const short = tag === TAG.UTC_TIME;
@@ -178,16 +177,7 @@ export function timeValue({ tag, contents }: DerElement, what: string): number {
   };
   const at = digits - 10;
   const year = short ? pair(0) + (pair(0) >= 50 ? 1900 : 2000) : pair(0) * 100 + pair(2);
-  const [month, day, hour, minute, second] = [
-    pair(at),
-    pair(at + 2),
-    pair(at + 4),
-    pair(at + 6),
-    pair(at + 8),
-  ];
-  const leap = year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0);
-  const days = month === 2 && !leap ? 28 : (MONTH_DAYS[month - 1] ?? 0);
-  if (year < 1900 || day < 1 || day > days || hour > 23 || minute > 59 || second > 59)
-    derFailure(`${what} is no date of the calendar`);
-  return Date.UTC(year, month - 1, day, hour, minute, second);
+  const [month, day] = [pair(at), pair(at + 2)];
+  const time = calendarTime(year, month, day, pair(at + 4), pair(at + 6), pair(at + 8));
+  return time ?? derFailure(`${what} is no date of the calendar`);
 }
