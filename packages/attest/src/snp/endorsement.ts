@@ -11,6 +11,7 @@ import {
   keyFingerprint,
   orderChain,
 } from '../x509/chain.js';
+import { DerReader, TAG } from '../x509/der.js';
 import { digest } from '../x509/keys.js';
 import { fromBase64 } from '../x509/pem.js';
 import { parseSnpLeaf, type SnpLeaf } from './leaf.js';
@@ -104,14 +105,43 @@ function trustedRoot(fingerprint: string, softwareRoots: readonly string[]): Tru
 
 const AMD_ATTRIBUTES = ['O=Advanced Micro Devices', 'OU=Engineering', 'C=US', 'ST=CA', 'L=Santa Clara'];
 
+const DISTRIBUTION_POINTS = '2.5.29.31';
+/** Context tags of DistributionPoint, DistributionPointName and GeneralName (RFC 5280 §4.2.1.13). */
+const [POINT_NAME, FULL_NAME, URI] = [0xa0, 0xa0, 0x86];
+
+/** The one place where a certificate says its issuer's revocation list is. @throws AttestError for more or other kinds */
+function revocationListUrl(certificate: Certificate): string | null {
+  const extension = certificate.extensions.get(DISTRIBUTION_POINTS);
+  if (extension === undefined) return null;
+  const what = 'the place of the revocation list';
+  const whole = new DerReader(extension.value);
+  const points = whole.enter(TAG.SEQUENCE, what);
+  const point = points.enter(TAG.SEQUENCE, what);
+  const name = point.enter(POINT_NAME, what);
+  const full = name.enter(FULL_NAME, what);
+  const url = String.fromCharCode(...full.expect(URI, what).contents.subarray(0, 256));
+  for (const reader of [full, name, point, points, whole]) reader.end(what);
+  return url;
+}
+
 /** Why the names and keys in a chain under AMD's root are not those of AMD's key service (AMD 57230), or null. */
 function amdFault(chain: Endorsement['chain'], kind: SnpLeaf['kind'], product: SnpProduct): string | null {
-  const [leaf, authority] = chain;
+  const [leaf, authority, root] = chain;
   const issuer = kind === 'VCEK' ? `SEV-${product}` : `SEV-VLEK-${product}`;
   if (authority.subject.commonName !== issuer)
     return `a ${kind} of ${product} is issued by '${issuer}', this one by ${certificateLabel(authority)}`;
   if (leaf.subject.commonName !== `SEV-${kind}`)
     return `a ${kind} is named 'SEV-${kind}', this one ${certificateLabel(leaf)}`;
+  const services = [
+    [authority, kind === 'VCEK' ? 'vcek' : 'vlek'],
+    [root, 'vcek'],
+  ] as const;
+  for (const [certificate, service] of services) {
+    const expected = `https://kdsintf.amd.com/${service}/v1/${product}/crl`;
+    const url = revocationListUrl(certificate);
+    if (url !== expected)
+      return `${certificateLabel(certificate)} names ${url === null ? 'no revocation list' : `the revocation list ${url}`}, AMD's is ${expected}`;
+  }
   const attributes = leaf.subject.text.split(/,\s*/);
   const missing = AMD_ATTRIBUTES.find((attribute) => !attributes.includes(attribute));
   if (missing !== undefined) return `the name of the ${kind} lacks '${missing}'`;
