@@ -80,6 +80,32 @@ test('the digest is that of the parts given', () => {
   assert.equal(again.stdout.trim(), document.launchDigest, again.stderr);
 });
 
+test('inspect names the parts of firmware, and AMD’s extensions of certificates', () => {
+  const inspect = (path: string) => {
+    const answer = spawnSync(process.execPath, [NSGX, 'inspect', path, '--json'], { encoding: 'utf8' });
+    assert.equal(answer.status, 0, answer.stderr);
+    return JSON.parse(answer.stdout) as Record<string, unknown>;
+  };
+  const image = inspect(ovmf);
+  assert.deepEqual(
+    [image['format'], image['kernelHashes'], image['sections']],
+    ['firmware', '0x810c00', [{ type: 'kernel-hashes', gpa: '0x810000', size: 4096 }]],
+  );
+  const vectors = fileURLToPath(new URL('../../../attest/vectors/snp/', import.meta.url));
+  const amdOf = (name: string) =>
+    (
+      inspect(vectors + name)['certificates'] as { subject: string; amd: Record<string, unknown> | null }[]
+    ).map(({ amd }) => (amd === null ? null : [amd['kind'], amd['productName'], amd['cspId']]));
+  assert.deepEqual(amdOf('milan-v2.vcek.der'), [['VCEK', 'Milan-B0', null]]);
+  assert.deepEqual(amdOf('milan-v3-vlek.vlek.der'), [['VLEK', 'Milan', 'CN=cc-us-east-2.amazonaws.com']]);
+  assert.deepEqual(amdOf('turin-v5.chain.pem'), [['VCEK', 'Turin', null], null, null]);
+  const extended = inspect(`${vectors}genoa-v3.tsm.cbor`);
+  assert.deepEqual(
+    [extended['format'], extended['form'], extended['version']],
+    ['snp-report', 'TSM report', 3],
+  );
+});
+
 test('wrong usage is told apart from unusable files', () => {
   const type = ['--vcpu-type', 'EPYC'];
   const usage: [RegExp, ...string[]][] = [

@@ -1,22 +1,28 @@
 import { existsSync } from 'node:fs';
 import { mrsigner, SIGSTRUCT, verifySigstruct } from '@nestedsgx/arch';
 import { nodeHash } from '@nestedsgx/arch/node';
-import { decodeEvidence, evidenceFormat, MAX_EVIDENCE_BYTES } from '@nestedsgx/attest';
+import { decodeEvidence, evidenceFormat } from '@nestedsgx/attest';
 import { type EnclaveImage, measureImage } from '@nestedsgx/image';
 import { isElfFile, loadImageFiles, loadSignedSoFile } from '@nestedsgx/image/node';
 import type { Command } from 'commander';
 import { fieldLines, plain } from '../fields.js';
 import { hex, readLimited } from '../files.js';
+import { inspectCertificates, inspectFirmware, looksLikeCertificates } from '../inspect-snp.js';
 import { intelFields, layoutCells, layoutTable } from '../intel-fields.js';
 import type { ActionWrapper, CommandModule } from '../program.js';
 import type { Terminal } from '../terminal.js';
+
+/** Guest firmware is the largest that is inspected; evidence has its own limit. */
+const FIRMWARE_LIMIT = 64 * 1024 * 1024;
 
 export const inspectCommand: CommandModule = {
   name: 'inspect',
   register(program: Command, act: ActionWrapper): void {
     program
       .command('inspect')
-      .description('every field of an image, SIGSTRUCT, quote, SNP report or evidence, named')
+      .description(
+        'every field of an image, SIGSTRUCT, quote, SNP report, evidence, certificate or guest firmware',
+      )
       .argument('<file>')
       .addHelpText('after', '\nExamples:\n  $ nsgx inspect hello.sgxs\n  $ nsgx inspect enclave.signed.so')
       .action(act(runInspect));
@@ -68,7 +74,9 @@ function inspectImage(image: EnclaveImage): Record<string, unknown> {
 }
 
 function inspectBytes(path: string): Record<string, unknown> {
-  const bytes = readLimited(path, MAX_EVIDENCE_BYTES, 'file');
+  const bytes = readLimited(path, FIRMWARE_LIMIT, 'file');
+  const firmware = bytes.length % 4096 === 0 ? inspectFirmware(bytes) : null;
+  if (firmware !== null) return firmware;
   if (bytes.length === SIGSTRUCT.size && evidenceFormat(bytes) === null) {
     const fields = SIGSTRUCT.decode(bytes);
     return {
@@ -79,6 +87,7 @@ function inspectBytes(path: string): Record<string, unknown> {
       fields: plain(fields),
     };
   }
+  if (evidenceFormat(bytes) === null && looksLikeCertificates(bytes)) return inspectCertificates(bytes);
   return decodeEvidence(bytes);
 }
 
