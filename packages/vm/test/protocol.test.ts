@@ -1,13 +1,23 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
+import { Socket } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { decodeReady, encodeFrame, encodeRun, FRAME_LIMIT, FrameReader } from '../src/agent/protocol.js';
+import {
+  decodeReady,
+  encodeFrame,
+  encodeRun,
+  FRAME,
+  FRAME_LIMIT,
+  FrameReader,
+} from '../src/agent/protocol.js';
+import { AgentSession } from '../src/agent/session.js';
 import { readArchive } from '../src/files-out.js';
 import { chooseKernel, compareVersions, type GuestKernel } from '../src/host/kernels.js';
 import { relocateHeaders } from '../src/host/packages.js';
+import { streamPair } from '../src/native.js';
 import { commandLine, completeOptions } from '../src/options.js';
 import { qemuArguments } from '../src/qemu.js';
 import { code, scratch } from './support.js';
@@ -136,3 +146,46 @@ test('QEMU always has room for a second processor', () => {
   assert.ok(qemuArguments({ ...shape, vcpus: 1 }).includes('1,maxcpus=2'));
   assert.ok(qemuArguments({ ...shape, vcpus: 4 }).includes('4,maxcpus=4'));
 });
+
+test('a guest whose first process breaks the rules is given up, with all its commands', async () => {
+  const word = (value: number) => {
+    const bytes = Buffer.alloc(4);
+    bytes.writeUInt32LE(value);
+    return bytes;
+  };
+  const lies = [
+    encodeFrame(FRAME.output, 77, Buffer.from('of a command that does not run')),
+    encodeFrame(99, 1),
+    encodeFrame(FRAME.exit, 1, Buffer.alloc(3)),
+    encodeFrame(FRAME.ready, 0, Buffer.alloc(8)),
+    Buffer.alloc(12, 0xff),
+  ];
+  for (const lie of lies) {
+    const { session, guest, broken } = sessionBed();
+    const command = session.run({ argv: ['true'], env: [], cwd: '/' });
+    guest.write(lie);
+    assert.ok(code('VM_PROTOCOL')(await broken));
+    await assert.rejects(command.ended, code('VM_PROTOCOL'));
+    assert.throws(() => session.run({ argv: ['true'], env: [], cwd: '/' }), code('VM_PROTOCOL'));
+    guest.destroy();
+  }
+  const { session, guest } = sessionBed();
+  const command = session.run({ argv: ['x'], env: [], cwd: '/' });
+  guest.write(encodeFrame(FRAME.taken, 1, word(0xffff_ffff)));
+  guest.write(encodeFrame(FRAME.failed, 1, word(0xffff_ffff)));
+  await assert.rejects(command.ended, code('VM_COMMAND'));
+  session.end(new Error('over'));
+  guest.destroy();
+});
+
+function sessionBed() {
+  const [ours, theirs] = streamPair();
+  const guest = new Socket({ fd: theirs, readable: true, writable: true });
+  let tell: (error: Error) => void = () => undefined;
+  const broken = new Promise<Error>((resolve) => {
+    tell = resolve;
+  });
+  const session = new AgentSession(new Socket({ fd: ours, readable: true, writable: true }), tell);
+  guest.on('error', () => undefined);
+  return { session, guest, broken };
+}

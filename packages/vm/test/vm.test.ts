@@ -17,6 +17,15 @@ const RELAY_GPA = WINDOW.gpa + RELAY_AT;
 /** Emulation everywhere, so that results do not hang on the machine. */
 const PLAIN = { accel: 'tcg', machine: false, module: false, startMs: 45_000 } as const;
 
+/** Compiles a program for guests; its path. */
+function compile(folder: string, name: string): string {
+  const path = join(folder, name);
+  const source = join(PACKAGE, 'test/guest', `${name}.c`);
+  const { status, stderr } = spawnSync('gcc', ['-O2', '-o', path, source], { encoding: 'utf8' });
+  assert.equal(status, 0, stderr);
+  return path;
+}
+
 describe('a guest', { skip, timeout: LIMIT * 2 }, () => {
   let vm: Vm;
   const folder = scratch();
@@ -25,11 +34,7 @@ describe('a guest', { skip, timeout: LIMIT * 2 }, () => {
       const tree = join(folder.path, 'brought');
       mkdirSync(join(tree, 'sub'), { recursive: true });
       writeFileSync(join(tree, 'sub/text'), 'from the host\n');
-      const kick = join(folder.path, 'kick');
-      const compiled = spawnSync('gcc', ['-O2', '-o', kick, join(PACKAGE, 'test/guest/kick.c')], {
-        encoding: 'utf8',
-      });
-      assert.equal(compiled.status, 0, compiled.stderr);
+      const kick = compile(folder.path, 'kick');
       vm = await Vm.start({
         ...PLAIN,
         copies: [
@@ -255,7 +260,14 @@ test('a module is built once for equal sources, and its refusal is told', {
 });
 
 test('a guest has a machine behind it, and knows where to find it', { skip, timeout: LIMIT }, async () => {
-  const vm = await Vm.start({ ...PLAIN, machine: true, launch: { stateDir: null, epcBytes: 64 * 2 ** 20 } });
+  using folder = scratch();
+  const svsm = compile(folder.path, 'svsm');
+  const vm = await Vm.start({
+    ...PLAIN,
+    machine: true,
+    launch: { stateDir: null, epcBytes: 64 * 2 ** 20 },
+    copies: [{ from: svsm, to: '/root/svsm' }],
+  });
   const gone = vm.exit.then(() => vm.cvm?.pid);
   const word = async (offset: number) =>
     Number((await vm.capture(['devmem', `0x${(WINDOW.gpa + offset).toString(16)}`, '32'])).stdout.toString());
@@ -264,6 +276,14 @@ test('a guest has a machine behind it, and knows where to find it', { skip, time
   assert.equal(await word(VM_INFO.at.relayGpa), RELAY_GPA);
   assert.equal(await word(VM_INFO.at.epcPages), (64 * 2 ** 20) / 4096);
   assert.match((await vm.cvm!.info()).launchDigest, /^[0-9a-f]{96}$/);
+  // Root in the guest reaches the monitor without any module, and gets its answers.
+  const asked = await vm.capture(['/root/svsm', '20']);
+  assert.match(asked.stdout.toString(), /^result 0x0 versions 0x100000001 /);
+  const callingArea = vm.memory(WINDOW.gpa + 0x1_1000, 4096);
+  callingArea[192] = 1; // the guest sleeps
+  const { interrupts } = vm.relay;
+  assert.equal((await vm.capture(['/root/svsm', '5'])).code, 0);
+  assert.ok(vm.relay.interrupts > interrupts);
   process.kill(vm.cvm!.pid!, 'SIGKILL');
   await assert.rejects(
     vm.capture(['sleep', '1000']),
