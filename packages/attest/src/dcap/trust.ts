@@ -10,7 +10,7 @@ import { type Certificate, parseCertificate } from '../x509/certificate.js';
 import { certificateLabel, chainStructureFault, keyFingerprint, orderChain } from '../x509/chain.js';
 import { parseRevocationList, type RevocationList, revocationIssuerFault } from '../x509/crl.js';
 import { digest } from '../x509/keys.js';
-import { derBlocks, fromBase64 } from '../x509/pem.js';
+import { chainBlocks, derBlocks, fromBase64 } from '../x509/pem.js';
 import { verifyAuthorityP256 } from '../x509/remembered.js';
 import type { Certification } from './certification.js';
 import { type DocumentHead, readIdentity, readTcbInfo, type SignedDocument } from './documents.js';
@@ -192,7 +192,7 @@ export class IntelTrust {
 
   /** The certificates of a file; the root, which most chains repeat, is not read again. */
   #certificates(file: Uint8Array, what: string): Certificate[] {
-    return derBlocks(file, 'CERTIFICATE', what).map((der) =>
+    return chainBlocks(file, what).map((der) =>
       sameBytes(der, this.#root.der) ? this.#root : parseCertificate(der),
     );
   }

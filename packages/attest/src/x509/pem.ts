@@ -1,7 +1,10 @@
 /** PEM (RFC 7468) and DER input of certificates and CRLs. */
 import { AttestError } from '../errors.js';
 import { type Certificate, parseCertificate } from './certificate.js';
+import { DerReader, derFailure, TAG } from './der.js';
 
+/** Largest file that is read, in bytes: revocation lists grow. */
+const MAX_FILE_BYTES = 8 * 1024 * 1024;
 /** Most certificates read from one file or chain. */
 export const MAX_CHAIN = 10;
 
@@ -44,8 +47,11 @@ export function fromBase64(text: string): Uint8Array<ArrayBuffer> | null {
  * @throws AttestError COLLATERAL_MALFORMED
  */
 export function derBlocks(file: Uint8Array, label: string, what: string): Uint8Array[] {
-  if (file.length > 256 * 1024) {
-    throw new AttestError('COLLATERAL_MALFORMED', `${what} has ${file.length} bytes; 262144 is the limit.`);
+  if (file.length > MAX_FILE_BYTES) {
+    throw new AttestError(
+      'COLLATERAL_MALFORMED',
+      `${what} has ${file.length} bytes; ${MAX_FILE_BYTES} is the limit.`,
+    );
   }
   if (file[0] === 0x30) return [file];
   const text = new TextDecoder('latin1').decode(file);
@@ -78,4 +84,16 @@ export function derBlocks(file: Uint8Array, label: string, what: string): Uint8A
 /** The certificates in a PEM or DER file, in file order. @throws AttestError */
 export function readCertificates(file: Uint8Array, what: string): Certificate[] {
   return derBlocks(file, 'CERTIFICATE', what).map((der) => parseCertificate(der));
+}
+
+/** The certificates of a chain: PEM, or DER one behind the other. @throws AttestError */
+export function chainBlocks(file: Uint8Array, what: string): Uint8Array[] {
+  if (file[0] !== TAG.SEQUENCE) return derBlocks(file, 'CERTIFICATE', what);
+  const reader = new DerReader(file);
+  const blocks: Uint8Array[] = [];
+  while (!reader.done) {
+    if (blocks.length === MAX_CHAIN) derFailure(`${what} holds more than ${MAX_CHAIN} certificates`);
+    blocks.push(reader.expect(TAG.SEQUENCE, 'a certificate').encoding);
+  }
+  return blocks;
 }
