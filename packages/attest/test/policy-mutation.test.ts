@@ -88,7 +88,7 @@ before(async () => {
       vector('snp/milan-v2.report.bin'),
       { vcek: vector('snp/milan-v2.vcek.der') },
       '2025-06-01T00:00:00Z',
-      { version: 1 },
+      { version: 1, snp: { allowAnyMeasurement: true } },
       raw,
     ),
     subject(
@@ -96,7 +96,7 @@ before(async () => {
       vector('snp/milan-v3-vlek.report.bin'),
       { vlek: vector('snp/milan-v3-vlek.vlek.der') },
       '2025-06-01T00:00:00Z',
-      { version: 1, snp: { vmpl: 1 } },
+      { version: 1, snp: { vmpl: 1, allowAnyMeasurement: true } },
       raw,
     ),
     subject(

@@ -195,7 +195,12 @@ export function snpSays(says: Members, report: Members, facts: Facts, raw: boole
     wanted['requireAliasCheck'] !== true || platform['aliasCheckComplete'] === true,
     wanted['refuseTio'] !== true || platform['tioEnabled'] === false,
     atLeast(says['minGuestSvn'], report['guestSvn']),
-    pins(says['launchDigest'], report['measurement']) || !raw,
+    !raw ||
+      list(says['launchDigest']).includes(report['measurement'] as string) ||
+      (list(says['launchDigest']).length === 0 &&
+        (says['allowAnyMeasurement'] === true ||
+          list(says['idKeyDigest']).length > 0 ||
+          list(says['authorKeyDigest']).length > 0)),
     pins(says['hostData'], report['hostData']),
     pins(says['idKeyDigest'], report['idKeyDigest']),
     pins(says['authorKeyDigest'], report['authorKeyDigest']),

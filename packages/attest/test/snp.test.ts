@@ -34,6 +34,7 @@ function genoa(): { report: Uint8Array; table: Uint8Array } {
   return { report: blob('outblob'), table: blob('auxblob') };
 }
 
+const ANY: PolicyDocument = { version: 1, snp: { allowAnyMeasurement: true } };
 const statusOf = (verdict: Verdict, id: string) => verdict.checks.find((check) => check.id === id)?.status;
 const failures = (verdict: Verdict) =>
   verdict.checks.filter((check) => check.status === 'failed').map((check) => check.id);
@@ -44,7 +45,11 @@ async function appraise(
   snp: PolicyDocument['snp'] = {},
   time = TIME,
 ): Promise<Verdict> {
-  return verify(report, { policy: { version: 1, snp }, collateral, time });
+  return verify(report, {
+    policy: { version: 1, snp: { allowAnyMeasurement: true, ...snp } },
+    collateral,
+    time,
+  });
 }
 
 /** Checks that cannot be made without a leaf, or fail with any that is not the report's. */
@@ -186,6 +191,22 @@ describe('genuine SNP reports', () => {
     }
   });
 
+  test('without a pin any guest would do, and the report is refused', async () => {
+    const judge = async (snp: PolicyDocument['snp']) =>
+      failures(
+        await verify(milan(), { policy: { version: 1, snp }, collateral: { vcek: milanVcek() }, time: TIME }),
+      );
+    const { idKeyDigest, measurement } = parseSnpReport(milan());
+    assert.deepEqual(await judge({}), ['snp.launch-digest']);
+    assert.deepEqual(await judge({ hostData: ['00'.repeat(32)] }), ['snp.launch-digest']);
+    assert.deepEqual(await judge({ idKeyDigest: [hex(idKeyDigest)] }), []);
+    assert.deepEqual(await judge({ idKeyDigest: ['00'.repeat(48)] }), ['snp.id-block']);
+    assert.deepEqual(await judge({ launchDigest: [hex(measurement)] }), []);
+    assert.deepEqual(await judge({ launchDigest: ['00'.repeat(48)], allowAnyMeasurement: true }), [
+      'snp.launch-digest',
+    ]);
+  });
+
   test('without a leaf the report is refused and the cure is named', async () => {
     const verdict = await appraise(milan(), {});
     assert.deepEqual(failures(verdict), ['snp.signature', 'snp.chain', ...LEAF_CHECKS]);
@@ -196,10 +217,10 @@ describe('genuine SNP reports', () => {
     const collateral = { vcek: milanVcek() };
     const reportData = hex(parseSnpReport(milan()).reportData);
     assert.equal(
-      statusOf(await verify(milan(), { collateral, reportData, time: TIME }), 'report-data'),
+      statusOf(await verify(milan(), { collateral, reportData, time: TIME, policy: ANY }), 'report-data'),
       'ok',
     );
-    const wrong = await verify(milan(), { collateral, reportData: '00', time: TIME });
+    const wrong = await verify(milan(), { collateral, reportData: '00', time: TIME, policy: ANY });
     assert.deepEqual(failures(wrong), ['report-data']);
   });
 

@@ -78,8 +78,10 @@ export const snpSchema = z.strictObject({
   requirePageSwapDisabled: flag(),
   platform: z.prefault(platformSchema, {}),
   minGuestSvn: z.optional(integer(0xffff_ffff)),
-  /** Accepted measurements of a raw report; empty = not pinned. */
+  /** Accepted measurements of a raw report. Empty accepts none, unless a key below pins who signs launches. */
   launchDigest: hexList(48),
+  /** True accepts raw reports whose measurement nothing pins. */
+  allowAnyMeasurement: flag(),
   hostData: hexList(32),
   idKeyDigest: hexList(48),
   authorKeyDigest: hexList(48),

@@ -1,6 +1,7 @@
 /** Appraisal of a raw SNP report with the certificates that came with it or are in the collateral. */
 import { Appraisal, clause, ok, type Verdict } from '../appraisal.js';
 import { AttestError } from '../errors.js';
+import type { Policy } from '../policy/index.js';
 import { runReportDataCheck } from '../quote/identity-checks.js';
 import type { Request } from '../request.js';
 import { runSnpChecks, SNP_CHECKS } from './checks.js';
@@ -13,6 +14,11 @@ export const RAW_SNP_CHECKS: readonly string[] = Object.freeze([
   ...SNP_CHECKS,
   'report-data',
 ]);
+
+/** Whether the policy says which guests, by keys that sign launches, or that any will do. */
+function measurementPinned({ snp }: Policy): boolean {
+  return snp.allowAnyMeasurement || snp.idKeyDigest.length > 0 || snp.authorKeyDigest.length > 0;
+}
 
 /** Appraises a raw report. */
 export async function appraiseSnp(input: Uint8Array, request: Request): Promise<Verdict> {
@@ -47,7 +53,7 @@ export async function appraiseSnp(input: Uint8Array, request: Request): Promise<
     vmpl: policy.snp.vmpl,
     launchDigests: policy.snp.launchDigest,
     launchDigestField: 'snp.launchDigest',
-    launchDigestNeeded: false,
+    launchDigestNeeded: !measurementPinned(policy),
   });
   await runReportDataCheck(appraisal, report.reportData, request.reportData);
   const { claims } = appraisal;

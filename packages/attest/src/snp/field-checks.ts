@@ -224,7 +224,9 @@ function launchDigestOutcome(subject: SnpSubject): Outcome {
   const hex = toHex(report.measurement);
   if (!subject.launchDigestNeeded) return unasked(`the policy pins none (${field}); the report's is ${hex}`);
   return failed(
-    `the policy pins none (${field}), so any monitor would do; the evidence says ${hex}: pin it after comparing it with 'nsgx measure --cvm'`,
+    field === 'nested.launchDigest'
+      ? `the policy pins none (${field}), so any monitor would do; the evidence says ${hex}: pin it after comparing it with 'nsgx measure --cvm'`
+      : `the policy pins none (${field}), so any guest would do; this one's is ${hex}: pin it after comparing it with 'nsgx measure --snp', pin the keys that sign launches (snp.idKeyDigest, snp.authorKeyDigest), or accept any with snp.allowAnyMeasurement`,
   );
 }
 
