@@ -1,5 +1,5 @@
-import type { PageRange } from '@nestedsgx/arch';
-import { close, type Mapping, memfdCreate, mmap } from '@nestedsgx/os';
+import type { PageRange, ThreadStart } from '@nestedsgx/arch';
+import { close, futexWake, type Mapping, memfdCreate, mmap } from '@nestedsgx/os';
 import { Gate } from '../src/host/index.js';
 import {
   type MemfdEnclaveMemory,
@@ -38,6 +38,8 @@ export interface EnclaveOptions {
   /** ATTRIBUTES.DEBUG, and TCS.FLAGS.DBGOPTIN of every thread. */
   debug?: boolean;
   optIn?: boolean;
+  /** A page behind the gates, by which a guest takes mappings back. */
+  revoke?: boolean;
   /** ATTRIBUTES.AEXNOTIFY, and TCS.FLAGS.AEXNOTIFY (the same unless given). */
   aexNotify?: boolean;
   tcsAexNotify?: boolean;
@@ -57,7 +59,14 @@ export class BenchMachine {
   constructor(options: Partial<NativeProcessorOptions> = {}, slot = 10 + (process.pid % 40)) {
     this.base = 0x1000_0000_0000 + slot * 2 ** 40;
     this.ramFd = memfdCreate('ram', { size: RAM_BYTES, seal: true });
-    this.ram = mmap({ fd: this.ramFd, length: RAM_BYTES, address: this.base, prot: 'rw', shared: true });
+    this.ram = mmap({
+      fd: this.ramFd,
+      length: RAM_BYTES,
+      address: this.base,
+      prot: 'rw',
+      shared: true,
+      noReplace: true,
+    });
     this.runnerFd = sealRunnerProgram(readRunnerProgram());
     this.processor = new NativeProcessor({
       ramFd: this.ramFd,
@@ -69,11 +78,21 @@ export class BenchMachine {
     });
   }
 
+  /** gPA of the first gate of the next enclave. */
+  get nextGate(): number {
+    return this.#nextGate;
+  }
+
+  /** Wakes whoever sleeps on a word of guest RAM. */
+  wake(gpa: number): void {
+    futexWake(this.base + gpa, 8);
+  }
+
   start(options: EnclaveOptions): TestEnclave {
     const threads = options.threads ?? 1;
     const gpa = this.#nextGate;
     const gateCount = threads + (options.spareGates ?? 0);
-    this.#nextGate += gateCount * PAGE;
+    this.#nextGate += (gateCount + (options.revoke ? 1 : 0)) * PAGE;
     if (this.#nextGate > RAM_BYTES / 2) this.#nextGate = GATES_GPA;
     const nssa = options.nssa ?? 2;
     const base = options.base ?? this.base + 0x80_0000_0000;
@@ -88,6 +107,16 @@ export class BenchMachine {
     memory.write(AT.CODE, code);
     memory.write(AT.DATA, new Uint8Array(dataBytes));
     memory.write(AT.SSA, new Uint8Array(ssaBytes));
+    const starts = Array.from({ length: threads }, (_, i) => ({
+      tcsOffset: AT.TCS + i * PAGE,
+      ossa: AT.SSA + i * nssa * frameBytes,
+      nssa,
+      oentry: AT.CODE,
+      ofsbase: options.ofsbase ?? AT.DATA,
+      ogsbase: AT.DATA + PAGE,
+      debugOptIn: options.optIn ?? false,
+      aexNotify: options.tcsAexNotify ?? options.aexNotify ?? false,
+    }));
     const running = this.processor.start({
       enclaveId: 1,
       base,
@@ -98,16 +127,7 @@ export class BenchMachine {
         { offset: AT.DATA, length: dataBytes, r: true, w: true, x: false },
         { offset: AT.SSA, length: ssaBytes, r: true, w: true, x: false },
       ],
-      threads: Array.from({ length: threads }, (_, i) => ({
-        tcsOffset: AT.TCS + i * PAGE,
-        ossa: AT.SSA + i * nssa * frameBytes,
-        nssa,
-        oentry: AT.CODE,
-        ofsbase: options.ofsbase ?? AT.DATA,
-        ogsbase: AT.DATA + PAGE,
-        debugOptIn: options.optIn ?? false,
-        aexNotify: options.tcsAexNotify ?? options.aexNotify ?? false,
-      })),
+      threads: starts,
       ssaFrameBytes: frameBytes,
       xfrm: options.xfrm ?? 0x7n,
       miscselect: options.miscselect ?? 0,
@@ -120,7 +140,7 @@ export class BenchMachine {
       { length: gateCount },
       (_, i) => new Gate(this.base + gpa + i * PAGE, { spinCycles: options.spinCycles }),
     );
-    return new TestEnclave(base, memory, running, gates);
+    return new TestEnclave(base, memory, running, gates, starts);
   }
 
   close(): void {
@@ -138,7 +158,15 @@ export class TestEnclave {
     readonly memory: MemfdEnclaveMemory,
     readonly running: NativeEnclave,
     readonly gates: Gate[],
+    private readonly starts: ThreadStart[],
   ) {}
+
+  /** Thread 0 has no frame in use any more, as if its TCS had come anew. */
+  forgetExits(): void {
+    this.running.setAdmitted(0, false);
+    this.running.setThread(0, this.starts[0]!, 0);
+    this.running.setAdmitted(0, true);
+  }
 
   get gate(): Gate {
     return this.gates[0]!;
