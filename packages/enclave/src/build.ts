@@ -230,6 +230,7 @@ export async function buildEnclave(options: BuildOptions): Promise<BuildResult> 
     const compiled = await compileEnclave(toolchain, {
       dir: project.dir,
       sources: project.sources,
+      includes: config.includes,
       cflags: [...VECTOR_FLAGS[config.vectors], ...config.cflags],
       generated,
       bridges: 'bridges.c',

@@ -180,3 +180,20 @@ export function readElf(bytes: Uint8Array): ElfFile {
   }
   return { entry: view.size(24), segments, sections, relocations };
 }
+
+const SHT_SYMTAB = 2;
+const SYMBOL_BYTES = 24;
+
+/** Address of a symbol of a linked file. Throws ELF_MALFORMED, also when there is no such symbol. */
+export function elfSymbolAddress(bytes: Uint8Array, name: string): number {
+  const view = new View(bytes);
+  const { sections } = readElf(bytes);
+  const table = sections.find((section) => section.type === SHT_SYMTAB);
+  const strings = sections.find((section) => section.name === '.strtab');
+  if (table === undefined || strings === undefined) throw malformed('has no symbols');
+  for (let at = table.offset; at < table.offset + table.size; at += SYMBOL_BYTES) {
+    const text = strings.offset + view.u32(at);
+    if (view.text(text, strings.offset + strings.size) === name) return view.size(at + 8);
+  }
+  throw malformed(`has no symbol ${name}`);
+}

@@ -32,6 +32,8 @@ export interface LayoutConfig {
   readonly heapMeasured: boolean;
   readonly stackPages: number;
   readonly ssaFrames: number;
+  /** Room for pages that somebody else puts behind what is laid out here: SIZE is not less than this. */
+  readonly minimumSize?: number;
 }
 
 /** Where one thread's parts lie, as offsets from the base. */
@@ -47,6 +49,8 @@ export interface ThreadLayout {
 export interface EnclaveLayout {
   /** SECS.SIZE: a power of two. */
   readonly size: number;
+  /** Where what is laid out here ends. */
+  readonly end: number;
   readonly ssaFrameSize: 1;
   /** Ascending, without overlaps. */
   readonly runs: readonly PageRun[];
@@ -240,6 +244,7 @@ export interface MemoryPlan {
   readonly firstThread: number;
   /** SECS.SIZE. */
   readonly size: number;
+  readonly end: number;
   /** struct nsgx_layout of the runtime, for the section of the file that holds it. */
   readonly layout: Uint8Array;
   readonly layoutSection: elf.ElfSection;
@@ -271,7 +276,7 @@ export function planMemory(bytes: Uint8Array, config: LayoutConfig): MemoryPlan 
     );
   }
   let size = 2 * PAGE;
-  while (size < end) size *= 2;
+  while (size < Math.max(end, config.minimumSize ?? 0)) size *= 2;
 
   const layoutSection = file.sections.find((candidate) => candidate.name === LAYOUT_SECTION);
   if (layoutSection === undefined || layoutSection.size !== LAYOUT_BYTES)
@@ -299,13 +304,13 @@ export function planMemory(bytes: Uint8Array, config: LayoutConfig): MemoryPlan 
     shape.threadData - shape.ssa,
   ];
   const layout = new Uint8Array(new BigUint64Array(words.map(BigInt)).buffer);
-  return { file, runs, shape, locals, heapOffset, heapSize, firstThread, size, layout, layoutSection };
+  return { file, runs, shape, locals, heapOffset, heapSize, firstThread, size, end, layout, layoutSection };
 }
 
 /** Lays a linked file out as SGXS. Throws ELF_MALFORMED, ELF_UNSUPPORTED, LAYOUT_TOO_LARGE. */
 export function layOut(bytes: Uint8Array, config: LayoutConfig): EnclaveLayout {
   const plan = planMemory(bytes, config);
-  const { file, runs, shape, locals, heapOffset, heapSize, firstThread, size } = plan;
+  const { file, runs, shape, locals, heapOffset, heapSize, firstThread, size, end } = plan;
   putLayout(plan);
   runs.push(...zeroRuns(heapOffset, heapSize, config.heapMeasured));
   const threads: ThreadLayout[] = [];
@@ -322,6 +327,7 @@ export function layOut(bytes: Uint8Array, config: LayoutConfig): EnclaveLayout {
   }
   return {
     size,
+    end,
     ssaFrameSize: 1,
     runs,
     heap: { offset: heapOffset, size: heapSize },

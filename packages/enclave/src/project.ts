@@ -31,6 +31,8 @@ const configSchema = z.strictObject({
   edlTypes: z.record(z.string(), z.json()).default({}),
   /** Folders with .c and .S files, relative to the project. */
   sources: z.array(z.string()).min(1).default(['src']),
+  /** Folders with headers, relative to the project. */
+  includes: z.array(z.string().min(1)).max(64).default([]),
   /** Further compiler options, such as -mavx2 or -DNAME. */
   cflags: z
     .array(z.string().regex(/^-[DUmOfW][^\n]*$/, 'is not a -D, -U, -m, -O, -f or -W option'))

@@ -95,6 +95,9 @@ void nsgx_lock_release(nsgx_lock *lock);
 /* Index of this thread's TCS in the image, from 0. */
 uint32_t nsgx_thread_index(void);
 
+/* SECS.SIZE: bytes of the ELRANGE. */
+uint64_t nsgx_image_size(void);
+
 /* Bytes of heap in use, and in all. */
 size_t nsgx_heap_used(void);
 size_t nsgx_heap_size(void);

@@ -41,4 +41,11 @@ typedef nsgx_handled (*nsgx_exception_handler)(nsgx_exception *exception);
  * enclave and RSP must not be below where it was. If all pass, the enclave aborts. False when the table is full. */
 bool nsgx_on_exception(nsgx_exception_handler handler);
 
+/* A policy hook for enclaves that run code on stacks of its own (a library OS): asked in phase one, at CSSA 1, with the
+ * interrupted registers. NULL is the rule above. Otherwise the record goes where it says, which must be a 64-byte
+ * aligned place on the thread's own stack, and phase two starts at `*resume` with RDI = RSP = the record; it ends with
+ * nsgx_exception_continue(record), or never. */
+nsgx_exception *nsgx_exception_divert(const nsgx_registers *interrupted, uint64_t *resume);
+_Noreturn void nsgx_exception_continue(const nsgx_exception *exception);
+
 #endif

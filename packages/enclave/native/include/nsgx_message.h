@@ -45,6 +45,10 @@ void nsgx_write_bytes(nsgx_writer *writer, nsgx_bytes value);
 /* One OCALL: sends `request`, and leaves in `response` a reader over a private copy of the answer (call memory). */
 nsgx_status nsgx_ocall(uint32_t index, const nsgx_writer *request, nsgx_reader *response);
 
+/* The same with the answer copied to `to`: `*length` is the room there, and then the answer's length. For calls of any
+ * number, as nothing of the answer stays until the ECALL ends. */
+nsgx_status nsgx_ocall_into(uint32_t index, const nsgx_writer *request, void *to, size_t *length);
+
 typedef void (*nsgx_ecall_bridge)(nsgx_reader *request, nsgx_writer *response);
 extern const nsgx_ecall_bridge nsgx_ecall_table[];
 extern const uint32_t nsgx_ecall_count;

@@ -29,3 +29,5 @@ bool nsgx_copy_out(void *outside, const void *from, size_t length) {
     memcpy(outside, from, length);
     return true;
 }
+
+uint64_t nsgx_image_size(void) { return nsgx_layout.image_size; }

@@ -50,14 +50,16 @@ uint64_t nsgx_exception_offered(void) {
     }
     uint64_t low = (uint64_t)__image_base + thread->stack_low;
     uint64_t top = (uint64_t)__image_base + thread->stack_top;
-    uint64_t stack = interrupted->rsp;
+    uint64_t resume = (uint64_t)nsgx_exception_resumed;
+    nsgx_exception *record = nsgx_exception_divert(interrupted, &resume);
+    uint64_t stack = record == NULL ? interrupted->rsp : (uint64_t)(record + 1) + RED_ZONE + CONTINUE_FRAME;
     uint64_t need = RED_ZONE + CONTINUE_FRAME + sizeof(nsgx_exception) + 64 + HANDLER_ROOM;
     if (stack > top || stack < low + need || thread->exceptions >= MAX_NESTED) {
         nsgx_state = STATE_CRASHED;
         return nsgx_host_codes.crashed;
     }
-    nsgx_exception *record =
-        (nsgx_exception *)((stack - RED_ZONE - CONTINUE_FRAME - sizeof(nsgx_exception)) & ~63ull);
+    if (record == NULL)
+        record = (nsgx_exception *)((stack - RED_ZONE - CONTINUE_FRAME - sizeof(nsgx_exception)) & ~63ull);
     memset(record, 0, sizeof *record);
     record->registers = *interrupted;
     record->vector = *exit_info & 0xff;
@@ -70,7 +72,7 @@ uint64_t nsgx_exception_offered(void) {
     memcpy(record->xstate, frame, EXINFO_OFFSET);
     thread->exceptions++;
     *exit_info = 0;
-    interrupted->rip = (uint64_t)nsgx_exception_resumed;
+    interrupted->rip = resume;
     interrupted->rsp = (uint64_t)record;
     interrupted->rdi = (uint64_t)record;
     interrupted->rflags = FLAGS_FIXED;

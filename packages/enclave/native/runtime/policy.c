@@ -6,3 +6,9 @@ __attribute__((weak)) bool nsgx_allow_report(const nsgx_targetinfo *target, cons
     (void)data;
     return true;
 }
+
+__attribute__((weak)) nsgx_exception *nsgx_exception_divert(const nsgx_registers *interrupted, uint64_t *resume) {
+    (void)interrupted;
+    (void)resume;
+    return NULL;
+}

@@ -181,7 +181,6 @@ void nsgx_write_raw(nsgx_writer *writer, const void *data, size_t length);
 /* entry.S: RSI of the ORET */
 uint64_t nsgx_exit_ocall(uint64_t index, void *outside);
 _Noreturn void nsgx_leave(uint64_t status);
-_Noreturn void nsgx_exception_continue(const nsgx_exception *exception);
 void nsgx_exception_resumed(void);
 extern uint8_t nsgx_entry[], nsgx_entry_end[];
 uint64_t nsgx_leaf_egetkey(const void *request, void *key);

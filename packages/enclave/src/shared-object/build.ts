@@ -102,7 +102,7 @@ export async function buildEdlEnclave(options: EdlBuildOptions): Promise<EdlBuil
       generated,
       bridges: `${edl.name}_t.c`,
       protocol: 'edl',
-      includes: ['.', ...config.sources],
+      includes: ['.', ...config.includes, ...config.sources],
       scratch,
     });
     const linked = join(scratch, 'enclave.so');
