@@ -9,6 +9,7 @@ import { cvmCommand } from './cvm.js';
 import { demoCommand } from './demo.js';
 import { doctorCommand } from './doctor.js';
 import { edlCommand } from './edl.js';
+import { execCommand } from './exec.js';
 import { inspectCommand } from './inspect.js';
 import { measureCommand } from './measure.js';
 import { newCommand } from './new.js';
@@ -31,6 +32,7 @@ export const commands: readonly CommandModule[] = [
   inspectCommand,
   measureCommand,
   runCommand,
+  execCommand,
   attestCommand,
   verifyCommand,
   collateralCommand,

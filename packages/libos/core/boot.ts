@@ -1,0 +1,107 @@
+/** The tree at the start: the measured description of the root, devices, standard descriptors. */
+import {
+  DEVICE_HOST, DEVICE_NULL, DEVICE_RANDOM, DEVICE_TTY, DEVICE_ZERO, Inode, S_IFCHR, S_IFDIR, S_IFLNK,
+} from './fs/inode';
+import { O_RDWR, O_WRONLY, opened, OpenFile, place } from './fs/open-file';
+import { lastName, link, root, walk, walkParent } from './fs/path';
+import { hostModes } from './fs/stat';
+import { addImage } from './memory-map';
+import { manifest } from './shim';
+import { bytesToString } from './user';
+
+/** src/image/manifest.ts writes it. */
+const SIGNATURE: u32 = 0x314d534e;
+const ENTRY: usize = 56;
+const KIND_FOLDER = 2;
+const KIND_LINK = 3;
+const FLAG_READ_ONLY = 1;
+
+export function bootRoot(bytes: u64, base: u64): void {
+  const at = heap.alloc(<usize>bytes);
+  if (!manifest(at, 0, <u32>bytes) || load<u32>(at) !== SIGNATURE) unreachable();
+  const count = load<u32>(at, 4);
+  let cursor = at + 8;
+  for (let i: u32 = 0; i < count; i++) cursor = entry(cursor, base);
+}
+
+function entry(at: usize, base: u64): usize {
+  const kind = load<u8>(at);
+  const flags = load<u8>(at, 1);
+  const mode = <u32>load<u16>(at, 2);
+  const pathLength = load<u32>(at, 4);
+  const targetLength = load<u32>(at, 48);
+  const digests = load<u32>(at, 52);
+  const path = bytesToString(at + ENTRY, pathLength);
+  const tail = (at + ENTRY + pathLength + targetLength + 7) & ~7;
+  const type = kind === KIND_FOLDER ? S_IFDIR : kind === KIND_LINK ? S_IFLNK : <u32>0o100000;
+  let inode: Inode;
+  if (path === '/') inode = root;
+  else {
+    const parent = walkParent(path, root);
+    if (parent === null) unreachable();
+    inode = new Inode(type | mode);
+    link(parent!, lastName, inode);
+  }
+  inode.mode = type | mode;
+  inode.readOnly = (flags & FLAG_READ_ONLY) !== 0;
+  inode.modified = inode.changed = inode.accessed = load<u64>(at, 16);
+  if (kind === KIND_LINK) {
+    inode.target = bytesToString(at + ENTRY + pathLength, targetLength);
+    inode.size = targetLength;
+  } else if (kind !== KIND_FOLDER) {
+    inode.size = load<u64>(at, 8);
+    inode.rootOffset = load<u64>(at, 24);
+    if (digests > 0) {
+      inode.digests = tail;
+      inode.present = new StaticArray<bool>(digests);
+    }
+    if (load<u64>(at, 32) !== 0) {
+      inode.imageAt = base + load<u64>(at, 32);
+      inode.imageSize = load<u64>(at, 40);
+      inode.imageTaken = (flags & 2) !== 0;
+      addImage(inode);
+    }
+  }
+  return tail + <usize>digests * 32;
+}
+
+function folder(path: string, mode: u32): Inode {
+  const found = walk(path, root, true);
+  if (found !== null) {
+    // What programs write to is theirs, whatever the root says of it.
+    found.readOnly = false;
+    return found;
+  }
+  const parent = walkParent(path, root)!;
+  const inode = new Inode(S_IFDIR | mode);
+  link(parent, lastName, inode);
+  return inode;
+}
+
+function device(parent: Inode, name: string, kind: i32): void {
+  const inode = new Inode(S_IFCHR | 0o666);
+  inode.device = kind;
+  link(parent, name, inode);
+}
+
+/** Kinds of the host's descriptors: 0 closed, 1 terminal, 2 pipe, 3 file. */
+export function bootDevices(kinds: u32): void {
+  const dev = folder('/dev', 0o755);
+  device(dev, 'null', DEVICE_NULL);
+  device(dev, 'zero', DEVICE_ZERO);
+  device(dev, 'random', DEVICE_RANDOM);
+  device(dev, 'urandom', DEVICE_RANDOM);
+  device(dev, 'tty', DEVICE_TTY);
+  folder('/dev/shm', 0o1777);
+  folder('/tmp', 0o1777);
+  const hostMode: u32 = 0o620;
+  for (let fd = 0; fd < 3; fd++) {
+    const kind = (kinds >> (8 * fd)) & 0xff;
+    hostModes[fd] = (kind === 1 ? S_IFCHR : kind === 3 ? 0o100000 : 0o010000) | hostMode;
+    if (kind === 0) continue;
+    const inode = new Inode(S_IFCHR | hostMode);
+    inode.device = DEVICE_HOST + fd;
+    place(fd, new OpenFile(inode, kind === 1 ? O_RDWR : fd === 0 ? 0 : O_WRONLY), false);
+    opened(inode, 1);
+  }
+}

@@ -1,0 +1,159 @@
+/** Files, folders and what else has a name. All of it lies in the core's memory; the root's blocks come when needed. */
+import { EIO, ENOMEM, ENOSPC } from '../errno';
+import { rootRead } from '../request';
+import { now } from '../shim';
+
+export const S_IFMT: u32 = 0o170000;
+export const S_IFIFO: u32 = 0o010000;
+export const S_IFCHR: u32 = 0o020000;
+export const S_IFDIR: u32 = 0o040000;
+export const S_IFREG: u32 = 0o100000;
+export const S_IFLNK: u32 = 0o120000;
+
+/** Bytes under one digest of the root's description (src/image/manifest.ts). */
+const BLOCK: u32 = 65536;
+const FILE_LIMIT: u64 = 0x7000_0000;
+
+/** What a character device is. */
+export const DEVICE_NONE = 0;
+export const DEVICE_NULL = 1;
+export const DEVICE_ZERO = 2;
+export const DEVICE_RANDOM = 3;
+/** Three of them: the host's stdin, stdout and stderr. */
+export const DEVICE_HOST = 4;
+export const DEVICE_TTY = 7;
+
+let lastNumber: u64 = 0;
+
+export class Inode {
+  number: u64 = ++lastNumber;
+  links: u32 = 1;
+  uid: u32 = 0;
+  gid: u32 = 0;
+  size: u64 = 0;
+  modified: u64 = now(0);
+  accessed: u64 = now(0);
+  changed: u64 = now(0);
+  /** Contents of a file, and the bytes there is room for. */
+  data: usize = 0;
+  room: u64 = 0;
+  /** Of a folder. */
+  entries: Map<string, Inode> | null = null;
+  parent: Inode | null = null;
+  /** Of a symbolic link. */
+  target: string = '';
+  device: i32 = DEVICE_NONE;
+  /** Of a file of the root: where its bytes lie outside, its digests, and which blocks are here. */
+  rootOffset: u64 = 0;
+  digests: usize = 0;
+  present: StaticArray<bool> | null = null;
+  readOnly: bool = false;
+  /** Where the image has this file's segments in place, 0 if nowhere; how far they reach; whether they were given out. */
+  imageAt: u64 = 0;
+  imageSize: u64 = 0;
+  imageTaken: bool = false;
+
+  constructor(public mode: u32) {
+    if ((mode & S_IFMT) === S_IFDIR) {
+      this.entries = new Map<string, Inode>();
+      this.links = 2;
+    }
+  }
+
+  @inline get isDirectory(): bool {
+    return (this.mode & S_IFMT) === S_IFDIR;
+  }
+
+  @inline get isFile(): bool {
+    return (this.mode & S_IFMT) === S_IFREG;
+  }
+
+  @inline get isLink(): bool {
+    return (this.mode & S_IFMT) === S_IFLNK;
+  }
+
+  /** Makes the bytes [from, from + length) present: 0, PENDING, or an error. */
+  need(from: u64, length: u64): i64 {
+    const present = this.present;
+    if (present === null || length === 0) return 0;
+    if (this.data === 0) {
+      this.data = allocate(this.size);
+      if (this.data === 0) return ENOMEM;
+      this.room = this.size;
+    }
+    const last = <i32>((from + length - 1) / BLOCK);
+    for (let block = <i32>(from / BLOCK); block <= last; block++) {
+      if (present[block]) continue;
+      if (asked === this && askedBlock === block) {
+        // It was brought by the request before this one; a failure is told by `failed`.
+        asked = null;
+        present[block] = true;
+        continue;
+      }
+      asked = this;
+      askedBlock = block;
+      const at = <u64>block * BLOCK;
+      const bytes = this.size - at < BLOCK ? <u32>(this.size - at) : BLOCK;
+      return rootRead(this.rootOffset + at, bytes, this.data + <usize>at, this.digests + <usize>block * 32);
+    }
+    return 0;
+  }
+
+  /** Room for `size` bytes; those beyond the present size are zero. */
+  reserve(size: u64): i64 {
+    if (size <= this.room) return 0;
+    if (size > FILE_LIMIT) return ENOSPC;
+    let room = this.room < 4096 ? 4096 : this.room;
+    while (room < size) room *= 2;
+    const data = allocate(room);
+    if (data === 0) return ENOSPC;
+    memory.copy(data, this.data, <usize>this.size);
+    memory.fill(data + <usize>this.size, 0, <usize>(room - this.size));
+    if (this.data !== 0) heap.free(this.data);
+    this.data = data;
+    this.room = room;
+    return 0;
+  }
+
+  resize(size: u64): i64 {
+    const failed = this.reserve(size);
+    if (failed !== 0) return failed;
+    if (size < this.size) memory.fill(this.data + <usize>size, 0, <usize>(this.size - size));
+    this.size = size;
+    this.modified = this.changed = now(0);
+    return 0;
+  }
+
+  /** Gives the memory back once nobody can reach the file any more. */
+  release(): void {
+    if (this.data !== 0) heap.free(this.data);
+    this.data = 0;
+    this.room = 0;
+    this.size = 0;
+  }
+}
+
+/** The block that the latest request asked for. */
+let asked: Inode | null = null;
+let askedBlock: i32 = -1;
+
+/** Called when a request for a block failed. */
+export function blockFailed(): i64 {
+  asked = null;
+  return EIO;
+}
+
+/** Memory that is not the collector's; 0 when there is none. The allocator traps when memory cannot grow, so ask first. */
+function allocate(size: u64): usize {
+  const used = <u64>memory.size() << 16;
+  if (used + size + 65536 > limit) {
+    // It may still fit what was freed, but the allocator cannot tell: stay below the limit.
+    return 0;
+  }
+  return heap.alloc(<usize>(size === 0 ? 1 : size));
+}
+
+let limit: u64 = 0;
+export function setMemoryLimit(bytes: u64): void {
+  limit = bytes;
+}

@@ -1,0 +1,369 @@
+/** Making, removing and renaming names; folders; attributes. */
+import {
+  EBADF, EEXIST, EFAULT, EINVAL, EISDIR, ENODATA, ENOENT, ENOTDIR, ENOTEMPTY, EOPNOTSUPP, EPERM, EROFS,
+} from '../errno';
+import { copyIn, copyOut, now } from '../shim';
+import { failure, loadPath, scratch, stringToBytes } from '../user';
+import { Inode, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG } from './inode';
+import { fileOf, isOpen } from './open-file';
+import { lastName, lastSlash, link, root, walk, walkFailure, walkParent } from './path';
+import {
+  AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW, directoryOf, startFailure, umask,
+} from './process-files';
+
+let failed: i64 = 0;
+let name: string = '';
+
+/** The folder of a name that may not exist yet, or null with `failed`; the name is in `name`. */
+function parentOf(folder: i64, path: u64): Inode | null {
+  const given = loadPath(path);
+  failed = failure;
+  if (failed !== 0) return null;
+  const start = directoryOf(folder, given);
+  failed = startFailure;
+  if (start === null) return null;
+  const found = walkParent(given, start);
+  failed = walkFailure;
+  name = lastName;
+  if (found !== null && !found.isDirectory) {
+    failed = ENOTDIR;
+    return null;
+  }
+  return found;
+}
+
+function existing(folder: i64, path: u64, flags: u32): Inode | null {
+  const given = loadPath(path, (flags & AT_EMPTY_PATH) !== 0);
+  failed = failure;
+  if (failed !== 0) return null;
+  if (given.length === 0) {
+    const file = fileOf(<u64>folder);
+    failed = file === null ? EBADF : 0;
+    return file === null ? null : file.inode;
+  }
+  const start = directoryOf(folder, given);
+  failed = startFailure;
+  if (start === null) return null;
+  const found = walk(given, start, (flags & AT_SYMLINK_NOFOLLOW) === 0);
+  failed = walkFailure;
+  return found;
+}
+
+function touch(folder: Inode): void {
+  folder.modified = folder.changed = now(0);
+}
+
+function special(last: string): bool {
+  return last === '' || last === '.' || last === '..';
+}
+
+/** A new file in a folder, or an error. */
+function make(folder: i64, path: u64, inode: Inode): i64 {
+  const parent = parentOf(folder, path);
+  if (parent === null) return failed;
+  if (special(name) || parent.entries!.has(name)) return EEXIST;
+  if (lastSlash && !inode.isDirectory) return ENOENT;
+  if (parent.links === 0) return ENOENT;
+  if (parent.readOnly) return EROFS;
+  link(parent, name, inode);
+  touch(parent);
+  return 0;
+}
+
+export function sysMkdirat(folder: u64, path: u64, mode: u64): i64 {
+  return make(<i64>(<i32>folder), path, new Inode(S_IFDIR | (<u32>mode & 0o1777 & ~umask())));
+}
+
+export function sysMkdir(path: u64, mode: u64): i64 {
+  return sysMkdirat(<u64>AT_FDCWD, path, mode);
+}
+
+export function sysMknodat(folder: u64, path: u64, mode: u64): i64 {
+  const type = <u32>mode & S_IFMT;
+  if (type === S_IFDIR) return EPERM;
+  if (type === S_IFIFO || type === S_IFCHR) return EPERM;
+  if (type !== 0 && type !== S_IFREG) return EINVAL;
+  return make(<i64>(<i32>folder), path, new Inode(S_IFREG | (<u32>mode & 0o7777 & ~umask())));
+}
+
+export function sysMknod(path: u64, mode: u64): i64 {
+  return sysMknodat(<u64>AT_FDCWD, path, mode);
+}
+
+export function sysSymlinkat(target: u64, folder: u64, path: u64): i64 {
+  const to = loadPath(target);
+  if (failure !== 0) return failure;
+  const inode = new Inode(S_IFLNK | 0o777);
+  inode.target = to;
+  inode.size = to.length;
+  return make(<i64>(<i32>folder), path, inode);
+}
+
+export function sysSymlink(target: u64, path: u64): i64 {
+  return sysSymlinkat(target, <u64>AT_FDCWD, path);
+}
+
+export function sysLinkat(fromFolder: u64, from: u64, toFolder: u64, to: u64, flags: u64): i64 {
+  if ((<u32>flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH)) !== 0) return EINVAL;
+  const follow = (<u32>flags & AT_SYMLINK_FOLLOW) !== 0 ? 0 : AT_SYMLINK_NOFOLLOW;
+  const inode = existing(<i64>(<i32>fromFolder), from, follow | (<u32>flags & AT_EMPTY_PATH));
+  if (inode === null) return failed;
+  if (inode.isDirectory) return EPERM;
+  const made = make(<i64>(<i32>toFolder), to, inode);
+  if (made === 0) {
+    inode.links++;
+    inode.changed = now(0);
+  }
+  return made;
+}
+
+export function sysLink(from: u64, to: u64): i64 {
+  return sysLinkat(<u64>AT_FDCWD, from, <u64>AT_FDCWD, to, 0);
+}
+
+function forget(inode: Inode): void {
+  inode.links--;
+  inode.changed = now(0);
+  if (inode.links === 0 && inode.isFile && !isOpen(inode)) inode.release();
+}
+
+function removeFolder(parent: Inode, last: string, inode: Inode): i64 {
+  if (!inode.isDirectory) return ENOTDIR;
+  if (inode.entries!.size > 0) return ENOTEMPTY;
+  if (inode.readOnly) return EROFS;
+  parent.entries!.delete(last);
+  inode.links = 0;
+  parent.links--;
+  touch(parent);
+  return 0;
+}
+
+export function sysUnlinkat(folder: u64, path: u64, flags: u64): i64 {
+  if ((<u32>flags & ~AT_REMOVEDIR) !== 0) return EINVAL;
+  const parent = parentOf(<i64>(<i32>folder), path);
+  if (parent === null) return failed;
+  const removes = <u32>flags === AT_REMOVEDIR;
+  if (special(name)) return removes ? (name === '.' ? EINVAL : ENOTEMPTY) : EISDIR;
+  if (!parent.entries!.has(name)) return ENOENT;
+  const inode = parent.entries!.get(name);
+  if (removes) return removeFolder(parent, name, inode);
+  if (inode.isDirectory) return EISDIR;
+  if (lastSlash) return ENOTDIR;
+  if (inode.readOnly) return EROFS;
+  parent.entries!.delete(name);
+  forget(inode);
+  touch(parent);
+  return 0;
+}
+
+export function sysUnlink(path: u64): i64 {
+  return sysUnlinkat(<u64>AT_FDCWD, path, 0);
+}
+
+export function sysRmdir(path: u64): i64 {
+  return sysUnlinkat(<u64>AT_FDCWD, path, AT_REMOVEDIR);
+}
+
+export function sysRenameat2(fromFolder: u64, from: u64, toFolder: u64, to: u64, flags: u64): i64 {
+  if ((flags & ~3) !== 0 || flags === 3) return EINVAL;
+  const source = parentOf(<i64>(<i32>fromFolder), from);
+  if (source === null) return failed;
+  const oldName = name;
+  const target = parentOf(<i64>(<i32>toFolder), to);
+  if (target === null) return failed;
+  const newName = name;
+  if (special(oldName) || special(newName)) return -16;
+  if (!source.entries!.has(oldName)) return ENOENT;
+  const inode = source.entries!.get(oldName);
+  if (inode.readOnly || source.readOnly || target.readOnly) return EROFS;
+  const there = target.entries!.has(newName) ? target.entries!.get(newName) : null;
+  if (inode.isDirectory)
+    for (let at: Inode = target; at !== root; at = at.parent!) if (at === inode) return EINVAL;
+  if (there !== null) {
+    if (there === inode) return 0;
+    if ((flags & 1) !== 0) return EEXIST;
+    if (there.readOnly) return EROFS;
+    if ((flags & 2) !== 0) {
+      move(source, oldName, target, newName, inode);
+      move(target, '', source, oldName, there);
+      return 0;
+    }
+    if (there.isDirectory && !inode.isDirectory) return EISDIR;
+    if (!there.isDirectory && inode.isDirectory) return ENOTDIR;
+    if (there.isDirectory) {
+      const gone = removeFolder(target, newName, there);
+      if (gone !== 0) return gone;
+    } else forget(there);
+  } else if ((flags & 2) !== 0) return ENOENT;
+  move(source, oldName, target, newName, inode);
+  return 0;
+}
+
+function move(source: Inode, oldName: string, target: Inode, newName: string, inode: Inode): void {
+  if (oldName !== '') source.entries!.delete(oldName);
+  if (inode.isDirectory) source.links--;
+  link(target, newName, inode);
+  touch(source);
+  touch(target);
+  inode.changed = now(0);
+}
+
+export function sysRename(from: u64, to: u64): i64 {
+  return sysRenameat2(<u64>AT_FDCWD, from, <u64>AT_FDCWD, to, 0);
+}
+
+export function sysRenameat(fromFolder: u64, from: u64, toFolder: u64, to: u64): i64 {
+  return sysRenameat2(fromFolder, from, toFolder, to, 0);
+}
+
+export function sysReadlinkat(folder: u64, path: u64, user: u64, size: u64): i64 {
+  if (<i32>size <= 0) return EINVAL;
+  const inode = existing(<i64>(<i32>folder), path, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH);
+  if (inode === null) return failed;
+  if (!inode.isLink) return EINVAL;
+  let length = stringToBytes(inode.target, scratch);
+  if (length > <i32>size) length = <i32>size;
+  return copyOut(user, scratch, length) ? length : EFAULT;
+}
+
+export function sysReadlink(path: u64, user: u64, size: u64): i64 {
+  return sysReadlinkat(<u64>AT_FDCWD, path, user, size);
+}
+
+/** getdents64: `.` and `..`, then the entries in the order in which they came. The position counts them. */
+export function sysGetdents64(fd: u64, user: u64, size: u64): i64 {
+  const file = fileOf(fd);
+  if (file === null) return EBADF;
+  const folder = file.inode;
+  if (!folder.isDirectory) return ENOTDIR;
+  const names = folder.entries!.keys();
+  const count = names.length + 2;
+  let done: u64 = 0;
+  while (file.position < <u64>count) {
+    const at = <i32>file.position;
+    const text = at === 0 ? '.' : at === 1 ? '..' : names[at - 2];
+    const inode = at === 0 ? folder : at === 1 ? folder.parent! : folder.entries!.get(text);
+    const record = (19 + text.length + 1 + 7) & ~7;
+    if (done + record > size) return done > 0 ? done : EINVAL;
+    memory.fill(scratch, 0, record);
+    store<u64>(scratch, inode.number);
+    store<u64>(scratch, at + 1, 8);
+    store<u16>(scratch, <u16>record, 16);
+    store<u8>(scratch, <u8>((inode.mode & S_IFMT) >> 12), 18);
+    stringToBytes(text, scratch + 19);
+    if (!copyOut(user + done, scratch, record)) return done > 0 ? done : EFAULT;
+    done += record;
+    file.position++;
+  }
+  return done;
+}
+
+/** The program is root of its own world, so only what does not exist and what is read-only is refused. */
+export function sysFaccessat2(folder: u64, path: u64, mode: u64, flags: u64): i64 {
+  if ((mode & ~7) !== 0) return EINVAL;
+  const inode = existing(<i64>(<i32>folder), path, <u32>flags & (AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH));
+  if (inode === null) return failed;
+  if ((mode & 2) !== 0 && inode.readOnly) return EROFS;
+  if ((mode & 1) !== 0 && !inode.isDirectory && (inode.mode & 0o111) === 0) return -13;
+  return 0;
+}
+
+export function sysFaccessat(folder: u64, path: u64, mode: u64): i64 {
+  return sysFaccessat2(folder, path, mode, 0);
+}
+
+export function sysAccess(path: u64, mode: u64): i64 {
+  return sysFaccessat2(<u64>AT_FDCWD, path, mode, 0);
+}
+
+function chmod(inode: Inode, mode: u64): i64 {
+  if (inode.readOnly) return EROFS;
+  inode.mode = (inode.mode & S_IFMT) | (<u32>mode & 0o7777);
+  inode.changed = now(0);
+  return 0;
+}
+
+export function sysFchmodat(folder: u64, path: u64, mode: u64): i64 {
+  const inode = existing(<i64>(<i32>folder), path, 0);
+  return inode === null ? failed : chmod(inode, mode);
+}
+
+export function sysChmod(path: u64, mode: u64): i64 {
+  return sysFchmodat(<u64>AT_FDCWD, path, mode);
+}
+
+export function sysFchmod(fd: u64, mode: u64): i64 {
+  const file = fileOf(fd);
+  return file === null ? EBADF : chmod(file.inode, mode);
+}
+
+function chown(inode: Inode, uid: u64, gid: u64): i64 {
+  if (inode.readOnly) return EROFS;
+  if (<i32>uid !== -1) inode.uid = <u32>uid;
+  if (<i32>gid !== -1) inode.gid = <u32>gid;
+  inode.changed = now(0);
+  return 0;
+}
+
+export function sysFchownat(folder: u64, path: u64, uid: u64, gid: u64, flags: u64): i64 {
+  const inode = existing(<i64>(<i32>folder), path, <u32>flags);
+  return inode === null ? failed : chown(inode, uid, gid);
+}
+
+export function sysChown(path: u64, uid: u64, gid: u64): i64 {
+  return sysFchownat(<u64>AT_FDCWD, path, uid, gid, 0);
+}
+
+export function sysLchown(path: u64, uid: u64, gid: u64): i64 {
+  return sysFchownat(<u64>AT_FDCWD, path, uid, gid, AT_SYMLINK_NOFOLLOW);
+}
+
+export function sysFchown(fd: u64, uid: u64, gid: u64): i64 {
+  const file = fileOf(fd);
+  return file === null ? EBADF : chown(file.inode, uid, gid);
+}
+
+const UTIME_NOW: u64 = 0x3fffffff;
+const UTIME_OMIT: u64 = 0x3ffffffe;
+
+export function sysUtimensat(folder: u64, path: u64, times: u64, flags: u64): i64 {
+  let inode: Inode | null;
+  if (path === 0) {
+    const file = fileOf(folder);
+    if (file === null) return EBADF;
+    inode = file.inode;
+  } else inode = existing(<i64>(<i32>folder), path, <u32>flags);
+  if (inode === null) return failed;
+  if (inode.readOnly) return EROFS;
+  const present = now(0);
+  let accessed = present;
+  let modified = present;
+  if (times !== 0) {
+    if (!copyIn(scratch, times, 32)) return EFAULT;
+    const first = load<u64>(scratch, 8);
+    const second = load<u64>(scratch, 24);
+    if ((first > 999999999 && first < UTIME_OMIT) || first > UTIME_NOW) return EINVAL;
+    if ((second > 999999999 && second < UTIME_OMIT) || second > UTIME_NOW) return EINVAL;
+    if (first === UTIME_OMIT) accessed = inode.accessed;
+    else if (first !== UTIME_NOW) accessed = load<u64>(scratch) * 1_000_000_000 + first;
+    if (second === UTIME_OMIT) modified = inode.modified;
+    else if (second !== UTIME_NOW) modified = load<u64>(scratch, 16) * 1_000_000_000 + second;
+  }
+  inode.accessed = accessed;
+  inode.modified = modified;
+  inode.changed = present;
+  return 0;
+}
+
+/** There are no extended attributes. */
+export function sysGetxattr(path: u64): i64 {
+  return existing(AT_FDCWD, path, 0) === null ? failed : ENODATA;
+}
+
+export function sysSetxattr(path: u64): i64 {
+  return existing(AT_FDCWD, path, 0) === null ? failed : EOPNOTSUPP;
+}
+
+export function sysListxattr(path: u64): i64 {
+  return existing(AT_FDCWD, path, 0) === null ? failed : 0;
+}

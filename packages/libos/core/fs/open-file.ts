@@ -1,0 +1,159 @@
+/** Open files and the table of descriptors. */
+import { EBADF, EINVAL, EMFILE } from '../errno';
+import { Inode } from './inode';
+
+export const O_ACCMODE: u32 = 3;
+export const O_WRONLY: u32 = 1;
+export const O_RDWR: u32 = 2;
+export const O_CREAT: u32 = 0o100;
+export const O_EXCL: u32 = 0o200;
+export const O_TRUNC: u32 = 0o1000;
+export const O_APPEND: u32 = 0o2000;
+export const O_NONBLOCK: u32 = 0o4000;
+export const O_DIRECTORY: u32 = 0o200000;
+export const O_NOFOLLOW: u32 = 0o400000;
+export const O_CLOEXEC: u32 = 0o2000000;
+export const O_PATH: u32 = 0o10000000;
+export const O_TMPFILE: u32 = 0o20200000;
+
+const LIMIT = 1024;
+const PIPE_BYTES: u32 = 65536;
+
+/** Bytes between the ends of a pipe. */
+export class Pipe {
+  data: usize = heap.alloc(PIPE_BYTES);
+  start: u32 = 0;
+  length: u32 = 0;
+  readers: i32 = 1;
+  writers: i32 = 1;
+
+  @inline get room(): u32 {
+    return PIPE_BYTES - this.length;
+  }
+
+  /** Where bytes can be put or taken in one piece, and how many. */
+  get putAt(): usize {
+    return this.data + (this.start + this.length) % PIPE_BYTES;
+  }
+
+  get putLength(): u32 {
+    const end = (this.start + this.length) % PIPE_BYTES;
+    const straight = PIPE_BYTES - end;
+    return this.room < straight ? this.room : straight;
+  }
+
+  get takeAt(): usize {
+    return this.data + this.start;
+  }
+
+  get takeLength(): u32 {
+    const straight = PIPE_BYTES - this.start;
+    return this.length < straight ? this.length : straight;
+  }
+
+  taken(bytes: u32): void {
+    this.start = (this.start + bytes) % PIPE_BYTES;
+    this.length -= bytes;
+  }
+}
+
+/** A counter that can be waited for (eventfd). */
+export class EventCounter {
+  value: u64 = 0;
+  constructor(public semaphore: bool) {}
+}
+
+/** What descriptors made by dup share. */
+export class OpenFile {
+  position: u64 = 0;
+  references: i32 = 0;
+  pipe: Pipe | null = null;
+  event: EventCounter | null = null;
+  constructor(
+    public inode: Inode,
+    public flags: u32,
+  ) {}
+
+  @inline get readable(): bool {
+    const mode = this.flags & O_ACCMODE;
+    return mode !== O_WRONLY && (this.flags & O_PATH) === 0;
+  }
+
+  @inline get writable(): bool {
+    const mode = this.flags & O_ACCMODE;
+    return mode !== 0 && (this.flags & O_PATH) === 0;
+  }
+}
+
+const table = new Array<OpenFile | null>(LIMIT);
+const closeOnExec = new StaticArray<bool>(LIMIT);
+
+export const OPEN_MAX = LIMIT;
+
+/** The open file of a descriptor, or null (EBADF). */
+@inline export function fileOf(fd: u64): OpenFile | null {
+  const n = <u32>fd;
+  return n < <u32>LIMIT ? unchecked(table[n]) : null;
+}
+
+/** The lowest free descriptor from `from` on gets the file; EMFILE. */
+export function install(file: OpenFile, from: i32, cloexec: bool): i64 {
+  for (let fd = from; fd < LIMIT; fd++)
+    if (table[fd] === null) {
+      place(fd, file, cloexec);
+      return fd;
+    }
+  return EMFILE;
+}
+
+export function place(fd: i32, file: OpenFile, cloexec: bool): void {
+  table[fd] = file;
+  closeOnExec[fd] = cloexec;
+  file.references++;
+}
+
+export function closeDescriptor(fd: u64): i64 {
+  const file = fileOf(fd);
+  if (file === null) return EBADF;
+  table[<i32>fd] = null;
+  if (--file.references > 0) return 0;
+  const pipe = file.pipe;
+  if (pipe !== null) {
+    if (file.readable) pipe.readers--;
+    else pipe.writers--;
+    if (pipe.readers === 0 && pipe.writers === 0) heap.free(pipe.data);
+  }
+  const inode = file.inode;
+  opened(inode, -1);
+  return 0;
+}
+
+/** Open files by inode, so that what was removed lives until its last descriptor goes. */
+const users = new Map<u64, i32>();
+export function opened(inode: Inode, by: i32): void {
+  const count = (users.has(inode.number) ? users.get(inode.number) : 0) + by;
+  if (count > 0) users.set(inode.number, count);
+  else {
+    users.delete(inode.number);
+    if (inode.links === 0 && inode.isFile) inode.release();
+  }
+}
+
+export function isOpen(inode: Inode): bool {
+  return users.has(inode.number);
+}
+
+export function duplicate(fd: u64, from: i32, cloexec: bool): i64 {
+  const file = fileOf(fd);
+  if (file === null) return EBADF;
+  if (from < 0 || from >= LIMIT) return EINVAL;
+  return install(file, from, cloexec);
+}
+
+export function getCloexec(fd: u64): bool {
+  return closeOnExec[<i32>fd];
+}
+
+export function setCloexec(fd: u64, value: bool): void {
+  closeOnExec[<i32>fd] = value;
+}

@@ -1,0 +1,251 @@
+/** read, write and their relatives. */
+import { EAGAIN, EBADF, EFAULT, EFBIG, EINVAL, EISDIR, EPIPE, ESPIPE } from '../errno';
+import { exitProgram, hostRead, hostWrite, PENDING } from '../request';
+import { copyIn, copyOut, now, random, zero } from '../shim';
+import { loadU64, scratch } from '../user';
+import {
+  DEVICE_HOST,
+  DEVICE_NONE,
+  DEVICE_NULL,
+  DEVICE_RANDOM,
+  DEVICE_TTY,
+  DEVICE_ZERO,
+  Inode,
+} from './inode';
+import { fileOf, O_APPEND, OpenFile, Pipe } from './open-file';
+
+const MAX_TRANSFER: u64 = 0x7fff_f000;
+const MAX_VECTORS: u64 = 1024;
+const SIGPIPE = 13;
+
+/** The host's descriptor behind a device. */
+function hostOf(device: i32): u32 {
+  return device === DEVICE_TTY ? 0 : device - DEVICE_HOST;
+}
+
+function readAt(inode: Inode, user: u64, length: u64, at: u64): i64 {
+  if (at >= inode.size) return 0;
+  let bytes = inode.size - at;
+  if (length < bytes) bytes = length;
+  const waiting = inode.need(at, bytes);
+  if (waiting !== 0) return waiting;
+  return copyOut(user, inode.data + <usize>at, bytes) ? bytes : EFAULT;
+}
+
+function writeAt(inode: Inode, user: u64, length: u64, at: u64): i64 {
+  if (length === 0) return 0;
+  const end = at + length;
+  if (end < at || end > 0x7fff_ffff_ffff) return EFBIG;
+  if (end > inode.room) {
+    const failed = inode.reserve(end);
+    if (failed !== 0) return failed;
+  }
+  if (!copyIn(inode.data + <usize>at, user, length)) return EFAULT;
+  if (end > inode.size) inode.size = end;
+  inode.modified = inode.changed = now(0);
+  return length;
+}
+
+function readDevice(device: i32, user: u64, length: u64): i64 {
+  if (device === DEVICE_NULL) return 0;
+  if (device === DEVICE_ZERO) return zero(user, length) ? length : EFAULT;
+  if (device === DEVICE_RANDOM) return random(user, length) ? length : EFAULT;
+  return length === 0 ? 0 : hostRead(hostOf(device), user, length);
+}
+
+function writeDevice(device: i32, user: u64, length: u64): i64 {
+  if (device <= DEVICE_RANDOM) return length;
+  return length === 0 ? 0 : hostWrite(device === DEVICE_TTY ? 1 : hostOf(device), user, length);
+}
+
+function readPipe(file: OpenFile, pipe: Pipe, user: u64, length: u64): i64 {
+  if (pipe.length === 0) {
+    if (pipe.writers === 0 || length === 0) return 0;
+    // With one thread nobody else can write: waiting would be for ever.
+    return EAGAIN;
+  }
+  let done: u64 = 0;
+  while (done < length && pipe.length > 0) {
+    let part = <u64>pipe.takeLength;
+    if (part > length - done) part = length - done;
+    if (!copyOut(user + done, pipe.takeAt, part)) return done > 0 ? done : EFAULT;
+    pipe.taken(<u32>part);
+    done += part;
+  }
+  return done;
+}
+
+function writePipe(file: OpenFile, pipe: Pipe, user: u64, length: u64): i64 {
+  if (pipe.readers === 0) return EPIPE;
+  // Up to PIPE_BUF bytes go in one piece or not at all.
+  if (length <= 4096 && pipe.room < <u32>length) return EAGAIN;
+  let done: u64 = 0;
+  while (done < length && pipe.room > 0) {
+    let part = <u64>pipe.putLength;
+    if (part > length - done) part = length - done;
+    if (!copyIn(pipe.putAt, user + done, part)) return done > 0 ? done : EFAULT;
+    pipe.length += <u32>part;
+    done += part;
+  }
+  return done > 0 || length === 0 ? done : EAGAIN;
+}
+
+function readEvent(file: OpenFile, user: u64, length: u64): i64 {
+  const event = file.event!;
+  if (length < 8) return EINVAL;
+  if (event.value === 0) return EAGAIN;
+  const value: u64 = event.semaphore ? 1 : event.value;
+  store<u64>(scratch, value);
+  if (!copyOut(user, scratch, 8)) return EFAULT;
+  event.value -= value;
+  return 8;
+}
+
+function writeEvent(file: OpenFile, user: u64, length: u64): i64 {
+  if (length < 8) return EINVAL;
+  if (!copyIn(scratch, user, 8)) return EFAULT;
+  const value = load<u64>(scratch);
+  const event = file.event!;
+  if (value === u64.MAX_VALUE) return EINVAL;
+  if (value > u64.MAX_VALUE - 1 - event.value) return EAGAIN;
+  event.value += value;
+  return 8;
+}
+
+export function readFile(file: OpenFile, user: u64, given: u64): i64 {
+  if (!file.readable) return EBADF;
+  const length = given > MAX_TRANSFER ? MAX_TRANSFER : given;
+  if (file.pipe !== null) return readPipe(file, file.pipe!, user, length);
+  if (file.event !== null) return readEvent(file, user, length);
+  const inode = file.inode;
+  if (inode.device !== DEVICE_NONE) return readDevice(inode.device, user, length);
+  if (inode.isDirectory) return EISDIR;
+  const got = readAt(inode, user, length, file.position);
+  if (got > 0) file.position += got;
+  return got;
+}
+
+export function writeFile(file: OpenFile, user: u64, given: u64): i64 {
+  if (!file.writable) return EBADF;
+  const length = given > MAX_TRANSFER ? MAX_TRANSFER : given;
+  if (file.pipe !== null) {
+    const sent = writePipe(file, file.pipe!, user, length);
+    return sent === EPIPE ? exitProgram(128 + SIGPIPE) : sent;
+  }
+  if (file.event !== null) return writeEvent(file, user, length);
+  const inode = file.inode;
+  if (inode.device !== DEVICE_NONE) return writeDevice(inode.device, user, length);
+  if ((file.flags & O_APPEND) !== 0) file.position = inode.size;
+  const put = writeAt(inode, user, length, file.position);
+  if (put > 0) file.position += put;
+  return put;
+}
+
+export function sysRead(fd: u64, user: u64, length: u64): i64 {
+  const file = fileOf(fd);
+  return file === null ? EBADF : readFile(file, user, length);
+}
+
+export function sysWrite(fd: u64, user: u64, length: u64): i64 {
+  const file = fileOf(fd);
+  return file === null ? EBADF : writeFile(file, user, length);
+}
+
+export function sysPread(fd: u64, user: u64, length: u64, at: u64): i64 {
+  const file = fileOf(fd);
+  if (file === null || !file.readable) return EBADF;
+  if (file.pipe !== null || file.event !== null) return ESPIPE;
+  if (<i64>at < 0) return EINVAL;
+  const inode = file.inode;
+  if (inode.isDirectory) return EISDIR;
+  if (inode.device >= DEVICE_HOST) return ESPIPE;
+  if (inode.device !== DEVICE_NONE) return readDevice(inode.device, user, length);
+  return readAt(inode, user, length > MAX_TRANSFER ? MAX_TRANSFER : length, at);
+}
+
+export function sysPwrite(fd: u64, user: u64, length: u64, at: u64): i64 {
+  const file = fileOf(fd);
+  if (file === null || !file.writable) return EBADF;
+  if (file.pipe !== null || file.event !== null) return ESPIPE;
+  if (<i64>at < 0) return EINVAL;
+  const inode = file.inode;
+  if (inode.device >= DEVICE_HOST) return ESPIPE;
+  if (inode.device !== DEVICE_NONE) return writeDevice(inode.device, user, length);
+  // Linux appends whatever the position says.
+  if ((file.flags & O_APPEND) !== 0) return writeAt(inode, user, length, inode.size);
+  return writeAt(inode, user, length > MAX_TRANSFER ? MAX_TRANSFER : length, at);
+}
+
+/**
+ * One element after the other. A transfer that has to leave ends the call with what was done, or is itself the first:
+ * so no element is transferred twice.
+ */
+function vectors(fd: u64, list: u64, count: u64, write: bool, positioned: bool, at: u64): i64 {
+  if (count > MAX_VECTORS) return EINVAL;
+  const file = fileOf(fd);
+  if (file === null || (write ? !file.writable : !file.readable)) return EBADF;
+  const outside = file.inode.device >= DEVICE_HOST;
+  let done: i64 = 0;
+  for (let i: u64 = 0; i < count; i++) {
+    if (!copyIn(scratch, list + i * 16, 16)) return done > 0 ? done : EFAULT;
+    const base = load<u64>(scratch);
+    const length = load<u64>(scratch, 8);
+    if (length === 0) continue;
+    if (<i64>length < 0) return done > 0 ? done : EINVAL;
+    let moved: i64;
+    if (positioned) moved = write ? sysPwrite(fd, base, length, at + done) : sysPread(fd, base, length, at + done);
+    else moved = write ? writeFile(file, base, length) : readFile(file, base, length);
+    // A block of the root that is still outside: what was read before it is the answer; else the call is made again.
+    if (moved === PENDING) return done > 0 && !outside ? done : PENDING;
+    if (moved < 0) return done > 0 ? done : moved;
+    done += moved;
+    if (<u64>moved < length) break;
+  }
+  return done;
+}
+
+export function sysReadv(fd: u64, list: u64, count: u64): i64 {
+  return vectors(fd, list, count, false, false, 0);
+}
+
+export function sysWritev(fd: u64, list: u64, count: u64): i64 {
+  return vectors(fd, list, count, true, false, 0);
+}
+
+export function sysPreadv(fd: u64, list: u64, count: u64, at: u64): i64 {
+  return <i64>at < 0 ? EINVAL : vectors(fd, list, count, false, true, at);
+}
+
+export function sysPwritev(fd: u64, list: u64, count: u64, at: u64): i64 {
+  return <i64>at < 0 ? EINVAL : vectors(fd, list, count, true, true, at);
+}
+
+/** From one file to another without the program's memory: both must be files here, and `from` need not be seekable. */
+export function sysSendfile(to: u64, from: u64, position: u64, count: u64): i64 {
+  const source = fileOf(from);
+  const target = fileOf(to);
+  if (source === null || target === null || !source.readable || !target.writable) return EBADF;
+  const inode = source.inode;
+  // Terminals and pipes: EINVAL makes programs fall back to read and write.
+  if (!inode.isFile || !target.inode.isFile || target.pipe !== null) return EINVAL;
+  let at = source.position;
+  if (position !== 0) at = loadU64(position);
+  if (at >= inode.size) return 0;
+  let length = inode.size - at;
+  if (count < length) length = count;
+  const waiting = inode.need(at, length);
+  if (waiting !== 0) return waiting;
+  const end = target.position + length;
+  const failed = target.inode.reserve(end);
+  if (failed !== 0) return failed;
+  memory.copy(target.inode.data + <usize>target.position, inode.data + <usize>at, <usize>length);
+  if (end > target.inode.size) target.inode.size = end;
+  target.position = end;
+  if (position === 0) source.position = at + length;
+  else {
+    store<u64>(scratch, at + length);
+    if (!copyOut(position, scratch, 8)) return EFAULT;
+  }
+  return length;
+}
+

@@ -1,0 +1,308 @@
+/** The one process: its numbers, limits and end. It is root of its own world. */
+import { ECHILD, EFAULT, EINVAL, ENOSYS, EPERM, ESRCH, EAGAIN, ETIMEDOUT } from './errno';
+import { OPEN_MAX } from './fs/open-file';
+import { arenaBytes, freeBytes, stackBytes } from './memory-map';
+import { exitProgram, hostWait, THEN_RETRY } from './request';
+import { copyIn, copyOut, getFs, now, random, setFs } from './shim';
+import { scratch, storeU32, storeU64 } from './user';
+import { waitResult } from './wait';
+
+const PID = 2;
+const INFINITY: u64 = u64.MAX_VALUE;
+const NANO: u64 = 1_000_000_000;
+const SIGNALS: u64 = 65;
+const SIG_DFL: u64 = 0;
+const SIG_IGN: u64 = 1;
+
+export function sysExit(status: u64): i64 {
+  return exitProgram(<i32>status & 0xff);
+}
+
+export function sysGetpid(): i64 {
+  return PID;
+}
+
+export function sysGetppid(): i64 {
+  return 1;
+}
+
+export function sysZero(): i64 {
+  return 0;
+}
+
+/** The one set of names that there is: 0 stays 0. */
+export function sysSetId(id: u64): i64 {
+  return <i32>id === 0 || <i32>id === -1 ? 0 : EPERM;
+}
+
+export function sysGetresuid(a: u64, b: u64, c: u64): i64 {
+  return storeU32(a, 0) | storeU32(b, 0) | storeU32(c, 0);
+}
+
+export function sysGetpgid(pid: u64): i64 {
+  return <i32>pid === 0 || <i32>pid === PID ? PID : ESRCH;
+}
+
+export function sysGetpgrp(): i64 {
+  return PID;
+}
+
+export function sysSetpgid(pid: u64): i64 {
+  return <i32>pid === 0 || <i32>pid === PID ? 0 : ESRCH;
+}
+
+export function sysSetsid(): i64 {
+  return EPERM;
+}
+
+export function sysGetgroups(): i64 {
+  return 0;
+}
+
+export function sysSetgroups(count: u64): i64 {
+  return count === 0 ? 0 : EPERM;
+}
+
+export function sysWait4(): i64 {
+  return ECHILD;
+}
+
+function put(text: string, at: usize): void {
+  for (let i = 0; i < text.length; i++) store<u8>(at + i, <u8>text.charCodeAt(i));
+}
+
+export function sysUname(user: u64): i64 {
+  memory.fill(scratch, 0, 390);
+  put('Linux', scratch);
+  put('nestedsgx', scratch + 65);
+  put('6.1.0', scratch + 130);
+  put('#1 NestedSGX library OS', scratch + 195);
+  put('x86_64', scratch + 260);
+  put('(none)', scratch + 325);
+  return copyOut(user, scratch, 390) ? 0 : EFAULT;
+}
+
+function limitOf(resource: u64): u64 {
+  switch (<i32>resource) {
+    case 3:
+      return stackBytes();
+    case 4:
+      return 0;
+    case 7:
+      return OPEN_MAX;
+    case 6:
+      return 1;
+    case 8:
+    case 13:
+    case 14:
+      return 0;
+    default:
+      return INFINITY;
+  }
+}
+
+export function sysPrlimit(pid: u64, resource: u64, next: u64, user: u64): i64 {
+  if (<i32>pid !== 0 && <i32>pid !== PID) return ESRCH;
+  if (resource > 15) return EINVAL;
+  const limit = limitOf(resource);
+  if (next !== 0) {
+    // Limits are what they are: setting one to its own value or below does nothing, raising it is refused.
+    if (!copyIn(scratch, next, 16)) return EFAULT;
+    if (load<u64>(scratch) > load<u64>(scratch, 8)) return EINVAL;
+    if (load<u64>(scratch, 8) > limit) return EPERM;
+  }
+  if (user === 0) return 0;
+  store<u64>(scratch, limit);
+  store<u64>(scratch, limit, 8);
+  return copyOut(user, scratch, 16) ? 0 : EFAULT;
+}
+
+export function sysGetrlimit(resource: u64, user: u64): i64 {
+  return sysPrlimit(0, resource, 0, user);
+}
+
+export function sysSetrlimit(resource: u64, user: u64): i64 {
+  return sysPrlimit(0, resource, user, 0);
+}
+
+const started: u64 = now(1);
+
+export function sysGetrusage(who: u64, user: u64): i64 {
+  if (<i32>who < -1 || <i32>who > 1) return EINVAL;
+  memory.fill(scratch, 0, 144);
+  const spent = <i32>who === -1 ? 0 : now(1) - started;
+  store<u64>(scratch, spent / NANO);
+  store<u64>(scratch, (spent % NANO) / 1000, 8);
+  store<u64>(scratch, (arenaBytes() - freeBytes()) / 1024, 32);
+  return copyOut(user, scratch, 144) ? 0 : EFAULT;
+}
+
+export function sysTimes(user: u64): i64 {
+  const ticks = (now(1) - started) / (NANO / 100);
+  if (user !== 0) {
+    memory.fill(scratch, 0, 32);
+    store<u64>(scratch, ticks);
+    if (!copyOut(user, scratch, 32)) return EFAULT;
+  }
+  return now(1) / (NANO / 100);
+}
+
+export function sysSysinfo(user: u64): i64 {
+  memory.fill(scratch, 0, 112);
+  store<u64>(scratch, (now(1) - started) / NANO);
+  store<u64>(scratch, arenaBytes(), 32);
+  store<u64>(scratch, freeBytes(), 40);
+  store<u16>(scratch, 1, 80);
+  store<u32>(scratch, 1, 104);
+  return copyOut(user, scratch, 112) ? 0 : EFAULT;
+}
+
+export function sysArchPrctl(code: u64, address: u64): i64 {
+  switch (<i32>code) {
+    case 0x1002:
+      if (address >= 0x7fff_ffff_f000) return EPERM;
+      setFs(address);
+      return 0;
+    case 0x1003:
+      return storeU64(address, getFs());
+    // GS is the enclave's own.
+    case 0x1001:
+      return EPERM;
+    default:
+      return EINVAL;
+  }
+}
+
+const name: usize = memory.data(16);
+
+export function sysPrctl(option: u64, argument: u64): i64 {
+  switch (<i32>option) {
+    case 15:
+      return copyIn(name, argument, 15) ? 0 : EFAULT;
+    case 16:
+      return copyOut(argument, name, 16) ? 0 : EFAULT;
+    // Dumpable, keepcaps, no-new-privs, timer slack, subreaper: one process that nobody looks into.
+    case 3:
+      return 0;
+    case 4:
+    case 8:
+    case 22:
+    case 29:
+    case 36:
+    case 38:
+      return 0;
+    case 39:
+      return 0;
+    default:
+      return EINVAL;
+  }
+}
+
+export function sysSchedGetaffinity(pid: u64, size: u64, user: u64): i64 {
+  if (size < 8) return EINVAL;
+  store<u64>(scratch, 1);
+  return copyOut(user, scratch, 8) ? 8 : EFAULT;
+}
+
+export function sysGetcpu(cpu: u64, node: u64): i64 {
+  if (cpu !== 0 && storeU32(cpu, 0) !== 0) return EFAULT;
+  return node !== 0 ? storeU32(node, 0) : 0;
+}
+
+export function sysGetrandom(user: u64, length: u64, flags: u64): i64 {
+  if (flags > 7) return EINVAL;
+  return random(user, length) ? length : EFAULT;
+}
+
+/** With one thread nobody can wake it: a wait is over at its timeout, or never. */
+export function sysFutex(at: u64, operation: u64, value: u64, timeout: u64): i64 {
+  switch (<u32>operation & 0x7f) {
+    case 0:
+    case 9: {
+      if (!copyIn(scratch, at, 4)) return EFAULT;
+      if (load<u32>(scratch) !== <u32>value) return EAGAIN;
+      if (waitResult >= 0) return ETIMEDOUT;
+      if (timeout === 0) return hostWait(0, -1, THEN_RETRY);
+      if (!copyIn(scratch, timeout, 16)) return EFAULT;
+      let wait = <i64>(load<u64>(scratch) * NANO + load<u64>(scratch, 8));
+      if ((<u32>operation & 0x7f) === 9) wait -= <i64>now((<u32>operation & 256) !== 0 ? 0 : 1);
+      return wait <= 0 ? ETIMEDOUT : hostWait(0, (wait + 999_999) / 1_000_000, THEN_RETRY);
+    }
+    case 1:
+    case 10:
+      return 0;
+    default:
+      return ENOSYS;
+  }
+}
+
+// ---- signals: kept as the program sets them; what it sends itself ends it, or is ignored --------------------------
+
+const actions: usize = memory.data(32 * 65);
+let blocked: u64 = 0;
+
+export function sysRtSigaction(signal: u64, next: u64, user: u64, size: u64): i64 {
+  if (size !== 8 || signal === 0 || signal >= SIGNALS) return EINVAL;
+  const at = actions + <usize>signal * 32;
+  if (next !== 0) {
+    if (signal === 9 || signal === 19) return EINVAL;
+    if (!copyIn(scratch, next, 32)) return EFAULT;
+  }
+  if (user !== 0 && !copyOut(user, at, 32)) return EFAULT;
+  if (next !== 0) memory.copy(at, scratch, 32);
+  return 0;
+}
+
+export function sysRtSigprocmask(how: u64, next: u64, user: u64, size: u64): i64 {
+  if (size !== 8) return EINVAL;
+  const before = blocked;
+  if (next !== 0) {
+    if (!copyIn(scratch, next, 8)) return EFAULT;
+    const set = load<u64>(scratch) & ~((1 << 8) | (1 << 18));
+    if (how === 0) blocked |= set;
+    else if (how === 1) blocked &= ~set;
+    else if (how === 2) blocked = set;
+    else return EINVAL;
+  }
+  return user === 0 ? 0 : storeU64(user, before);
+}
+
+export function sysRtSigpending(user: u64): i64 {
+  return storeU64(user, 0);
+}
+
+export function sysSigaltstack(next: u64, user: u64): i64 {
+  if (user !== 0) {
+    memory.fill(scratch, 0, 24);
+    store<u32>(scratch, 2, 8);
+    if (!copyOut(user, scratch, 24)) return EFAULT;
+  }
+  return next === 0 || copyIn(scratch, next, 24) ? 0 : EFAULT;
+}
+
+/** Ignored by default: SIGCHLD, SIGCONT, SIGURG, SIGWINCH. */
+function ignoredByDefault(signal: i32): bool {
+  return signal === 17 || signal === 18 || signal === 23 || signal === 28;
+}
+
+function send(signal: u64): i64 {
+  if (signal >= SIGNALS) return EINVAL;
+  if (signal === 0) return 0;
+  const handler = load<u64>(actions + <usize>signal * 32);
+  if (handler === SIG_IGN || (handler === SIG_DFL && ignoredByDefault(<i32>signal))) return 0;
+  if (handler !== SIG_DFL) return ENOSYS;
+  return exitProgram(128 + <i32>signal);
+}
+
+export function sysKill(pid: u64, signal: u64): i64 {
+  const to = <i32>pid;
+  return to === PID || to === 0 || to === -PID ? send(signal) : ESRCH;
+}
+
+export function sysTkill(thread: u64, signal: u64): i64 {
+  return <i32>thread === PID ? send(signal) : ESRCH;
+}
+
+export function sysTgkill(pid: u64, thread: u64, signal: u64): i64 {
+  return <i32>pid === PID && <i32>thread === PID ? send(signal) : ESRCH;
+}

@@ -1,0 +1,31 @@
+/** What the native half offers (native/src/kernel.c). Addresses of programs are u64; those of the core are usize. */
+
+/** Copies from the program's memory; false where it has none there. */
+@external('shim', 'copyIn')
+export declare function copyIn(to: usize, user: u64, length: u64): bool;
+
+@external('shim', 'copyOut')
+export declare function copyOut(user: u64, from: usize, length: u64): bool;
+
+@external('shim', 'zero')
+export declare function zero(user: u64, length: u64): bool;
+
+@external('shim', 'copyUser')
+export declare function copyUser(to: u64, from: u64, length: u64): bool;
+
+/** A piece of the measured description of the root. */
+@external('shim', 'manifest')
+export declare function manifest(to: usize, offset: u64, length: u32): bool;
+
+/** Nanoseconds of a clock. */
+@external('shim', 'now')
+export declare function now(clock: i32): u64;
+
+@external('shim', 'random')
+export declare function random(user: u64, length: u64): bool;
+
+@external('shim', 'setFs')
+export declare function setFs(base: u64): void;
+
+@external('shim', 'getFs')
+export declare function getFs(): u64;

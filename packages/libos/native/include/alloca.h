@@ -1,0 +1,1 @@
+/* wasm2c includes it; nothing of it is used. */

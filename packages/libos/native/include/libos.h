@@ -1,0 +1,79 @@
+/* The native half of the library OS: what lies between a program, the core (core/, TypeScript) and the host. */
+#ifndef LIBOS_H
+#define LIBOS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "copy.h"
+#include "nsgx.h"
+
+/* The last page of the ELRANGE: written by the image builder (src/image/boot.ts), measured, read-only. All addresses
+ * are offsets from the enclave's base. */
+struct libos_boot {
+    uint64_t magic;
+    uint64_t core_start, core_size;         /* memory of the core */
+    uint64_t manifest_start, manifest_size; /* the root's tree and hashes */
+    uint64_t user_start, user_size;         /* all that a program may use: its images, stack and arena */
+    uint64_t stack_start, stack_size;
+    uint64_t arena_start, arena_size;
+    uint64_t entry;                         /* of the interpreter, or of the program */
+    uint64_t program_entry, headers, header_count, interpreter; /* AT_ENTRY, AT_PHDR, AT_PHNUM, AT_BASE */
+    uint64_t flags;
+};
+#define LIBOS_BOOT_MAGIC 0x31534f42494c534eull /* "NSLIBOS1" */
+#define LIBOS_FLAG_VERBOSE 1u
+
+/* What the host says at the start; believed where noted. */
+struct libos_host {
+    uint32_t kind[3];      /* of stdin, stdout, stderr: 0 closed, 1 terminal, 2 pipe, 3 file */
+    uint32_t rows, columns;
+    uint32_t cpuid_count; /* entries of 24 bytes behind this structure */
+    uint64_t ticks_per_second; /* of the time-stamp counter */
+};
+
+const struct libos_boot *libos_boot(void);
+extern uint8_t __image_base[];
+
+/* Whether a range lies wholly in what programs may use. */
+bool libos_in_user(uint64_t address, uint64_t length);
+
+/* entry.S */
+int64_t libos_enter_user(uint64_t rip, uint64_t rsp);
+_Noreturn void libos_leave_user(int64_t status);
+void libos_syscall(void);
+bool libos_guarded_copy(void *to, const void *from, size_t length);
+bool libos_guarded_fill(void *to, size_t length);
+extern uint8_t libos_guard_start[], libos_guard_end[], libos_guard_fail[];
+void libos_user_exception_resumed(void);
+void libos_save_vectors(void *area);
+void libos_restore_vectors(const void *area);
+
+/* exception.c */
+void libos_exceptions_start(void);
+
+/* host.c: calls out. Results are checked; a host that answers nonsense is a failed call (-EIO). */
+int64_t libos_host_write(uint32_t fd, uint64_t user, uint64_t length);
+int64_t libos_host_read(uint32_t fd, uint64_t user, uint64_t length);
+int64_t libos_host_root(uint64_t offset, uint32_t length, uint8_t *to, const uint8_t digest[32]);
+int64_t libos_host_wait(uint32_t fds, int64_t timeout_ms);
+void libos_host_note(const char *text, size_t length);
+bool libos_host_clock(uint64_t now[2]);
+
+/* clock.c */
+uint64_t libos_clock_now(uint32_t clock);
+
+/* kernel.c */
+int64_t libos_dispatch(uint32_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f);
+void libos_kernel_start(const struct libos_host *host);
+_Noreturn void libos_die(const char *why, uint64_t number);
+
+/* cpuid.c */
+void libos_cpuid_start(const uint8_t *table, uint32_t count);
+void libos_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
+
+/* start.c */
+int64_t libos_start_program(nsgx_bytes argv, nsgx_bytes envp);
+
+#endif

@@ -1,0 +1,156 @@
+/* Ways between a program and the library OS. GS stays the thread data (native/runtime/thread.h of package enclave); the
+ * library OS keeps its own fields behind them. Vector registers are the program's throughout. */
+#define USER_RSP 1024    /* the program's RSP while a system call runs */
+#define KERNEL_RSP 1032  /* the thread's own stack as it was when the program was entered */
+
+/* A system call of a patched site: as behind SYSCALL, but RCX (the address behind it) is set by the trampoline. Keeps
+ * everything but RAX, RCX, R11 and the flags. */
+    .text
+    .globl libos_syscall
+    .hidden libos_syscall
+libos_syscall:
+    mov %rsp, %gs:USER_RSP
+    mov %gs:KERNEL_RSP, %rsp
+    push %rcx
+    push %rdi
+    push %rsi
+    push %rdx
+    push %r10
+    push %r8
+    push %r9
+    push %r9                    /* seventh argument */
+    mov %r8, %r9
+    mov %r10, %r8
+    mov %rdx, %rcx
+    mov %rsi, %rdx
+    mov %rdi, %rsi
+    mov %eax, %edi
+    cld
+    call libos_dispatch
+    add $8, %rsp
+    pop %r9
+    pop %r8
+    pop %r10
+    pop %rdx
+    pop %rsi
+    pop %rdi
+    pop %rcx
+    mov %gs:USER_RSP, %rsp
+    jmp *%rcx
+
+/* int64_t libos_enter_user(rip, rsp): runs a program until libos_leave_user(status), whose status it returns. */
+    .globl libos_enter_user
+    .hidden libos_enter_user
+libos_enter_user:
+    push %rbx
+    push %rbp
+    push %r12
+    push %r13
+    push %r14
+    push %r15
+    sub $8, %rsp
+    stmxcsr (%rsp)
+    fnstcw 4(%rsp)
+    mov %rsp, %gs:KERNEL_RSP
+    mov %rsi, %rsp
+    mov %rdi, %rcx
+    xor %eax, %eax
+    xor %ebx, %ebx
+    xor %edx, %edx
+    xor %esi, %esi
+    xor %edi, %edi
+    xor %ebp, %ebp
+    xor %r8d, %r8d
+    xor %r9d, %r9d
+    xor %r10d, %r10d
+    xor %r11d, %r11d
+    xor %r12d, %r12d
+    xor %r13d, %r13d
+    xor %r14d, %r14d
+    xor %r15d, %r15d
+    jmp *%rcx
+
+    .globl libos_leave_user
+    .hidden libos_leave_user
+libos_leave_user:
+    mov %gs:KERNEL_RSP, %rsp
+    mov %gs:0, %rax             /* FS is the runtime's again: its stack protector reads it */
+    wrfsbase %rax
+    cld
+    ldmxcsr (%rsp)
+    fldcw 4(%rsp)
+    add $8, %rsp
+    mov %rdi, %rax
+    pop %r15
+    pop %r14
+    pop %r13
+    pop %r12
+    pop %rbp
+    pop %rbx
+    ret
+
+/* Second phase of an exception of the program: RDI = RSP = the record, on the thread's own stack. */
+    .globl libos_user_exception_resumed
+    .hidden libos_user_exception_resumed
+libos_user_exception_resumed:
+    xor %ebp, %ebp
+    call libos_user_exception
+    ud2
+
+/* Accesses to the program's memory that may fault: exception.c sends them to libos_guard_fail, and they return false. */
+    .globl libos_guarded_copy, libos_guarded_fill, libos_guard_start, libos_guard_end, libos_guard_fail
+    .hidden libos_guarded_copy, libos_guarded_fill, libos_guard_start, libos_guard_end, libos_guard_fail
+libos_guard_start:
+libos_guarded_copy:
+    mov %rdx, %rcx
+    cmp $256, %rcx
+    ja 2f
+    mov %ecx, %edx
+    shr $3, %ecx
+    jz 4f
+3:  mov (%rsi), %rax
+    mov %rax, (%rdi)
+    add $8, %rsi
+    add $8, %rdi
+    dec %ecx
+    jnz 3b
+4:  mov %edx, %ecx
+    and $7, %ecx
+    jz 6f
+5:  movzbl (%rsi), %eax
+    mov %al, (%rdi)
+    inc %rsi
+    inc %rdi
+    dec %ecx
+    jnz 5b
+6:  mov $1, %eax
+    ret
+2:  rep movsb
+    mov $1, %eax
+    ret
+libos_guarded_fill:
+    mov %rsi, %rcx
+    xor %eax, %eax
+    rep stosb
+    mov $1, %eax
+    ret
+libos_guard_end:
+libos_guard_fail:
+    xor %eax, %eax
+    ret
+
+/* The program's vector registers across an exit from the enclave, which clears them. RDI: 64-byte aligned. */
+    .globl libos_save_vectors, libos_restore_vectors
+    .hidden libos_save_vectors, libos_restore_vectors
+libos_save_vectors:
+    mov $-1, %eax
+    mov $-1, %edx
+    xsave64 (%rdi)
+    ret
+libos_restore_vectors:
+    mov $-1, %eax
+    mov $-1, %edx
+    xrstor64 (%rdi)
+    ret
+
+    .section .note.GNU-stack, "", @progbits

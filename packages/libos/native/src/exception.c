@@ -1,0 +1,71 @@
+/* Exceptions of the program and of copies to and from its memory. A SYSCALL that was not rewritten arrives here as #UD,
+ * and so does CPUID, which is illegal in an enclave. */
+#include "libos.h"
+#include "nsgx_exception.h"
+
+#define SYSCALL_OPCODE 0x050f
+#define CPUID_OPCODE 0xa20f
+#define SIGILL 4
+#define SIGTRAP 5
+#define SIGFPE 8
+#define SIGSEGV 11
+
+extern _Noreturn void nsgx_exception_continue(const nsgx_exception *exception);
+
+static void set_low(uint64_t *to, uint32_t value) { *to = value; }
+
+static bool emulate(nsgx_exception *exception) {
+    nsgx_registers *r = &exception->registers;
+    uint16_t opcode;
+    if (exception->vector != NSGX_VECTOR_UD || !libos_in_user(r->rip, 2) ||
+        !libos_guarded_copy(&opcode, (const void *)r->rip, 2))
+        return false;
+    if (opcode == SYSCALL_OPCODE) {
+        r->rip += 2;
+        r->rcx = r->rip;
+        r->r11 = r->rflags;
+        r->rax = (uint64_t)libos_dispatch((uint32_t)r->rax, r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9);
+        return true;
+    }
+    if (opcode == CPUID_OPCODE) {
+        uint32_t out[4];
+        libos_cpuid((uint32_t)r->rax, (uint32_t)r->rcx, out);
+        set_low(&r->rax, out[0]);
+        set_low(&r->rbx, out[1]);
+        set_low(&r->rcx, out[2]);
+        set_low(&r->rdx, out[3]);
+        r->rip += 2;
+        return true;
+    }
+    return false;
+}
+
+/* Called by entry.S with the record at the top of the thread's own stack. */
+_Noreturn void libos_user_exception(nsgx_exception *exception);
+_Noreturn void libos_user_exception(nsgx_exception *exception) {
+    if (emulate(exception)) nsgx_exception_continue(exception);
+    static const uint8_t signals[32] = {SIGFPE, SIGTRAP, 0, SIGTRAP, 0, SIGSEGV, SIGILL, 0, 0, 0, 0, 0, 0,
+                                        SIGSEGV, SIGSEGV, 0, SIGFPE, 7, 0, SIGFPE};
+    uint32_t signal = exception->vector < 32 ? signals[exception->vector] : 0;
+    if (signal == 0) signal = SIGILL;
+    libos_die(exception->vector == NSGX_VECTOR_PF ? "killed by a page fault" : "killed by an exception", signal);
+}
+
+/* A copy to or from memory that the program does not have. */
+static nsgx_handled guard(nsgx_exception *exception) {
+    uint64_t at = exception->registers.rip;
+    if (at < (uint64_t)libos_guard_start || at >= (uint64_t)libos_guard_end) return NSGX_PASS;
+    exception->registers.rip = (uint64_t)libos_guard_fail;
+    return NSGX_CONTINUE;
+}
+
+void libos_exceptions_start(void) { nsgx_on_exception(guard); }
+
+/* Programs have stacks of their own: the record of what they do goes to the thread's. */
+nsgx_exception *nsgx_exception_divert(const nsgx_registers *interrupted, uint64_t *resume) {
+    if (!libos_in_user(interrupted->rip, 1)) return NULL;
+    uint64_t top;
+    __asm__("movq %%gs:1032, %0" : "=r"(top));
+    *resume = (uint64_t)libos_user_exception_resumed;
+    return (nsgx_exception *)((top - sizeof(nsgx_exception)) & ~63ull);
+}

@@ -1,0 +1,199 @@
+/* The core as the native half drives it: imports, system calls, and what the core asks to have done outside. */
+#include "core.h"
+#include "libos.h"
+#include "nsgx_crypto.h"
+
+/* What the core leaves when a system call cannot be completed inside (core/request.ts). */
+#define PENDING INT64_MIN
+enum { OP_WRITE = 1, OP_READ, OP_ROOT, OP_WAIT, OP_EXIT, OP_NOTE };
+struct request {
+    uint64_t op, argument[6];
+};
+
+#define EIO 5
+#define EFAULT 14
+
+static w2c_core core;
+static uint8_t *memory;
+static uint32_t request_at;
+static uint8_t vectors[4096] __attribute__((aligned(64)));
+
+const struct libos_boot *libos_boot(void) {
+    static const struct libos_boot *boot;
+    /* The size of an enclave is the power of two at which its own address repeats; the runtime knows it. */
+    if (boot == NULL) boot = (const struct libos_boot *)(__image_base + nsgx_image_size() - 4096);
+    return boot;
+}
+
+bool libos_in_user(uint64_t address, uint64_t length) {
+    const struct libos_boot *boot = libos_boot();
+    uint64_t offset = address - (uint64_t)__image_base - boot->user_start;
+    return offset <= boot->user_size && length <= boot->user_size - offset;
+}
+
+static bool in_core(uint64_t at, uint64_t length) {
+    return at <= core.w2c_memory.size && length <= core.w2c_memory.size - at;
+}
+
+/* ---- what wasm2c's code wants ---------------------------------------------------------------------------------- */
+
+void wasm_rt_trap(wasm_rt_trap_t code) { libos_die("the core trapped", (uint64_t)code); }
+
+bool wasm_rt_is_initialized(void) { return true; }
+
+void wasm_rt_allocate_memory(wasm_rt_memory_t *to, uint64_t initial, uint64_t max, bool is64, uint32_t page) {
+    const struct libos_boot *boot = libos_boot();
+    uint64_t room = boot->core_size / page;
+    if (initial > room) libos_die("no memory for the core", initial);
+    memory = __image_base + boot->core_start;
+    libos_fill(memory, 0, initial * page);
+    *to = (wasm_rt_memory_t){memory, initial, max < room ? max : room, page, initial * page, is64};
+}
+
+uint64_t wasm_rt_grow_memory(wasm_rt_memory_t *of, uint64_t pages) {
+    uint64_t before = of->pages;
+    if (pages > of->max_pages - before) return (uint64_t)-1;
+    libos_fill(of->data + of->size, 0, pages * of->page_size);
+    of->pages += pages;
+    of->size += pages * of->page_size;
+    return before;
+}
+
+void wasm_rt_free_memory(wasm_rt_memory_t *of) { (void)of; }
+
+/* ---- imports of the core (core/shim.ts) -------------------------------------------------------------------------- */
+
+u32 w2c_shim_copyIn(struct w2c_shim *shim, u32 to, u64 user, u64 length) {
+    (void)shim;
+    if (!libos_in_user(user, length) || !in_core(to, length)) return 0;
+    return length == 0 || libos_guarded_copy(memory + to, (const void *)user, length);
+}
+
+u32 w2c_shim_copyOut(struct w2c_shim *shim, u64 user, u32 from, u64 length) {
+    (void)shim;
+    if (!libos_in_user(user, length) || !in_core(from, length)) return 0;
+    return length == 0 || libos_guarded_copy((void *)user, memory + from, length);
+}
+
+u32 w2c_shim_zero(struct w2c_shim *shim, u64 user, u64 length) {
+    (void)shim;
+    return libos_in_user(user, length) && libos_guarded_fill((void *)user, length);
+}
+
+/* Within the program's memory; the ranges do not overlap (mremap to another place). */
+u32 w2c_shim_copyUser(struct w2c_shim *shim, u64 to, u64 from, u64 length) {
+    (void)shim;
+    return libos_in_user(to, length) && libos_in_user(from, length) &&
+           libos_guarded_copy((void *)to, (const void *)from, length);
+}
+
+u32 w2c_shim_manifest(struct w2c_shim *shim, u32 to, u64 offset, u32 length) {
+    (void)shim;
+    const struct libos_boot *boot = libos_boot();
+    if (offset > boot->manifest_size || length > boot->manifest_size - offset || !in_core(to, length)) return 0;
+    memcpy(memory + to, __image_base + boot->manifest_start + offset, length);
+    return 1;
+}
+
+u64 w2c_shim_now(struct w2c_shim *shim, u32 clock) {
+    (void)shim;
+    return libos_clock_now(clock);
+}
+
+u32 w2c_shim_random(struct w2c_shim *shim, u64 user, u64 length) {
+    (void)shim;
+    uint8_t block[64];
+    for (uint64_t done = 0; done < length; done += sizeof block) {
+        uint64_t part = length - done < sizeof block ? length - done : sizeof block;
+        nsgx_random(block, part);
+        if (!libos_in_user(user + done, part) || !libos_guarded_copy((void *)(user + done), block, part)) return 0;
+    }
+    return 1;
+}
+
+void w2c_shim_setFs(struct w2c_shim *shim, u64 base) {
+    (void)shim;
+    __asm__ volatile("wrfsbase %0" : : "r"(base));
+}
+
+u64 w2c_shim_getFs(struct w2c_shim *shim) {
+    (void)shim;
+    uint64_t base;
+    __asm__ volatile("rdfsbase %0" : "=r"(base));
+    return base;
+}
+
+/* ---- system calls ----------------------------------------------------------------------------------------------- */
+
+static int64_t serve(const struct request *r) {
+    const uint64_t *a = r->argument;
+    switch (r->op) {
+        case OP_WRITE:
+            return libos_host_write((uint32_t)a[0], a[1], a[2]);
+        case OP_READ:
+            return libos_host_read((uint32_t)a[0], a[1], a[2]);
+        case OP_ROOT:
+            if (!in_core(a[2], a[1]) || !in_core(a[3], 32)) return -EIO;
+            return libos_host_root(a[0], (uint32_t)a[1], memory + a[2], memory + a[3]);
+        case OP_WAIT:
+            return libos_host_wait((uint32_t)a[0], (int64_t)a[1]);
+        case OP_NOTE:
+            if (in_core(a[0], a[1])) libos_host_note((const char *)memory + a[0], a[1]);
+            return 0;
+        case OP_EXIT:
+            libos_leave_user((int64_t)a[0]);
+        default:
+            libos_die("the core asked for something unknown", r->op);
+    }
+}
+
+/* Leaves the enclave as often as the core wants it: with FS as the runtime has it, and the program's vectors kept. */
+static int64_t outside(void) {
+    uint64_t program_fs, own_fs;
+    int64_t result = PENDING;
+    __asm__ volatile("rdfsbase %0" : "=r"(program_fs));
+    __asm__ volatile("movq %%gs:0, %0" : "=r"(own_fs));
+    libos_save_vectors(vectors);
+    __asm__ volatile("wrfsbase %0" : : "r"(own_fs));
+    while (result == PENDING) {
+        struct request request;
+        memcpy(&request, memory + request_at, sizeof request);
+        result = (int64_t)w2c_core_complete(&core, (u64)serve(&request));
+    }
+    __asm__ volatile("wrfsbase %0" : : "r"(program_fs));
+    libos_restore_vectors(vectors);
+    return result;
+}
+
+int64_t libos_dispatch(uint32_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f) {
+    int64_t result = (int64_t)w2c_core_syscall(&core, number, a, b, c, d, e, f);
+    return result == PENDING ? outside() : result;
+}
+
+void libos_kernel_start(const struct libos_host *host) {
+    const struct libos_boot *boot = libos_boot();
+    uint64_t base = (uint64_t)__image_base;
+    wasm2c_core_instantiate(&core, NULL);
+    request_at = w2c_core_requestAt(&core);
+    if (!in_core(request_at, sizeof(struct request))) libos_die("the core has no request", request_at);
+    w2c_core_start(&core, base, base + boot->arena_start, boot->arena_size, base + boot->stack_start, boot->stack_size,
+                   boot->manifest_size, boot->core_size, boot->flags, host->kind[0] | host->kind[1] << 8 | host->kind[2] << 16,
+                   host->rows << 16 | host->columns);
+}
+
+_Noreturn void libos_die(const char *why, uint64_t number) {
+    char text[128];
+    size_t length = 0;
+    for (; why[length] != 0 && length < 90; length++) text[length] = why[length];
+    text[length++] = ' ';
+    char digits[20];
+    int count = 0;
+    do digits[count++] = (char)('0' + number % 10);
+    while ((number /= 10) > 0);
+    while (count > 0) text[length++] = digits[--count];
+    uint64_t own_fs;
+    __asm__ volatile("movq %%gs:0, %0" : "=r"(own_fs));
+    __asm__ volatile("wrfsbase %0" : : "r"(own_fs));
+    libos_host_note(text, length);
+    nsgx_abort();
+}

@@ -1,0 +1,25 @@
+/** The error codes of package `libos`. */
+import { NsgxError } from '@nestedsgx/arch';
+
+/** Every error code that package `libos` throws, with its meaning in one line. */
+export const LIBOS_ERRORS = Object.freeze({
+  KERNEL_BUILD_FAILED: 'The library OS could not be compiled.',
+  KERNEL_MISSING: 'The library OS has not been built.',
+  PROGRAM_MISSING: 'The program, its interpreter or a library of it does not exist or cannot be read.',
+  PROGRAM_MALFORMED: 'A file is not a well-formed ELF program for x86-64.',
+  PROGRAM_FIXED_ADDRESS:
+    'The program is linked for a fixed address, where no enclave can lie on this machine.',
+  IMAGE_TOO_LARGE: 'The program, its files and its memory do not fit an enclave.',
+} as const);
+
+/** Codes of {@link LIBOS_ERRORS}. */
+export type LibosErrorCode = keyof typeof LIBOS_ERRORS;
+
+/** A typed error of this package. */
+export function libosError(
+  code: LibosErrorCode,
+  message: string,
+  options: { cause?: unknown; advice?: string } = {},
+): NsgxError {
+  return new NsgxError(code, message, options);
+}

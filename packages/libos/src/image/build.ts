@@ -1,0 +1,199 @@
+/**
+ * An enclave image of a program: the library OS, the description of its root, the program and its libraries in place, and
+ * zero pages for its stack and memory. Offsets from the base up:
+ *
+ *     library OS | memory of the core | description of the root | stack | programs | arena | … | boot page
+ *
+ * with an empty page before the stack, the programs and the arena. All that a program may touch is one range, from the
+ * stack to the end of the arena.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import {
+  ATTRIBUTES_MODE64BIT,
+  PT_REG,
+  PT_TCS,
+  SECINFO_R,
+  SECINFO_W,
+  XFRM_AVX,
+  XFRM_AVX512,
+  XFRM_LEGACY,
+} from '@nestedsgx/arch';
+import { elfSymbolAddress, layOut } from '@nestedsgx/enclave';
+import type { EnclaveImage, PageRun, SignOptions } from '@nestedsgx/image';
+import { KERNEL_PATH } from '../build/kernel.js';
+import { libosError } from '../errors.js';
+import { BOOT_VERBOSE, bootPage } from './boot.js';
+import { type Binary, type Collected, collect } from './collect.js';
+import { buildRoot } from './manifest.js';
+import { type Placed, placeProgram, roundUp } from './place.js';
+
+const PAGE = 4096;
+const RW = (PT_REG << 8) | SECINFO_R | SECINFO_W;
+const R = (PT_REG << 8) | SECINFO_R;
+const ZEROS = new Uint8Array(2 ** 20);
+const MAX_SIZE = 2 ** 36;
+/** Settings of native/enclave.json that the layout repeats. */
+const KERNEL = Object.freeze({ threads: 1, heapPages: 64, heapMeasured: true, stackPages: 32, ssaFrames: 3 });
+
+/** What an image is made of. Sizes in bytes. */
+export interface ProgramImageOptions {
+  /** Path of the program on this machine. */
+  readonly program: string;
+  /** Further files for its root, by their paths here. */
+  readonly copy?: readonly string[];
+  /** Memory for brk and mmap; 64 MiB. */
+  readonly memory?: number;
+  /** Stack; 1 MiB. */
+  readonly stack?: number;
+  /** Memory of the library OS with the files that the program writes; 32 MiB. */
+  readonly files?: number;
+  /** Name each refused system call once. */
+  readonly verbose?: boolean;
+}
+
+/** An image with what belongs to it outside. */
+export interface ProgramImage {
+  readonly image: EnclaveImage;
+  /** What the host serves for the root, in order. */
+  readonly root: readonly Uint8Array[];
+  readonly signOptions: SignOptions;
+  /** SYSCALL instructions that jump, and that trap. */
+  readonly rewritten: number;
+  readonly trapping: number;
+  /** Paths of the binaries in place. */
+  readonly binaries: readonly string[];
+}
+
+function zeros(offset: number, length: number): PageRun[] {
+  const runs: PageRun[] = [];
+  for (let at = 0; at < length; at += ZEROS.length)
+    runs.push({
+      offset: offset + at,
+      secinfoFlags: RW,
+      data: ZEROS.subarray(0, Math.min(ZEROS.length, length - at)),
+      measured: false,
+    });
+  return runs;
+}
+
+function padded(bytes: Uint8Array): Uint8Array {
+  const pages = new Uint8Array(roundUp(bytes.length));
+  pages.set(bytes);
+  return pages;
+}
+
+/** Where an enclave can lie is above what a program of a fixed address wants. @throws PROGRAM_FIXED_ADDRESS */
+function refuseFixed({ main }: Collected): void {
+  if (!main.program.fixed) return;
+  throw libosError(
+    'PROGRAM_FIXED_ADDRESS',
+    `${main.path} is linked for address 0x${main.program.segments[0].address.toString(16)}, and enclaves lie above 0x100000000`,
+    { advice: 'Use a position-independent build of it (gcc -pie or -static-pie), as most of Debian is.' },
+  );
+}
+
+/** The linked library OS. @throws KERNEL_MISSING */
+function readKernel(): Uint8Array {
+  if (!existsSync(KERNEL_PATH))
+    throw libosError('KERNEL_MISSING', `${KERNEL_PATH} does not exist`, { advice: 'Run npm run build.' });
+  return new Uint8Array(readFileSync(KERNEL_PATH));
+}
+
+/**
+ * Builds the image of a program, unsigned.
+ * @throws PROGRAM_MISSING, PROGRAM_MALFORMED, PROGRAM_FIXED_ADDRESS, KERNEL_MISSING, IMAGE_TOO_LARGE
+ */
+export function buildProgramImage(options: ProgramImageOptions): ProgramImage {
+  const collected = collect(options.program, options.copy);
+  refuseFixed(collected);
+  const kernel = readKernel();
+  const target = elfSymbolAddress(kernel, 'libos_syscall');
+  const memory = roundUp(options.memory ?? 64 * 2 ** 20);
+  const stackSize = roundUp(options.stack ?? 2 ** 20);
+  const coreSize = roundUp(options.files ?? 32 * 2 ** 20, 65536);
+
+  const coreStart = layOut(kernel, KERNEL).end + PAGE;
+  const manifestStart = coreStart + coreSize;
+  // Digests and names do not depend on where things are, so a first description tells how long it will be.
+  const manifestSize = describe(collected, new Map()).manifest.length;
+  const stackStart = manifestStart + roundUp(manifestSize) + PAGE;
+  const placed = new Map<Binary, Placed>();
+  let end = stackStart + stackSize + PAGE;
+  for (const binary of collected.binaries) {
+    const place = placeProgram(binary.program, end, target);
+    placed.set(binary, place);
+    end = place.end;
+  }
+  const arenaStart = end + PAGE;
+  const last = arenaStart + memory + PAGE;
+  if (last > MAX_SIZE)
+    throw libosError('IMAGE_TOO_LARGE', `the enclave would have ${last} bytes`, {
+      advice: 'Ask for less memory.',
+    });
+
+  const { runs, size } = layOut(kernel, { ...KERNEL, minimumSize: last });
+  const root = describe(collected, placed);
+  const main = placed.get(collected.main)!;
+  const interpreter = collected.interpreter === undefined ? undefined : placed.get(collected.interpreter)!;
+  const first = interpreter ?? main;
+  const boot = bootPage({
+    ...{ coreStart, coreSize, manifestStart, manifestSize, stackStart, stackSize, arenaStart },
+    userStart: stackStart,
+    userSize: arenaStart + memory - stackStart,
+    arenaSize: memory,
+    entry: first.program.entry + first.bias,
+    programEntry: main.program.entry + main.bias,
+    headers: main.program.headers + main.bias,
+    headerCount: main.program.headerCount,
+    interpreter: interpreter?.bias ?? 0,
+    flags: options.verbose ? BOOT_VERBOSE : 0,
+  });
+  const all: PageRun[] = [
+    ...runs,
+    ...zeros(coreStart, coreSize),
+    { offset: manifestStart, secinfoFlags: R, data: padded(root.manifest), measured: true },
+    ...zeros(stackStart, stackSize),
+    ...[...placed.values()].flatMap((place) => place.runs),
+    ...zeros(arenaStart, memory),
+    { offset: size - PAGE, secinfoFlags: R, data: boot, measured: true },
+  ];
+  const count = (of: (place: Placed) => number) =>
+    [...placed.values()].reduce((sum, place) => sum + of(place), 0);
+  return {
+    image: inMemory(all, size),
+    root: root.contents,
+    signOptions: {
+      miscselect: 1,
+      attributes: { FLAGS: ATTRIBUTES_MODE64BIT, XFRM: XFRM_LEGACY | XFRM_AVX | XFRM_AVX512 },
+    },
+    rewritten: count((place) => place.rewritten),
+    trapping: count((place) => place.trapping),
+    binaries: collected.binaries.map(({ path }) => path),
+  };
+}
+
+/** The root with what of it lies in place. The program and its interpreter are loaded from the start. */
+function describe(collected: Collected, placed: ReadonlyMap<Binary, Placed>) {
+  const images = new Map([...placed].map(([binary, place]) => [binary.path, { binary, place }]));
+  return buildRoot(
+    [...collected.entries.values()].map((entry) => {
+      const found = images.get(entry.path);
+      if (found === undefined) return entry;
+      const { binary, place } = found;
+      const taken = binary === collected.main || binary === collected.interpreter;
+      return { ...entry, image: { offset: place.offset, size: place.size, taken } };
+    }),
+  );
+}
+
+function inMemory(runs: readonly PageRun[], size: number): EnclaveImage {
+  return {
+    format: 'sgxs',
+    size,
+    ssaFrameSize: 1,
+    miscselect: 1,
+    attributes: { FLAGS: ATTRIBUTES_MODE64BIT, XFRM: XFRM_LEGACY },
+    tcs: runs.filter((run) => run.secinfoFlags === PT_TCS << 8).length,
+    pages: () => runs,
+  };
+}

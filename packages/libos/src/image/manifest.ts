@@ -1,0 +1,82 @@
+/**
+ * The description of the root: a tree with the SHA-256 of every block of every file. It is measured with the enclave, so
+ * what the host serves is checked against it. core/boot.ts reads it. Integers are little-endian; an entry is
+ *
+ *     u8 kind  u8 flags  u16 mode  u32 path bytes  u64 size  u64 time (ns)  u64 offset in the root  u64 image offset
+ *     u64 image bytes  u32 target bytes  u32 digests  path  target  (padding to 8)  digests
+ */
+import { createHash } from 'node:crypto';
+
+const SIGNATURE = 0x314d534e;
+const ENTRY_BYTES = 56;
+const READ_ONLY = 1;
+const IMAGE_TAKEN = 2;
+
+/** Bytes under one digest; native/src/host.c and core/fs/inode.ts know it too. */
+export const ROOT_BLOCK = 65536;
+
+/** A file, folder or link of the root, by absolute path. */
+export interface RootEntry {
+  readonly path: string;
+  readonly kind: 'file' | 'folder' | 'link';
+  readonly mode: number;
+  /** Contents of a file. */
+  readonly bytes?: Uint8Array;
+  /** Target of a link. */
+  readonly target?: string;
+  /** Where the image has the file's segments in place. */
+  readonly image?: { readonly offset: number; readonly size: number; readonly taken: boolean };
+  readonly writable?: boolean;
+}
+
+/** The description and the bytes that it describes. */
+export interface BuiltRoot {
+  readonly manifest: Uint8Array;
+  /** Files in the order of their offsets: what the host serves. */
+  readonly contents: readonly Uint8Array[];
+}
+
+const KIND = Object.freeze({ file: 1, folder: 2, link: 3 });
+
+function digests(bytes: Uint8Array): Buffer[] {
+  const list: Buffer[] = [];
+  for (let at = 0; at < bytes.length; at += ROOT_BLOCK)
+    list.push(
+      createHash('sha256')
+        .update(bytes.subarray(at, at + ROOT_BLOCK))
+        .digest(),
+    );
+  return list;
+}
+
+/** Describes entries; parents are put before what they hold. */
+export function buildRoot(entries: readonly RootEntry[]): BuiltRoot {
+  const sorted = [...entries].sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
+  const parts: Buffer[] = [Buffer.alloc(8)];
+  parts[0].writeUInt32LE(SIGNATURE, 0);
+  parts[0].writeUInt32LE(sorted.length, 4);
+  const contents: Uint8Array[] = [];
+  let offset = 0;
+  for (const entry of sorted) {
+    const path = Buffer.from(entry.path, 'utf8');
+    const target = Buffer.from(entry.target ?? '', 'utf8');
+    const bytes = entry.bytes ?? new Uint8Array(0);
+    const hashes = digests(bytes);
+    const head = Buffer.alloc(ENTRY_BYTES);
+    head[0] = KIND[entry.kind];
+    head[1] = (entry.writable ? 0 : READ_ONLY) | (entry.image?.taken ? IMAGE_TAKEN : 0);
+    head.writeUInt16LE(entry.mode & 0o7777, 2);
+    head.writeUInt32LE(path.length, 4);
+    head.writeBigUInt64LE(BigInt(bytes.length), 8);
+    head.writeBigUInt64LE(BigInt(offset), 24);
+    head.writeBigUInt64LE(BigInt(entry.image?.offset ?? 0), 32);
+    head.writeBigUInt64LE(BigInt(entry.image?.size ?? 0), 40);
+    head.writeUInt32LE(target.length, 48);
+    head.writeUInt32LE(hashes.length, 52);
+    const padding = Buffer.alloc((8 - ((path.length + target.length) % 8)) % 8);
+    parts.push(head, path, target, padding, ...hashes);
+    if (bytes.length > 0) contents.push(bytes);
+    offset += bytes.length;
+  }
+  return { manifest: Buffer.concat(parts), contents };
+}

@@ -1,0 +1,137 @@
+/** Programs that run natively and in an enclave, and must say the same. Linux is the oracle. */
+import assert from 'node:assert/strict';
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { generateKey } from '@nestedsgx/image/node';
+import { Cvm } from '@nestedsgx/sdk';
+import { buildProgramImage, type ProgramImage, type RunResult, runProgram } from '../src/index.js';
+import { compile, folder, native } from './programs.js';
+
+let cvm: Cvm;
+let key: string;
+before(async () => {
+  [cvm, key] = await Promise.all([Cvm.launch(), generateKey().then(({ privateKeyPem }) => privateKeyPem)]);
+});
+after(() => cvm.close());
+
+interface Ran extends RunResult {
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly notes: readonly string[];
+}
+
+/** Runs an image with files for its descriptors. */
+async function inside(
+  image: ProgramImage,
+  argv: readonly string[],
+  environment: readonly string[] = [],
+  input = '',
+): Promise<Ran> {
+  const at = mkdtempSync(join(folder, 'run-'));
+  const file = (name: string) => join(at, name);
+  writeFileSync(file('in'), input);
+  const descriptors = [
+    openSync(file('in'), 'r'),
+    openSync(file('out'), 'w'),
+    openSync(file('err'), 'w'),
+  ] as const;
+  const notes: string[] = [];
+  try {
+    const result = await runProgram(cvm, image, {
+      ...{ argv, environment, key, descriptors: [...descriptors] },
+      onNote: (text) => notes.push(text),
+    });
+    return {
+      ...result,
+      stdout: readFileSync(file('out'), 'utf8'),
+      stderr: readFileSync(file('err'), 'utf8'),
+      notes,
+    };
+  } finally {
+    for (const fd of descriptors) closeSync(fd);
+  }
+}
+
+async function same(
+  program: string,
+  args: (dir: string) => string[],
+  env: Record<string, string> = {},
+  input = '',
+) {
+  const here = mkdtempSync(join(folder, 'native-'));
+  const expected = native(program, args(here), env, input);
+  const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+  const found = await inside(
+    buildProgramImage({ program }),
+    [program, ...args('/dev/shm')],
+    variables,
+    input,
+  );
+  assert.equal(found.stdout, expected.stdout);
+  assert.equal(found.status, expected.status);
+  return found;
+}
+
+test('files: open, read, write, seek, truncate, dup', async () => {
+  await same(compile('files'), (dir) => [dir]);
+});
+
+test('names: folders, links, rename, attributes', async () => {
+  await same(compile('names'), (dir) => [dir]);
+});
+
+test('memory: mmap, mremap, mprotect, brk, malloc', async () => {
+  await same(compile('memory'), (dir) => [dir]);
+});
+
+test('pipes, poll, select, eventfd', async () => {
+  await same(compile('pipes'), () => []);
+});
+
+test('process: arguments, environment, clocks, thread-local storage, abort', async () => {
+  const found = await same(compile('process'), () => ['an argument'], { PROBE: 'value' });
+  assert.equal(found.status, 134);
+});
+
+test('static position-independent programs', async () => {
+  await same(compile('files', '-static-pie'), (dir) => [dir]);
+  await same(compile('process', '-static-pie'), () => ['x'], { PROBE: 'static' });
+});
+
+test('system calls that are rewritten, and those that trap', async () => {
+  const found = await same(compile('trapping'), () => []);
+  assert.ok(found.exceptions >= 3, `${found.exceptions} exceptions`);
+});
+
+test('a root that the host changes is refused', async () => {
+  const program = compile('process');
+  const image = buildProgramImage({ program });
+  const root = image.root.map((part) => Uint8Array.from(part, (byte, i) => (i === 100 ? byte ^ 1 : byte)));
+  const found = await inside({ ...image, root }, [program]);
+  assert.equal(found.status, 127);
+  assert.match(found.notes.join(), /not the one that was measured/);
+  assert.equal(found.stdout, '');
+});
+
+test('programs of a fixed address, scripts and missing files are refused with what to do', () => {
+  const fixed = compile('process', '-no-pie', '-static');
+  assert.throws(() => buildProgramImage({ program: fixed }), { code: 'PROGRAM_FIXED_ADDRESS' });
+  const script = join(folder, 'script');
+  writeFileSync(script, '#!/bin/sh\n');
+  assert.throws(() => buildProgramImage({ program: script }), { code: 'PROGRAM_MALFORMED' });
+  assert.throws(() => buildProgramImage({ program: join(folder, 'missing') }), { code: 'PROGRAM_MISSING' });
+});
+
+test('the measurement names the program and every file of its root', () => {
+  const program = compile('files');
+  mkdirSync(join(folder, 'data'), { recursive: true });
+  const file = join(folder, 'data', 'file');
+  writeFileSync(file, 'one');
+  const manifests = ['one', 'two'].map((text) => {
+    writeFileSync(file, text);
+    const runs = [...buildProgramImage({ program, copy: [file] }).image.pages()];
+    return runs.filter((run) => run.measured).map(({ data }) => Buffer.from(data).toString('latin1'));
+  });
+  assert.notDeepEqual(manifests[0], manifests[1]);
+});

@@ -1,0 +1,54 @@
+#include "check.h"
+
+int main(void) {
+    int ends[2];
+    char buffer[8192];
+    SHOW(pipe(ends));
+    SHOW(write(ends[1], "abc", 3));
+    SHOW(write(ends[1], "def", 3));
+    SHOW(read(ends[0], buffer, 4));
+    printf("%.4s\n", buffer);
+    struct pollfd polled[3] = {{ends[0], POLLIN, 0}, {ends[1], POLLOUT, 0}, {77, POLLIN, 0}};
+    SHOW(poll(polled, 3, 0));
+    for (int i = 0; i < 3; i++) SHOW(polled[i].revents);
+    SHOW(read(ends[0], buffer, 100));
+    SHOW(poll(polled, 1, 0));
+    SHOW(poll(polled, 1, 10));
+    SHOW(fcntl(ends[1], F_SETFL, O_NONBLOCK));
+    memset(buffer, 'z', sizeof buffer);
+    int writes = 0;
+    while (write(ends[1], buffer, 4096) == 4096) writes++;
+    SHOW(writes);
+    SHOW(errno == EAGAIN);
+    long got = 0, part;
+    SHOW(fcntl(ends[0], F_SETFL, O_NONBLOCK));
+    while ((part = read(ends[0], buffer, 5000)) > 0) got += part;
+    SHOW(got);
+    SHOW(errno == EAGAIN);
+    fd_set in;
+    FD_ZERO(&in);
+    FD_SET(ends[0], &in);
+    struct timeval now = {0, 0};
+    SHOW(select(ends[0] + 1, &in, NULL, NULL, &now));
+    SHOW(write(ends[1], "x", 1));
+    FD_SET(ends[0], &in);
+    SHOW(select(ends[0] + 1, &in, NULL, NULL, &now));
+    SHOW(FD_ISSET(ends[0], &in) != 0);
+    SHOW(write(ends[0], "x", 1));
+    SHOW(read(ends[1], buffer, 1));
+    SHOW(lseek(ends[0], 0, SEEK_SET));
+    SHOW(close(ends[1]));
+    SHOW(read(ends[0], buffer, 10));
+    SHOW(read(ends[0], buffer, 10));
+    SHOW(poll(polled, 1, 0));
+    SHOW(polled[0].revents);
+    int event = eventfd(3, EFD_NONBLOCK);
+    uint64_t value = 4;
+    SHOW(write(event, &value, 8));
+    SHOW(read(event, &value, 8));
+    SHOW(value);
+    SHOW(read(event, &value, 8));
+    SHOW(read(event, &value, 4));
+    SHOW(pipe((int *)8));
+    return 0;
+}

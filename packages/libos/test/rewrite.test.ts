@@ -1,0 +1,63 @@
+/** Finding system calls in code, and replacing them. */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { isElf, readProgram } from '../src/elf/program.js';
+import { rewrite, trampolineBytes } from '../src/rewrite/rewrite.js';
+import { findSites } from '../src/rewrite/sites.js';
+import { compile } from './programs.js';
+
+const path = compile('trapping', '-static-pie');
+const program = readProgram(new Uint8Array(readFileSync(path)), path);
+
+/** Addresses of SYSCALL as the system's disassembler finds them. */
+function disassembled(): number[] {
+  const text = execFileSync('objdump', ['-d', path], { encoding: 'utf8', maxBuffer: 2 ** 28 });
+  return [...text.matchAll(/^ +([0-9a-f]+):\t0f 05 +\tsyscall/gm)].map((match) =>
+    Number.parseInt(match[1], 16),
+  );
+}
+
+test('every SYSCALL is a site or traps, and nothing else is', () => {
+  const { sites, trapping } = findSites(program);
+  const found = [...sites.map((site) => site.at + site.before.length), ...trapping].sort((a, b) => a - b);
+  assert.deepEqual(found, disassembled());
+  assert.ok(sites.length > 8 * trapping.length, `${sites.length} sites, ${trapping.length} trap`);
+});
+
+test('a jump takes five bytes, and trampolines lead to the target and back', () => {
+  const scan = findSites(program);
+  const at = 0x1000_0000;
+  const target = 0x2000_0000;
+  const { bytes, trampolines } = rewrite(program, scan, at, target);
+  assert.equal(trampolines.length, trampolineBytes(scan));
+  const code = new DataView(trampolines.buffer);
+  const view = new DataView(bytes.buffer);
+  for (const site of scan.sites) {
+    const segment = program.segments.find((s) => site.at >= s.address && site.at < s.address + s.fileSize)!;
+    const offset = segment.offset + site.at - segment.address;
+    assert.equal(view.getUint8(offset), 0xe9);
+    const to = site.at + 5 + view.getInt32(offset + 1, true) - at;
+    assert.deepEqual(trampolines.slice(to, to + site.before.length), site.before);
+    const lea = to + site.before.length;
+    assert.equal(lea + 12 + code.getInt32(lea + 8, true) + at, target);
+    const back = at + lea + 7 + code.getInt32(lea + 3, true);
+    if (site.after.length === 0) assert.equal(back, site.next);
+    else assert.equal(back, at + lea + 12);
+  }
+});
+
+test('damaged files are refused, whatever is damaged', () => {
+  const whole = readFileSync(path);
+  for (let i = 0; i < 400; i++) {
+    const bytes = new Uint8Array(whole.subarray(0, i % 3 === 0 ? (i * 37) % 4096 : undefined));
+    for (let k = 0; k < 4; k++) bytes[(i * 131 + k * 17) % Math.min(1024, bytes.length || 1)] ^= 1 << (i % 8);
+    try {
+      findSites(readProgram(bytes, 'damaged'));
+    } catch (error) {
+      assert.equal((error as { code?: string }).code, 'PROGRAM_MALFORMED');
+    }
+  }
+  assert.equal(isElf(new Uint8Array(10)), false);
+});
