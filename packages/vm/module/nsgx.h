@@ -116,11 +116,13 @@ struct nsgx_gate_state {
 
 #define NSGX_ENCLAVE_RUNNABLE 0 /* threads may enter: set by the driver after EINIT */
 #define NSGX_ENCLAVE_LOST 1	/* stopped, or its address space has ended: nobody enters any more */
+#define NSGX_ENCLAVE_STAYS 2	/* set by the driver when the SECS could not be removed: its gates stay taken */
 
 struct nsgx_enclave {
 	struct kref ref;
 	struct list_head link; /* of mm->enclaves */
 	struct nsgx_mm *owner;
+	bool linked; /* its address space is there */
 	unsigned long base, size;
 	u64 secs; /* gPA of the SECS: the enclave's name in calls */
 	unsigned long state;
