@@ -56,6 +56,7 @@ export { type CertificateTable, parseCertificateTable } from './snp/certificate-
 export { readSnpEvidence, type SnpEvidence } from './snp/evidence.js';
 export { snpChain } from './snp/given-certificates.js';
 export type { GuestPolicy, PlatformInfo } from './snp/guest-fields.js';
+export { snpKeyDigest } from './snp/key-digest.js';
 export { parseSnpLeaf, type SnpLeaf } from './snp/leaf.js';
 export { type FirmwareVersion, parseSnpReport, SNP_REPORT_BYTES, type SnpReport } from './snp/report.js';
 export { SNP_PRODUCTS, type SnpProduct, type SnpTcb } from './snp/tcb.js';

@@ -13,6 +13,7 @@ import {
   parseSnpReport,
   RAW_SNP_CHECKS,
   readSnpEvidence,
+  snpKeyDigest,
   type Verdict,
   verify,
 } from '../src/index.js';
@@ -344,6 +345,24 @@ describe('genuine SNP reports', () => {
     ])
       assert.deepEqual(failures(await appraise(bad, {})), ['evidence.format']);
   });
+});
+
+test('digests of ID and author keys', () => {
+  // Public keys and digests of virtee/sev-snp-measure (Apache-2.0), tests/test_id_block.py.
+  for (const [spki, digest] of [
+    [
+      'MHYwEAYHKoZIzj0CAQYFK4EEACIDYgAEsg/RocK9K2UYOnbiOQrIBfbY5eKvcl5ajpPPh+wCn51F6zJrBLkr63FOFPqYb4qaLJSguKswzHY1JnWUSHaJHpVP9u9YJqYjG6bW1/br+2jOMw4eWTlO+3CAiD3caTZL',
+      'hwt+NcU/inLQ0yL3WrKvgmJ5Kq9leWIs5BMcPyHyied8sFYKXjuQs5MuZ07HCcsU',
+    ],
+    [
+      'MHYwEAYHKoZIzj0CAQYFK4EEACIDYgAEBoEfxiQJvy2a5RwHQjJU2JPGwj+/FkrzODsPgTpifmFo2QZ6f0vZeZBYjBhBEhCgMrQgoiZW0nHc/U4lZoxy/Vi7X2hR/kcvnRYPiAsU30w2IwaJYs3k1gjnNzQtqRLJ',
+      'YxEcNLv8Ckk4+aAJvQdJgNgXIyPmFZnJ/TNtqGcySOHcqY0L6PdjdqEGuK/UwKBX',
+    ],
+  ] as const) {
+    const key = new Uint8Array(Buffer.from(spki, 'base64'));
+    assert.equal(snpKeyDigest(key), Buffer.from(digest, 'base64').toString('hex'));
+    assert.throws(() => snpKeyDigest(key.subarray(1)), AttestError);
+  }
 });
 
 describe('every single bit', () => {

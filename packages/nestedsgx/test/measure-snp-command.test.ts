@@ -1,6 +1,7 @@
 /** `nsgx measure --snp`: options, files, and what is said of wrong ones. The digests are proved in package arch. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,6 +9,7 @@ import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { guidBytes, hashCommandLine, measureGuestLaunch, parseFirmware, VCPU_TYPES } from '@nestedsgx/arch';
 import { nodeHash } from '@nestedsgx/arch/node';
+import { snpKeyDigest } from '@nestedsgx/attest';
 
 const NSGX = fileURLToPath(new URL('../../bin/nsgx.mjs', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'nsgx-measure-snp-'));
@@ -104,6 +106,20 @@ test('inspect names the parts of firmware, and AMD’s extensions of certificate
     [extended['format'], extended['form'], extended['version']],
     ['snp-report', 'TSM report', 3],
   );
+});
+
+test('the digest of a key is that of the report, from private key, public key or certificate', () => {
+  const measure = (path: string) =>
+    spawnSync(process.execPath, [NSGX, 'measure', '--snp-key', path], { encoding: 'utf8' });
+  const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-384' });
+  const pem = (name: string, key: KeyObject, type: 'spki' | 'pkcs8') =>
+    file(name, key.export({ format: 'pem', type } as const) as string);
+  const digest = snpKeyDigest(new Uint8Array(publicKey.export({ format: 'der', type: 'spki' })));
+  assert.equal(measure(pem('id.pub.pem', publicKey, 'spki')).stdout.trim(), digest);
+  assert.equal(measure(pem('id.pem', privateKey, 'pkcs8')).stdout.trim(), digest);
+  const other = generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey;
+  assert.match(measure(pem('other.pem', other, 'spki')).stderr, /P-384/);
+  assert.equal(measure(kernel).status, 2);
 });
 
 test('wrong usage is told apart from unusable files', () => {

@@ -1,5 +1,5 @@
 /** `nsgx measure --snp`: the launch digest of a guest on SNP hardware, from what its hypervisor is given. */
-import { createHash } from 'node:crypto';
+import { createHash, createPublicKey, type KeyObject } from 'node:crypto';
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import {
   type Firmware,
@@ -15,6 +15,7 @@ import {
   VCPU_TYPES,
 } from '@nestedsgx/arch';
 import { nodeHash } from '@nestedsgx/arch/node';
+import { snpKeyDigest } from '@nestedsgx/attest';
 import type { Command } from 'commander';
 import { bytesFromHex, hex, readLimited } from '../files.js';
 import { type Terminal, UsageError } from '../terminal.js';
@@ -36,6 +37,7 @@ export interface MeasureSnpOptions {
 }
 
 const FIRMWARE_LIMIT = 64 * 1024 * 1024;
+const KEY_LIMIT = 1 << 16;
 
 /** Adds the options of `--snp` to the command `measure`. */
 export function addSnpOptions(command: Command): Command {
@@ -55,7 +57,11 @@ export function addSnpOptions(command: Command): Command {
     .option('--guest-features <number>', 'with --snp: SEV_FEATURES of the vCPUs', '0x1')
     .option('--vmm-type <name>', `with --snp: ${LAUNCH_VMMS.join(', ')}`, 'qemu')
     .option('--svsm <file>', 'with --snp: the SVSM that the guest starts in')
-    .option('--vars-size <bytes>', "with --svsm: size of the firmware's variables");
+    .option('--vars-size <bytes>', "with --svsm: size of the firmware's variables")
+    .option(
+      '--snp-key <file>',
+      'digest of an ID or author key (PEM; key or certificate), as SNP reports name it',
+    );
 }
 
 function integer(text: string, option: string): bigint {
@@ -171,4 +177,17 @@ export function runMeasureSnp(terminal: Terminal, options: MeasureSnpOptions): v
     { launchDigest: hex(launchDigest), firmwareDigest: hex(firmwareDigest) },
     hex(launchDigest),
   );
+}
+
+/** Prints the digest of a key. @throws NsgxError, UsageError for what is no key, AttestError for another kind of key */
+export function measureSnpKey(terminal: Terminal, path: string): void {
+  let key: KeyObject;
+  try {
+    key = createPublicKey(Buffer.from(readLimited(path, KEY_LIMIT, 'key')));
+  } catch (cause) {
+    if (cause instanceof NsgxError) throw cause;
+    throw new UsageError(`${path} holds no key in PEM, or an encrypted one`, { cause });
+  }
+  const keyDigest = snpKeyDigest(new Uint8Array(key.export({ type: 'spki', format: 'der' })));
+  terminal.answer({ keyDigest }, keyDigest);
 }

@@ -11,11 +11,12 @@ import { z } from 'zod';
 import { hex, readLimited } from '../files.js';
 import type { ActionWrapper, CommandModule } from '../program.js';
 import { Refused, type Terminal, UsageError } from '../terminal.js';
-import { addSnpOptions, type MeasureSnpOptions, runMeasureSnp } from './measure-snp.js';
+import { addSnpOptions, type MeasureSnpOptions, measureSnpKey, runMeasureSnp } from './measure-snp.js';
 
 interface MeasureOptions extends MeasureSnpOptions {
   cvm?: boolean;
   snp?: boolean;
+  snpKey?: string;
   installation?: string;
   explain?: string;
   isolation: string;
@@ -77,6 +78,10 @@ export function measureInstallation(options: {
 }
 
 function runMeasure(terminal: Terminal, image: string | undefined, options: MeasureOptions): void {
+  if (options.snpKey !== undefined) {
+    measureSnpKey(terminal, options.snpKey);
+    return;
+  }
   if (options.snp === true) {
     if (image !== undefined || options.cvm === true)
       throw new UsageError('--snp takes its parts as options, no image and no --cvm');
