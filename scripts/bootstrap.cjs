@@ -18,12 +18,26 @@ var HEADERS = [
   { path: '/usr/include/stdio.h', debian: 'libc6-dev' },
   { path: '/usr/include/linux/userfaultfd.h', debian: 'linux-libc-dev' }
 ];
-// What the tests with a real Linux guest boot and build; without them these tests are skipped.
-var GUEST_PACKAGES = [
-  { debian: 'qemu-system-x86', there: hasCommand('qemu-system-x86_64') },
-  { debian: 'linux-image-cloud-amd64', there: hasFile('/boot', /^vmlinuz-.*amd64$/) },
-  { debian: 'linux-headers-cloud-amd64', there: hasFile('/usr/src', /^linux-headers-.*-(cloud-)?amd64$/) },
-  { debian: 'busybox-static', there: hasCommand('busybox') }
+// What single tests need; without it they are skipped.
+var TEST_PACKAGES = [
+  {
+    what: 'what a Linux guest is booted with',
+    without: 'tests that boot a guest are skipped',
+    packages: [
+      { debian: 'qemu-system-x86', there: hasCommand('qemu-system-x86_64') },
+      { debian: 'linux-image-cloud-amd64', there: hasFile('/boot', /^vmlinuz-.*amd64$/) },
+      {
+        debian: 'linux-headers-cloud-amd64',
+        there: hasFile('/usr/src', /^linux-headers-.*-(cloud-)?amd64$/)
+      },
+      { debian: 'busybox-static', there: hasCommand('busybox') }
+    ]
+  },
+  {
+    what: 'a browser for the verification page',
+    without: 'the test in a browser is skipped',
+    packages: [{ debian: 'chromium', there: hasCommand('chromium') }]
+  }
 ];
 
 function hasCommand(command) {
@@ -129,14 +143,15 @@ function aptInstall(packages) {
   return run('apt-get', apt, quiet) === 0;
 }
 
-// Nothing but the tests of guests needs these, so a machine that cannot have them goes on without.
-function guestPackages() {
-  var missing = GUEST_PACKAGES.filter((one) => !one.there()).map((one) => one.debian);
-  if (missing.length === 0 || !isDebian() || !isRoot() || process.env.NSGX_NO_GUEST_PACKAGES) return;
-  var list = missing.join(' ');
-  say('nestedsgx: installing what a Linux guest is booted with: apt-get install ' + list);
-  if (!aptInstall(missing))
-    say('nestedsgx: they could not be installed; tests that boot a guest are skipped');
+// Nothing but these tests needs them, so a machine that cannot have them goes on without.
+function testPackages() {
+  if (!isDebian() || !isRoot() || process.env.NSGX_NO_TEST_PACKAGES) return;
+  TEST_PACKAGES.forEach((group) => {
+    var missing = group.packages.filter((one) => !one.there()).map((one) => one.debian);
+    if (missing.length === 0) return;
+    say('nestedsgx: installing ' + group.what + ': apt-get install ' + missing.join(' '));
+    if (!aptInstall(missing)) say('nestedsgx: that could not be installed; ' + group.without);
+  });
 }
 
 function npmPackages() {
@@ -175,7 +190,7 @@ function main() {
   checkNode();
   checkMachine();
   systemPackages();
-  if (name === 'test' || name === 'soak') guestPackages();
+  if (name === 'test' || name === 'soak') testPackages();
   npmPackages();
   build();
   if (COMMANDS[name].length === 0) return;

@@ -20,8 +20,14 @@ export const policySchema = z.strictObject({
   dcap: z.optional(dcapSchema),
 });
 
+type Unchanged<T> = T extends readonly (infer U)[]
+  ? readonly Unchanged<U>[]
+  : T extends object
+    ? { readonly [K in keyof T]: Unchanged<T[K]> }
+    : T;
+
 /** A policy as written; every field but `version` may be left out. */
-export type PolicyDocument = z.input<typeof policySchema>;
+export type PolicyDocument = Unchanged<z.input<typeof policySchema>>;
 
 /** A checked policy with every default filled in. */
 export interface Policy {
