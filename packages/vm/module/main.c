@@ -4,6 +4,7 @@
 
 #include <linux/module.h>
 
+#include "cpuid.h"
 #include "nsgx.h"
 
 static unsigned long window = 0x8000000;
@@ -25,10 +26,15 @@ static int __init nsgx_load(void)
 	error = nsgx_enclu_open();
 	if (error)
 		goto svsm;
-	error = nsgx_driver_open();
+	error = nsgx_cpuid_open();
 	if (error)
 		goto enclu;
+	error = nsgx_driver_open();
+	if (error)
+		goto cpuid;
 	return 0;
+cpuid:
+	nsgx_cpuid_close();
 enclu:
 	nsgx_enclu_close();
 	nsgx_notifier_drain();
@@ -44,6 +50,7 @@ window:
 static void __exit nsgx_unload(void)
 {
 	nsgx_driver_close();
+	nsgx_cpuid_close();
 	nsgx_enclu_close();
 	nsgx_notifier_drain();
 	nsgx_svsm_close();
