@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { CallPool, processVmRead, ptraceAttach } from '@nestedsgx/os';
 import { EXIT_KIND, GATE } from '../src/host/index.js';
+import { RUNNER_MEMORY } from '../src/layout/memory.js';
 import { assemble, enclu } from './assemble.js';
 import { AT, BenchMachine, type TestEnclave } from './bench-machine.js';
 
@@ -129,8 +130,11 @@ const ANYTHING: [string, string][] = [
     `mov $11,%edi\nlea ${rel(AT.DATA)},%rsi\nmov %rsi,%rdx\nlea ${rel(AT.DATA + 0x800)},%rsp\nmov $${symbols.get('on_signal')},%rbx\njmp *%rbx`,
   ],
   ['a stack pointer to nowhere, then a fault', 'xor %esp,%esp\nud2'],
-  ['a stack pointer into the stub’s signal stack', 'mov $0x3001100,%rsp\nud2'],
-  ['a stack pointer just above the signal stack’s guard', 'mov $0x3001010,%rsp\nud2'],
+  ['a stack pointer into the stub’s signal stack', `mov $${RUNNER_MEMORY.SIGNAL_STACKS + 0x1100},%rsp\nud2`],
+  [
+    'a stack pointer just above the signal stack’s guard',
+    `mov $${RUNNER_MEMORY.SIGNAL_STACKS + 0x1010},%rsp\nud2`,
+  ],
   [
     'FS and GS at the end of the address space',
     'mov $0x7fffffffffff,%rax\nwrfsbase %rax\nwrgsbase %rax\nud2',
@@ -139,8 +143,11 @@ const ANYTHING: [string, string][] = [
     'a far jump to 32-bit code',
     `lea ${rel(AT.DATA)},%rax\nmovl $${symbols.get('call_read')},(%rax)\nmovw $0x23,4(%rax)\nljmp *(%rax)`,
   ],
-  ['zeroed thread block', 'mov $0x2000000,%rdi\nmov $512,%ecx\nxor %eax,%eax\nrep stosq\nud2'],
-  ['zeroed control memory', 'mov $0x6000000,%rdi\nmov $1024,%ecx\nxor %eax,%eax\nrep stosq\nud2'],
+  ['zeroed thread block', `mov $${RUNNER_MEMORY.THREADS},%rdi\nmov $512,%ecx\nxor %eax,%eax\nrep stosq\nud2`],
+  [
+    'zeroed control memory',
+    `mov $${RUNNER_MEMORY.CONTROL},%rdi\nmov $1024,%ecx\nxor %eax,%eax\nrep stosq\nud2`,
+  ],
 ];
 
 for (const [what, code] of ANYTHING)
