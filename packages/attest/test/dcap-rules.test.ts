@@ -13,7 +13,7 @@ import {
   type Verdict,
   verify,
 } from '../src/index.js';
-import { PLATFORM, pem, type QuoteFields, TestIntel, TIME } from './intel.js';
+import { certify, PLATFORM, pem, type QuoteFields, TestIntel, TIME } from './intel.js';
 import { concat, le } from './producer.js';
 
 const intel = new TestIntel();
@@ -353,6 +353,11 @@ describe("Intel's documents", () => {
     await refused(debug, {}, qe, /ATTRIBUTES/);
     const forged = intel.document('tcbInfo', intel.tcbInfo('SGX'), intel.pck.key);
     await refused(SGX_QUOTE, { tcbInfo: forged }, info, /signature/);
+    const below = certify('Intel SGX TCB Signing', intel.authority, null);
+    const chainBelow = [below.der, intel.authority.der, intel.root.der].map((der) => pem(der)).join('');
+    const signedBelow = intel.document('tcbInfo', intel.tcbInfo('SGX'), below.key);
+    const byAuthority = await appraise(SGX_QUOTE, { tcbSigning: text(chainBelow), tcbInfo: signedBelow });
+    assert.match(detail(byAuthority, info), /not issued by Intel's root/);
     const signedByPck = { tcbSigning: text(pem(intel.pck.der) + pem(intel.authority.der)) };
     assert.match(detail(await appraise(SGX_QUOTE, signedByPck), info), /TCB Signing/);
   });

@@ -61,7 +61,8 @@ function point(publicKey: KeyObject): Uint8Array {
   return concat(Buffer.from(x!, 'base64url'), Buffer.from(y!, 'base64url'));
 }
 
-function certify(
+/** A certificate of `subject` with a new key. */
+export function certify(
   subject: string,
   issuer: Signer | null,
   path: number | null,

@@ -128,12 +128,9 @@ export class IntelTrust {
   /** The chain of the key that signs Intel's documents. @throws AttestError */
   readonly signer = once((): Chain => {
     const file = 'tcb-signing.pem';
-    return intelChain(
-      this.#certificates(this.#need('tcbSigning', file), file),
-      SIGNER_NAME,
-      file,
-      this.#root,
-    );
+    const certificates = this.#certificates(this.#need('tcbSigning', file), file);
+    const chain = intelChain(certificates, SIGNER_NAME, file, this.#root);
+    return chain.length === 2 ? chain : refuse(`${certificateLabel(chain[0])} is not issued by Intel's root`);
   });
 
   readonly #givenPck = once(() =>
