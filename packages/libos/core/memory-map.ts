@@ -184,7 +184,7 @@ export function sysMmap(hint: u64, given: u64, prot: u64, flags64: u64, fd: u64,
     if (at === 0) return ENOMEM;
   }
   const clean = protection !== 0 || inode !== null;
-  if (clean && !zero(at, length)) return EFAULT;
+  if (clean && !zero(at, length)) return ENOMEM;
   if (bytes > 0 && !copyOut(at, inode!.data + <usize>offset, bytes)) return EFAULT;
   insert(new Region(at, at + length, protection, clean));
   return at;
@@ -214,7 +214,11 @@ export function sysMprotect(at: u64, given: u64, prot: u64): i64 {
   for (let i = 0; i < before.length; i++) {
     const r = before[i];
     if (!r.clean && protection !== 0) {
-      zero(r.start, r.end - r.start);
+      if (!zero(r.start, r.end - r.start)) {
+        insert(r);
+        for (let k = i + 1; k < before.length; k++) insert(before[k]);
+        return ENOMEM;
+      }
       r.clean = true;
     }
     r.protection = protection;
@@ -246,14 +250,15 @@ export function sysMremap(at: u64, oldGiven: u64, newGiven: u64, flags: u64): i6
   }
   const more = length - oldLength;
   if (at + length <= high && !overlaps(at + oldLength, at + length)) {
-    if (!zero(at + oldLength, more)) return EFAULT;
+    if (!zero(at + oldLength, more)) return ENOMEM;
     insert(new Region(at + oldLength, at + length, 3, true));
     return at;
   }
   if ((flags & MREMAP_MAYMOVE) === 0) return ENOMEM;
   const to = place(length);
   if (to === 0) return ENOMEM;
-  if (!copyUser(to, at, oldLength) || !zero(to + oldLength, more)) return EFAULT;
+  if (!zero(to, length)) return ENOMEM;
+  if (!copyUser(to, at, oldLength)) return EFAULT;
   cut(at, at + oldLength);
   insert(new Region(to, to + length, 3, true));
   return to;

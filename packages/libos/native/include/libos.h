@@ -14,6 +14,8 @@
 struct libos_boot {
     uint64_t magic;
     uint64_t core_start, core_size;         /* memory of the core */
+    uint64_t core_ready, arena_ready;       /* how much of it, and of the arena, has pages from the start */
+    uint64_t pages_start, pages_size;       /* a bit for each page of the ELRANGE: whether it has been accepted */
     uint64_t manifest_start, manifest_size; /* the root's tree and hashes */
     uint64_t user_start, user_size;         /* all that a program may use: its images, stack and arena */
     uint64_t stack_start, stack_size;
@@ -49,6 +51,10 @@ extern uint8_t libos_guard_start[], libos_guard_end[], libos_guard_fail[];
 void libos_user_exception_resumed(void);
 void libos_save_vectors(void *area);
 void libos_restore_vectors(const void *area);
+
+/* pages.c: makes [address, address + length) of the core's memory or the arena present and zero; false when the host
+ * does not give pages. */
+bool libos_make_zero(uint64_t address, uint64_t length);
 
 /* exception.c */
 void libos_exceptions_start(void);

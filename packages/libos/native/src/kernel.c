@@ -46,14 +46,14 @@ void wasm_rt_allocate_memory(wasm_rt_memory_t *to, uint64_t initial, uint64_t ma
     uint64_t room = boot->core_size / page;
     if (initial > room) libos_die("no memory for the core", initial);
     memory = __image_base + boot->core_start;
-    libos_fill(memory, 0, initial * page);
+    if (!libos_make_zero((uint64_t)memory, initial * page)) libos_die("no pages for the core", initial);
     *to = (wasm_rt_memory_t){memory, initial, max < room ? max : room, page, initial * page, is64};
 }
 
 uint64_t wasm_rt_grow_memory(wasm_rt_memory_t *of, uint64_t pages) {
     uint64_t before = of->pages;
     if (pages > of->max_pages - before) return (uint64_t)-1;
-    libos_fill(of->data + of->size, 0, pages * of->page_size);
+    if (!libos_make_zero((uint64_t)(of->data + of->size), pages * of->page_size)) return (uint64_t)-1;
     of->pages += pages;
     of->size += pages * of->page_size;
     return before;
@@ -77,7 +77,7 @@ u32 w2c_shim_copyOut(struct w2c_shim *shim, u64 user, u32 from, u64 length) {
 
 u32 w2c_shim_zero(struct w2c_shim *shim, u64 user, u64 length) {
     (void)shim;
-    return libos_in_user(user, length) && libos_guarded_fill((void *)user, length);
+    return libos_in_user(user, length) && libos_make_zero(user, length);
 }
 
 /* Within the program's memory; the ranges do not overlap (mremap to another place). */

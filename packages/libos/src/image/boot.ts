@@ -4,6 +4,10 @@
 export interface BootPage {
   readonly coreStart: number;
   readonly coreSize: number;
+  readonly coreReady: number;
+  readonly arenaReady: number;
+  readonly pagesStart: number;
+  readonly pagesSize: number;
   readonly manifestStart: number;
   readonly manifestSize: number;
   readonly userStart: number;
@@ -30,7 +34,8 @@ export function bootPage(boot: BootPage): Uint8Array {
   const page = new Uint8Array(4096);
   const view = new DataView(page.buffer);
   const words = [
-    ...[boot.coreStart, boot.coreSize, boot.manifestStart, boot.manifestSize, boot.userStart, boot.userSize],
+    ...[boot.coreStart, boot.coreSize, boot.coreReady, boot.arenaReady, boot.pagesStart, boot.pagesSize],
+    ...[boot.manifestStart, boot.manifestSize, boot.userStart, boot.userSize],
     ...[boot.stackStart, boot.stackSize, boot.arenaStart, boot.arenaSize, boot.entry, boot.programEntry],
     ...[boot.headers, boot.headerCount, boot.interpreter, boot.flags],
   ];

@@ -2,7 +2,7 @@
  * An enclave image of a program: the library OS, the description of its root, the program and its libraries in place, and
  * zero pages for its stack and memory. Offsets from the base up:
  *
- *     library OS | memory of the core | description of the root | stack | programs | arena | … | boot page
+ *     library OS | memory of the core | page bits | description of the root | stack | programs | arena | … | boot page
  *
  * with an empty page before the stack, the programs and the arena. All that a program may touch is one range, from the
  * stack to the end of the arena.
@@ -32,6 +32,9 @@ const RW = (PT_REG << 8) | SECINFO_R | SECINFO_W;
 const R = (PT_REG << 8) | SECINFO_R;
 const ZEROS = new Uint8Array(2 ** 20);
 const MAX_SIZE = 2 ** 36;
+/** What has pages from the start; the rest comes when it is used. */
+const CORE_READY = 512 * 1024;
+const ARENA_READY = 512 * 1024;
 /** Settings of native/enclave.json that the layout repeats. */
 const KERNEL = Object.freeze({ threads: 1, heapPages: 64, heapMeasured: true, stackPages: 32, ssaFrames: 3 });
 
@@ -82,6 +85,17 @@ function padded(bytes: Uint8Array): Uint8Array {
   return pages;
 }
 
+function powerOfTwo(n: number): number {
+  return 2 ** Math.ceil(Math.log2(n));
+}
+
+/** More than all binaries take with their trampolines and gaps, and the description. */
+function sizeOf({ binaries, entries }: Collected): number {
+  const reach = ({ program }: Binary) =>
+    program.segments.at(-1)!.address + program.segments.at(-1)!.memorySize;
+  return binaries.reduce((sum, binary) => sum + 2 * reach(binary) + 2 ** 21, 2 ** 20 + entries.size * 1024);
+}
+
 /** Where an enclave can lie is above what a program of a fixed address wants. @throws PROGRAM_FIXED_ADDRESS */
 function refuseFixed({ main }: Collected): void {
   if (!main.program.fixed) return;
@@ -113,7 +127,12 @@ export function buildProgramImage(options: ProgramImageOptions): ProgramImage {
   const coreSize = roundUp(options.files ?? 32 * 2 ** 20, 65536);
 
   const coreStart = layOut(kernel, KERNEL).end + PAGE;
-  const manifestStart = coreStart + coreSize;
+  const pagesStart = coreStart + coreSize;
+  // Enough for twice what is known so far: the size of the enclave is a power of two.
+  const pagesSize = roundUp(
+    powerOfTwo(coreStart + coreSize + memory + stackSize + sizeOf(collected)) / PAGE / 8,
+  );
+  const manifestStart = pagesStart + pagesSize;
   // Digests and names do not depend on where things are, so a first description tells how long it will be.
   const manifestSize = describe(collected, new Map()).manifest.length;
   const stackStart = manifestStart + roundUp(manifestSize) + PAGE;
@@ -132,12 +151,22 @@ export function buildProgramImage(options: ProgramImageOptions): ProgramImage {
     });
 
   const { runs, size } = layOut(kernel, { ...KERNEL, minimumSize: last });
+  if (pagesSize * 8 * PAGE < size)
+    throw new RangeError(`${pagesSize} bytes of page bits are too few for ${size}`);
   const root = describe(collected, placed);
   const main = placed.get(collected.main)!;
   const interpreter = collected.interpreter === undefined ? undefined : placed.get(collected.interpreter)!;
   const first = interpreter ?? main;
   const boot = bootPage({
-    ...{ coreStart, coreSize, manifestStart, manifestSize, stackStart, stackSize, arenaStart },
+    ...{ coreStart, coreSize, coreReady: Math.min(CORE_READY, coreSize), pagesStart, pagesSize },
+    ...{
+      arenaReady: Math.min(ARENA_READY, memory),
+      manifestStart,
+      manifestSize,
+      stackStart,
+      stackSize,
+      arenaStart,
+    },
     userStart: stackStart,
     userSize: arenaStart + memory - stackStart,
     arenaSize: memory,
@@ -150,11 +179,12 @@ export function buildProgramImage(options: ProgramImageOptions): ProgramImage {
   });
   const all: PageRun[] = [
     ...runs,
-    ...zeros(coreStart, coreSize),
+    ...zeros(coreStart, Math.min(CORE_READY, coreSize)),
+    { offset: pagesStart, secinfoFlags: RW, data: new Uint8Array(pagesSize), measured: true },
     { offset: manifestStart, secinfoFlags: R, data: padded(root.manifest), measured: true },
     ...zeros(stackStart, stackSize),
     ...[...placed.values()].flatMap((place) => place.runs),
-    ...zeros(arenaStart, memory),
+    ...zeros(arenaStart, Math.min(ARENA_READY, memory)),
     { offset: size - PAGE, secinfoFlags: R, data: boot, measured: true },
   ];
   const count = (of: (place: Placed) => number) =>
