@@ -156,6 +156,23 @@ test('real evidence has the layout and the claims that are described', async () 
   }
 });
 
+/** The JavaScript that the text shows. */
+function blocks(): string[] {
+  return [...text.matchAll(/^```js\n(.*?)^```$/gms)].map(([, code]) => code!);
+}
+
+test('the programs shown import what there is', async () => {
+  assert.equal(blocks().length, 2);
+  for (const [, names, module_] of blocks()
+    .join('')
+    .matchAll(/^import \{ (.*) \} from '(.*)';$/gm)) {
+    // Names of packages inside this workspace; the umbrella's own are those of its files.
+    const target = module_ === 'nestedsgx/attest' ? '../src/attest.js' : module_!;
+    const found = (await import(target)) as Record<string, unknown>;
+    for (const name of names!.split(', ')) assert.ok(name in found, `${name} of ${module_}`);
+  }
+});
+
 type Judge = (
   evidence: Uint8Array,
   policy: PolicyDocument,
@@ -164,7 +181,7 @@ type Judge = (
 
 /** The function that the text shows, loaded from the text. */
 async function shownJudge(): Promise<Judge> {
-  const code = /^```js\n(.*?)^```$/ms.exec(text)?.[1] ?? '';
+  const code = blocks().find((block) => block.includes('function judge(')) ?? '';
   assert.ok(code.includes("from 'nestedsgx/attest'"));
   // From a temporary folder package names are not resolved, so the import names the file.
   const attest = new URL('../src/attest.js', import.meta.url).href;

@@ -82,16 +82,16 @@ async function fetchCommand(
 }
 
 /**
- * Fetches what `evidence` lacks; with a directory, from there first and into it.
+ * Fetches what `evidence` lacks; with a directory, from there first (what serves at `time`) and into it.
  * @throws VerifierError, AttestError
  */
 export async function gather(
   terminal: Terminal,
   evidence: Uint8Array,
-  { directory, kds, pccs }: { directory?: string; kds?: string; pccs?: string },
+  { directory, kds, pccs, time }: { directory?: string; kds?: string; pccs?: string; time?: number },
 ): Promise<CollateralFiles> {
   const have = directory === undefined ? undefined : readCollateralDirectory(directory);
-  const result = await run(terminal, evidence, { kds, pccs, have });
+  const result = await run(terminal, evidence, { kds, pccs, have, time });
   if (directory !== undefined) save(directory, result);
   for (const { file, reason } of result.missing) terminal.note(`${file} is not to be had: ${reason}`);
   return result.files;

@@ -62,8 +62,9 @@ async function runVerify(terminal: Terminal, path: string, options: VerifyOption
 /** What `--collateral` and `--fetch` give; what is fetched is kept in the directory, if there is one. */
 async function collateralOf(terminal: Terminal, evidence: Uint8Array, options: VerifyOptions) {
   const { collateral: directory, kds, pccs } = options;
+  const time = options.time === undefined ? undefined : parseTime(options.time).getTime();
   if (options.fetch === true)
-    return collateralFromFiles(await gather(terminal, evidence, { directory, kds, pccs }));
+    return collateralFromFiles(await gather(terminal, evidence, { directory, kds, pccs, time }));
   if (kds !== undefined || pccs !== undefined)
     throw new UsageError('--kds and --pccs say where --fetch fetches from; add it');
   if (directory === undefined) return undefined;
