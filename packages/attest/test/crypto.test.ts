@@ -6,8 +6,10 @@ import { portableCrypto } from '../src/crypto/portable.js';
 import { type CryptoProvider, crypto, type EcKey, useCrypto } from '../src/crypto/provider.js';
 import { digest, parsePublicKey, verifyEcdsa } from '../src/x509/keys.js';
 import { fromBase64 } from '../src/x509/pem.js';
+import { forgetSignatures, verifyAuthorityP256 } from '../src/x509/remembered.js';
 
 const PROVIDERS: readonly CryptoProvider[] = [nodeCrypto, portableCrypto];
+const concat = (...parts: Uint8Array[]) => new Uint8Array(Buffer.concat(parts));
 const spki = (key: KeyObject) => new Uint8Array(key.export({ type: 'spki', format: 'der' }));
 const CURVES = [
   ['P-256', 'SHA-256', 'sha256'],
@@ -87,6 +89,52 @@ describe('crypto providers', () => {
         }
       }
     }
+  });
+
+  test('good signatures of authorities are remembered, bad ones and other providers are not', () => {
+    const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const key = parsePublicKey(spki(publicKey));
+    const data = new Uint8Array(randomBytes(64));
+    const signature = new Uint8Array(sign('sha256', data, { key: privateKey, dsaEncoding: 'ieee-p1363' }));
+    let verified = 0;
+    const counting = (): CryptoProvider => ({
+      ...nodeCrypto,
+      verifyEcdsa(...given) {
+        verified++;
+        return nodeCrypto.verifyEcdsa(...given);
+      },
+    });
+    useCrypto(counting());
+    const check = (change = (_: Uint8Array[]) => {}) => {
+      const parts = [signature.slice(), data.slice()];
+      change(parts);
+      verified = 0;
+      return [verifyAuthorityP256(key, parts[0]!, parts[1]!), verified];
+    };
+    assert.deepEqual(check(), [true, 1]);
+    assert.deepEqual(check(), [true, 0]);
+    for (let i = 0; i < 2; i++) {
+      assert.deepEqual(
+        check(([value]) => {
+          value![5]! ^= 1;
+        }),
+        [false, 1],
+      );
+      assert.deepEqual(
+        check(([, value]) => {
+          value![5]! ^= 1;
+        }),
+        [false, 1],
+      );
+      // The same bytes, with the border between signature and data elsewhere.
+      assert.equal(verifyAuthorityP256(key, concat(signature, data.subarray(0, 1)), data.subarray(1)), false);
+    }
+    forgetSignatures();
+    assert.deepEqual(check(), [true, 1]);
+    useCrypto(counting());
+    assert.deepEqual(check(), [true, 1]);
+    const other = parsePublicKey(spki(generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey));
+    assert.equal(verifyAuthorityP256(other, signature, data), false);
   });
 
   test('base64 is the standard one, whole and canonical', () => {

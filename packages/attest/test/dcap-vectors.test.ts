@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { afterEach, describe, test } from 'node:test';
+import { nodeCrypto } from '../src/crypto/node.js';
 import { portableCrypto } from '../src/crypto/portable.js';
 import { readIdentity, readTcbInfo } from '../src/dcap/documents.js';
 import { parsePckPlatform } from '../src/dcap/pck.js';
@@ -105,6 +106,32 @@ describe('quotes of other repositories', () => {
       assert.deepEqual(await verify(vector(name), { policy: POLICY, collateral, time }), expected);
       useCrypto(null);
     }
+  });
+
+  test('what is remembered saves signatures: nine from nothing, one when all authorities are known', async () => {
+    const collateral = dcapCollateral('sgx_quote');
+    let verified = 0;
+    useCrypto({
+      ...nodeCrypto,
+      verifyEcdsa(...given) {
+        verified++;
+        return nodeCrypto.verifyEcdsa(...given);
+      },
+    });
+    const count = async (given: Collateral | PreparedCollateral) => {
+      verified = 0;
+      const options = { policy: POLICY, collateral: given, time: '2025-07-01T00:00:00Z' };
+      assert.equal((await verify(vector('sgx_quote'), options)).verdict, 'accepted');
+      return verified;
+    };
+    assert.equal(await count(collateral), 9);
+    assert.equal(await count(collateral), 1);
+    const prepared = prepareCollateral(collateral);
+    assert.equal(await count(prepared), 1);
+    forgetSignatures();
+    // The QE report's is no part of the collateral.
+    assert.equal(await count(prepared), 2);
+    assert.equal(await count(prepared), 1);
   });
 
   test('with prepared collateral: dates, policy and evidence are judged at each call', async () => {
