@@ -1,11 +1,13 @@
 /** What a verifier brings along besides the evidence: certificates, revocation lists, Intel's TCB documents. */
 
-/** Collateral files by role, each PEM or DER as its issuer serves it (JSON for the last two). All optional. */
+/** Collateral files by role, each PEM or DER as its issuer serves it (a table of GUIDs for `auxblob`, JSON for the last two). All optional. */
 export interface Collateral {
   readonly ark?: Uint8Array;
   readonly ask?: Uint8Array;
   readonly vcek?: Uint8Array;
   readonly vlek?: Uint8Array;
+  /** The host's certificate table beside a report: auxblob of configfs-tsm, or of an extended guest request. */
+  readonly auxblob?: Uint8Array;
   /** AMD's revocation list of the ARK. */
   readonly crl?: Uint8Array;
   readonly rootCa?: Uint8Array;
@@ -38,7 +40,7 @@ const ROLES: readonly (readonly [string, keyof Collateral])[] = [
 ];
 
 /**
- * Sorts the files of a collateral directory into their roles: `ark.pem ask.pem vcek.der vlek.der crl.der`,
+ * Sorts the files of a collateral directory into their roles: `ark.pem ask.pem vcek.der vlek.der crl.der auxblob.bin`,
  * `root-ca.der root-crl.der pck-crl.der pck-crl-processor.der pck-crl-platform.der pck.pem tcb-signing.pem
  * tcb-info.json qe-identity.json`. Certificates and
  * lists may end in `.pem`, `.der`, `.crt`, `.cer` or `.crl`; other names are left out.
@@ -48,6 +50,7 @@ export function collateralFromFiles(files: Iterable<readonly [name: string, byte
   for (const [name, bytes] of files) {
     if (name === 'tcb-info.json') collateral.tcbInfo = bytes;
     else if (name === 'qe-identity.json') collateral.qeIdentity = bytes;
+    else if (name === 'auxblob.bin') collateral.auxblob = bytes;
     else {
       const match = /^([a-z-]+)\.(?:pem|der|crt|cer|crl)$/.exec(name);
       const role = match === null ? undefined : ROLES.find(([stem]) => stem === match[1]);

@@ -152,6 +152,12 @@ describe('genuine SNP reports', () => {
     assert.equal((await appraise(extended, { vcek: milanVcek() })).verdict, 'rejected');
     const { vcek } = parseCertificateTable(table);
     assert.equal((await appraise(report, { vcek: vcek! })).verdict, 'accepted');
+    // The table may also lie beside the report.
+    const beside = collateralFromFiles([['auxblob.bin', table]]);
+    assert.equal((await appraise(report, beside)).verdict, 'accepted');
+    const lies = await appraise(report, { auxblob: table.subarray(0, 100) });
+    assert.deepEqual(failures(lies), ['snp.signature', 'snp.chain', ...LEAF_CHECKS]);
+    assert.match(formatVerdict(lies), /certificate table/);
   });
 
   test('Genoa and Turin, version 5, with mitigation vectors', async () => {

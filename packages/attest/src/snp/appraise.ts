@@ -6,7 +6,7 @@ import { runReportDataCheck } from '../quote/identity-checks.js';
 import type { Request } from '../request.js';
 import { runSnpChecks, SNP_CHECKS } from './checks.js';
 import { readSnpEvidence, type SnpEvidence } from './evidence.js';
-import { givenCertificates } from './given-certificates.js';
+import { givenCertificates, givenTable } from './given-certificates.js';
 
 /** All checks of a raw report, in order. */
 export const RAW_SNP_CHECKS: readonly string[] = Object.freeze([
@@ -32,11 +32,13 @@ export async function appraiseSnp(input: Uint8Array, request: Request): Promise<
     return ok(`${what}, version ${read.report.version}, ${input.length} bytes`);
   });
   if (read === undefined) return appraisal.finish();
-  const { report, certificates: table } = read;
+  const { report } = read;
+  let table = read.certificates;
   const leafRole = report.signingKey === 'VLEK' ? 'vlek' : 'vcek';
   let missingLeaf = `no ${leafRole.toUpperCase()} was given: put it into the collateral as ${leafRole}.der`;
   let certificates: Uint8Array[] = [];
   try {
+    table = givenTable(collateral, table);
     certificates = givenCertificates(collateral, table, leafRole);
   } catch (error) {
     if (!(error instanceof AttestError)) throw error;

@@ -2,9 +2,19 @@
 import type { Collateral } from '../collateral.js';
 import { AttestError } from '../errors.js';
 import { derBlocks } from '../x509/pem.js';
-import type { CertificateTable } from './certificate-table.js';
+import { type CertificateTable, parseCertificateTable } from './certificate-table.js';
 import { orderedChain } from './endorsement.js';
 import type { SnpReport } from './report.js';
+
+/**
+ * The tables that come with a report, the caller's before the one in the evidence.
+ * @throws AttestError for one that lies
+ */
+export function givenTable(collateral: Collateral, brought: CertificateTable): CertificateTable {
+  return collateral.auxblob === undefined
+    ? brought
+    : { ...brought, ...parseCertificateTable(collateral.auxblob) };
+}
 
 /**
  * The leaf and then the authorities; empty without a leaf. What the caller gives as collateral goes before what
@@ -36,7 +46,7 @@ export function snpChain(
   collateral: Collateral = {},
 ): Uint8Array[] {
   const role = report.signingKey === 'VLEK' ? 'vlek' : 'vcek';
-  const certificates = givenCertificates(collateral, table, role);
+  const certificates = givenCertificates(collateral, givenTable(collateral, table), role);
   if (certificates.length === 0)
     throw new AttestError('COLLATERAL_MALFORMED', `There is no ${role.toUpperCase()} for the report.`, {
       advice: `The host gave none; fetch it from AMD's key service and put it into the collateral as ${role}.der.`,
