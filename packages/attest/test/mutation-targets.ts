@@ -147,6 +147,35 @@ function snpTargets(): Target[] {
   ];
 }
 
+/** Reports of version 5 with a chain in PEM, the leaf first; AMD's own authorities are built in. */
+function version5Targets(name: string): Target[] {
+  const report = vector(`snp/${name}-v5.report.bin`);
+  const vcek = vector(`snp/${name}-v5.chain.pem`);
+  const own = {
+    policy: { version: 1, snp: { allowAnyMeasurement: true } },
+    time: '2026-01-01T00:00:00Z',
+  } as const;
+  // The file's order counts, and only its first certificate.
+  const leaf = (bytes: Uint8Array) =>
+    /-----BEGIN CERTIFICATE-----([^-]*)-----END/.exec(Buffer.from(bytes).toString('latin1'))?.[1] ?? '';
+  return [
+    {
+      ...own,
+      name: `${name} version 5`,
+      bytes: report,
+      decoded: reportPart,
+      request: (evidence) => ({ evidence, collateral: { vcek } }),
+    },
+    {
+      ...own,
+      name: `${name} chain`,
+      bytes: vcek,
+      decoded: (bytes) => Buffer.from(leaf(bytes), 'base64').toString('hex'),
+      request: (bytes) => ({ evidence: report, collateral: { vcek: bytes } }),
+    },
+  ];
+}
+
 /** One certificate of a certificate table (GUID, offset, length). */
 function tableEntry(table: Uint8Array, guid: string): Uint8Array {
   const view = new DataView(table.buffer, table.byteOffset);
@@ -207,6 +236,8 @@ export async function mutationTargets(): Promise<Target[]> {
   return [
     nested,
     ...snpTargets(),
+    ...version5Targets('genoa'),
+    ...version5Targets('turin'),
     ...dcapTargets('sgx_quote', {
       version: 1,
       dcap: { acceptStatus: ['ConfigurationAndSWHardeningNeeded'], allowAnyMeasurement: true },
