@@ -107,8 +107,10 @@ function showVerdict(evidence: GivenFile, { verdict, checks, claims }: Verdict):
   heading.textContent = verdict === 'accepted' ? 'Accepted' : 'Rejected';
   heading.className = verdict;
   const count = (status: Check['status']) => checks.filter((check) => check.status === status).length;
+  const failed = checks.filter((check) => check.status === 'failed').map(({ id }) => id);
   element('summary').textContent =
-    `${evidence.name} (${evidence.label}): ${count('ok')} checks ok, ${count('failed')} failed, ${count('skipped')} skipped.`;
+    `${evidence.name} (${evidence.label}): ${count('ok')} checks ok, ${count('skipped')} skipped, ` +
+    (failed.length === 0 ? 'none failed.' : `${failed.length} failed: ${failed.join(', ')}.`);
   element('checks').replaceChildren(...checks.map(checkRow));
   element('claims').textContent = JSON.stringify(claims, null, 2);
   element('claims-note').textContent =

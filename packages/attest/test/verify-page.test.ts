@@ -145,6 +145,26 @@ describe('in Chromium', { skip }, () => {
     }
   });
 
+  test('files that are dropped count like files that are chosen, evidence in hexadecimal too', async () => {
+    const drop = (name: string, content: string) =>
+      browser.evaluate(`{
+        const dataTransfer = new DataTransfer();
+        dataTransfer.items.add(new File([${JSON.stringify(content)}], ${JSON.stringify(name)}));
+        document.dispatchEvent(new DragEvent('drop', { dataTransfer, cancelable: true }));
+      }`);
+    await drop('notes.txt', 'nothing');
+    await browser.until('document.getElementById("given").textContent.includes("not used")');
+    await drop('quote.hex', `${hex(vector('dcap/tdx_quote'))}\n`);
+    await browser.until(
+      'document.getElementById("summary").textContent.startsWith("quote.hex (DCAP quote)")',
+    );
+    assert.equal(await browser.evaluate('document.getElementById("verdict").textContent'), 'Accepted');
+    await browser.evaluate('document.querySelector("[aria-label=\'Remove quote.hex\']").click()');
+    await browser.until('document.getElementById("problem").textContent.includes("None of these files")');
+    await drop('quote.hex', hex(vector('dcap/tdx_quote')));
+    await browser.until('document.getElementById("verdict").textContent === "Accepted"');
+  });
+
   test('what is wrong with a policy is said, and an edited one is judged at once', async () => {
     const edit = (text: string) =>
       browser.evaluate(
