@@ -13,7 +13,7 @@ import {
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { vmError } from './errors.js';
-import { runProgram } from './host/commands.js';
+import { PRIVATE, runProgram } from './host/commands.js';
 import type { GuestKernel } from './host/kernels.js';
 import type { Progress } from './host/packages.js';
 import { findProgram } from './host/programs.js';
@@ -73,12 +73,12 @@ export async function buildModule(
   progress(`building the guest module for kernel ${kernel.version}`);
   for (const program of ['make', 'gcc', 'strip'] as const) findProgram(program);
   const work = `${folder}.${process.pid}-${randomBytes(4).toString('hex')}`;
-  mkdirSync(work, { recursive: true });
+  mkdirSync(work, { recursive: true, mode: PRIVATE });
   try {
     copySources(sources, work);
     await compile(headers, work, kernel);
     rmSync(folder, { recursive: true, force: true });
-    mkdirSync(folder, { recursive: true });
+    mkdirSync(folder, { recursive: true, mode: PRIVATE });
     copyFileSync(join(work, 'nsgx.ko'), `${built}.new`);
     renameSync(`${built}.new`, built);
   } finally {

@@ -1,7 +1,7 @@
 /** A real kernel under QEMU. Skipped, with the reason, where what that takes is not installed. */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { VM_INFO, VM_INFO_MAGIC } from '@nestedsgx/cpu/host';
@@ -170,7 +170,7 @@ test('a guest that crashes leaves nothing behind', { skip, timeout: LIMIT }, asy
   await (await Vm.start(PLAIN)).close(); // what is loaded once is loaded now
   const before_ = traces();
   const files = readdirSync('/dev/shm').length;
-  const vm = await Vm.start(PLAIN);
+  await using vm = await Vm.start(PLAIN);
   const waiting = vm.run(['sleep', '1000']);
   vm.run(['sh', '-c', 'echo c > /proc/sysrq-trigger']);
   await vm.exit;
@@ -238,8 +238,10 @@ test('a module is built once for equal sources, and its refusal is told', {
   using folder = scratch();
   const [kernel] = guestKernels();
   const said: string[] = [];
+  const state = join(folder.path, 'state');
+  const cache = join(state, 'vm');
   const build = (body: string) =>
-    buildModule(kernel!, folder.path, (text) => said.push(text), moduleOf(folder.path, body));
+    buildModule(kernel!, cache, (text) => said.push(text), moduleOf(folder.path, body));
   const path = await build('pr_info("nsgx: refuses\\n"); return -ENODEV;');
   assert.equal(await build('pr_info("nsgx: refuses\\n"); return -ENODEV;'), path);
   assert.equal(said.length, 1);
@@ -253,21 +255,33 @@ test('a module is built once for equal sources, and its refusal is told', {
       code('VM_MODULE_BUILD')(error) && /no_such_function/.test((error as { output?: string }).output ?? ''),
   );
   assert.deepEqual(
-    readdirSync(join(folder.path, 'modules')).filter((name) => !path.includes(name)),
+    readdirSync(join(cache, 'modules')).filter((name) => !path.includes(name)),
     [],
     'no half-built copy is left',
   );
+  assert.equal(statSync(state).mode & 0o777, 0o700, 'the state directory is made for its owner alone');
 });
 
 test('a guest has a machine behind it, and knows where to find it', { skip, timeout: LIMIT }, async () => {
   using folder = scratch();
   const svsm = compile(folder.path, 'svsm');
-  const vm = await Vm.start({
+  await using vm = await Vm.start({
     ...PLAIN,
     machine: true,
+    module: true,
     launch: { stateDir: null, epcBytes: 64 * 2 ** 20 },
-    copies: [{ from: svsm, to: '/root/svsm' }],
+    copies: [
+      { from: svsm, to: '/root/svsm' },
+      { from: compile(folder.path, 'cpuid'), to: '/root/cpuid' },
+    ],
   });
+  // Programs see a processor with SGX; the same bytes elsewhere in their code are left alone.
+  const processor = await vm.capture(['/root/cpuid']);
+  const epc = ['1:80:4000001:0', '0:0:0:0'];
+  const leaves = ['803:1:0:241f', '4b6:0:7:0', ...epc].join(' ');
+  const rest = `top 1 sgx 1 ${leaves} fa2b1b1 fa2\n`;
+  assert.equal(processor.stdout.toString(), `parent ${rest}child ${rest}`);
+  assert.equal((await vm.capture(['rmmod', 'nsgx'])).code, 0);
   const gone = vm.exit.then(() => vm.cvm?.pid);
   const word = async (offset: number) =>
     Number((await vm.capture(['devmem', `0x${(WINDOW.gpa + offset).toString(16)}`, '32'])).stdout.toString());

@@ -3,7 +3,7 @@ import { accessSync, constants, mkdirSync, readFileSync, statSync, writeFileSync
 import { release } from 'node:os';
 import { join } from 'node:path';
 import type { Accelerator } from '../qemu.js';
-import { runProgram } from './commands.js';
+import { PRIVATE, runProgram } from './commands.js';
 import type { GuestKernel } from './kernels.js';
 import type { Progress } from './packages.js';
 
@@ -44,7 +44,7 @@ export async function chooseAccelerator(
   if (known?.key === key) return known.works ? 'kvm' : 'tcg';
   progress('trying whether KVM works here');
   const works = await tryKvm(program, kernel);
-  mkdirSync(cache, { recursive: true });
+  mkdirSync(cache, { recursive: true, mode: PRIVATE });
   writeFileSync(file, `${JSON.stringify({ key, works })}\n`);
   return works ? 'kvm' : 'tcg';
 }

@@ -1,6 +1,9 @@
 /** Running programs of this machine to their end. */
 import { spawn } from 'node:child_process';
 
+/** Permissions of folders: the cache lies in the state directory, which keeps the chip's secrets. */
+export const PRIVATE = 0o700;
+
 const OUTPUT_LIMIT = 2 ** 20;
 
 /** How a program ended; `output` is what it wrote to either stream, its end if it was much. */

@@ -14,7 +14,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { vmError } from '../errors.js';
-import { runProgram } from './commands.js';
+import { PRIVATE, runProgram } from './commands.js';
 
 /** Says what is being done; for people. */
 export type Progress = (text: string) => void;
@@ -37,7 +37,7 @@ export async function fetchPackages(
 ): Promise<void> {
   const done = join(cache, 'packages', 'done');
   const root = packageRoot(cache);
-  for (const folder of [done, root]) mkdirSync(folder, { recursive: true });
+  for (const folder of [done, root]) mkdirSync(folder, { recursive: true, mode: PRIVATE });
   const wanted = names.filter((name) => !existsSync(join(done, name)));
   if (wanted.length === 0) return;
   const work = mkdtempSync(join(cache, 'packages', 'download-'));
