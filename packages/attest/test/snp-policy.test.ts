@@ -286,6 +286,8 @@ describe('signing keys and chips', () => {
       await expectFailures(leafChecks, {}, {}, await withLeaf(leaf));
     await expectFailures([], {}, {}, await withLeaf({ structVersion: 1, reserved: 0 }));
     await expectFailures(leafChecks, {}, {}, await withLeaf({}, { chipId: new Uint8Array(9) }));
+    const high = { bootloader: 3, tee: 0, snp: 128, microcode: 219 };
+    await expectFailures(leafChecks, {}, {}, await withLeaf({}, { tcb: high }));
   });
 });
 

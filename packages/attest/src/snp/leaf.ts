@@ -34,9 +34,9 @@ export function parseSnpLeaf(certificate: Certificate): SnpLeaf {
     reader.end(what);
     return contents;
   };
-  const level = (suffix: string, what: string): number => {
+  const level = (suffix: string, what: string, limit = 127): number => {
     const number = smallInteger(single(suffix, TAG.INTEGER, what), what);
-    if (number > 255) derFailure(`${what} is ${number}, above 255`);
+    if (number > limit) derFailure(`${what} is ${number}, above ${limit}`);
     return number;
   };
   const text = (bytes: Uint8Array): string => String.fromCharCode(...bytes.subarray(0, 128));
@@ -64,7 +64,7 @@ export function parseSnpLeaf(certificate: Certificate): SnpLeaf {
       bootloader: level('3.1', 'blSPL'),
       tee: level('3.2', 'teeSPL'),
       snp: level('3.3', 'snpSPL'),
-      microcode: level('3.8', 'ucodeSPL'),
+      microcode: level('3.8', 'ucodeSPL', 255),
     },
     hwid,
     cspId: hasCsp ? text(single('5', TAG.IA5_STRING, 'CSP id')) : null,
