@@ -50,9 +50,10 @@ export const VM_INFO_MAGIC = 0x00_314d_5658_4753_4en;
 export const VM_INFO_VERSION = 1;
 
 /**
- * Page behind an enclave's gates, in vm mode: takes mappings of its process' memory back. The guest increments
- * `invalidating` and `generation`, stores the range, increments `seq`, waits for `ackSeq`, changes its page tables and
- * decrements `invalidating`. While that is not 0, or when `generation` has changed meanwhile, the runner maps nothing.
+ * Page behind an enclave's gates, in vm mode: takes mappings of its process' memory back. The guest zeroes it before it
+ * binds the gates. It increments `invalidating` and `generation`, stores the range, increments `seq`, waits for `ackSeq`,
+ * changes its page tables and decrements `invalidating`. While that is not 0, or when `generation` has changed meanwhile,
+ * the runner maps nothing.
  */
 export const REVOKE = defineLayout('revoke', 4096, {
   // Guest.

@@ -4,7 +4,6 @@ import { CpuError } from '../errors.js';
 import { CONTROL } from '../layout/control.js';
 import { GATE, NO_CPU } from '../layout/gate.js';
 import { RUNNER_MEMORY, SPIN_MAX_CYCLES } from '../layout/memory.js';
-import { REVOKE } from '../layout/relay.js';
 import { writeFields } from '../layout/writer.js';
 import { ControlMemory } from './control-memory.js';
 import { MemfdEnclaveMemory } from './enclave-memory.js';
@@ -122,7 +121,6 @@ export class NativeProcessor implements EnclaveProcessor {
       planFd = sealedFile('nsgx-plan', plan);
       const gates = this.#options.ramBase + start.gates.gpa;
       resetGates(gates, start.gates.count);
-      if (this.#options.vm) viewOf(gates + start.gates.count * GATE.size, REVOKE.size).fill(0);
       const { uffd } = runner.start(
         [planFd, this.#options.ramFd, memory.fd, control.fd, stub?.fd ?? planFd],
         plan.byteLength,
