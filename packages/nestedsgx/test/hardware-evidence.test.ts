@@ -13,7 +13,7 @@ import {
   verify,
 } from '@nestedsgx/attest';
 import { sampleImage } from '@nestedsgx/enclave';
-import { GuestMessageChannel, SoftwarePsp } from '@nestedsgx/machine';
+import { GuestMessageChannel, HardwarePsp, SoftwarePsp } from '@nestedsgx/machine';
 import { Cvm } from '@nestedsgx/sdk';
 import { type ReportSource, rawHardwareEvidence, withHardwareReport } from '../src/hardware-evidence.js';
 
@@ -150,6 +150,46 @@ test('a raw report comes with the table', async () => {
   };
   const verdict = await verify(evidence, { policy, reportData: '05'.repeat(64) });
   assert.equal(verdict.verdict, 'accepted', formatVerdict(verdict));
+});
+
+test('from a configfs tree to a verdict under AMD’s root, with a recorded report', async () => {
+  const vectors = new URL('../../../attest/vectors/snp/', import.meta.url);
+  const read = (name: string) => new Uint8Array(readFileSync(new URL(name, vectors)));
+  const report = read('milan-v2.report.bin');
+  const auxblob = table([['63da758d-e664-4564-adc5-f4b93be8accd', read('milan-v2.vcek.der')]]);
+  const { reportData, measurement } = parseSnpReport(report);
+  /** The kernel's side: attributes of one request, a generation for each write. */
+  let generation = 0;
+  let asked: Uint8Array | undefined;
+  const attributes: Record<string, () => Uint8Array> = {
+    provider: () => Buffer.from('sev_guest\n'),
+    generation: () => Buffer.from(`${generation}\n`),
+    outblob: () =>
+      Buffer.compare(asked ?? new Uint8Array(0), reportData) === 0 ? report : new Uint8Array(1184),
+    auxblob: () => auxblob,
+  };
+  const attribute = (path: string) => path.slice(path.lastIndexOf('/') + 1);
+  const files = {
+    exists: (path: string) => path.endsWith('/tsm/report') || attribute(path) in attributes,
+    mkdir() {},
+    rmdir() {},
+    read: (path: string) => attributes[attribute(path)]!(),
+    write(path: string, bytes: Uint8Array) {
+      assert.equal(attribute(path), 'inblob');
+      asked = bytes.slice();
+      generation++;
+    },
+  };
+  const psp = HardwarePsp.open({ tsm: { files } });
+  assert.equal(psp.interface, 'configfs-tsm');
+  const { evidence } = rawHardwareEvidence(psp, reportData);
+  const policy = {
+    version: 1 as const,
+    snp: { launchDigest: [hex(measurement)], products: ['Milan' as const] },
+  };
+  const verdict = await verify(evidence, { policy, reportData, time: '2025-06-01T00:00:00Z' });
+  assert.equal(verdict.verdict, 'accepted', formatVerdict(verdict));
+  assert.equal(verdict.claims['isolation'], 'sev-snp');
 });
 
 test('nsgx attest --hardware', {
