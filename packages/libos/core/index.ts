@@ -4,6 +4,7 @@ import { blockFailed, setMemoryLimit } from './fs/inode';
 import { call } from './generated/dispatch';
 import { setStack, startMemory } from './memory-map';
 import { OP_ROOT, OP_WAIT, PENDING, request, THEN_RETRY, then } from './request';
+import { setMask, takeFault, takeSignal } from './signals';
 import { setWaitResult } from './wait';
 import { setWindow } from './terminal';
 import { setVerbose } from './unsupported';
@@ -73,3 +74,5 @@ export function complete(result: i64): i64 {
   setWaitResult(-1);
   return again;
 }
+
+export { setMask, takeFault, takeSignal };

@@ -7,12 +7,9 @@ import { copyIn, copyOut, getFs, now, random, setFs } from './shim';
 import { scratch, storeU32, storeU64 } from './user';
 import { waitResult } from './wait';
 
-const PID = 2;
+export const PID = 2;
 const INFINITY: u64 = u64.MAX_VALUE;
 const NANO: u64 = 1_000_000_000;
-const SIGNALS: u64 = 65;
-const SIG_DFL: u64 = 0;
-const SIG_IGN: u64 = 1;
 
 export function sysExit(status: u64): i64 {
   return exitProgram(<i32>status & 0xff);
@@ -234,75 +231,4 @@ export function sysFutex(at: u64, operation: u64, value: u64, timeout: u64): i64
     default:
       return ENOSYS;
   }
-}
-
-// ---- signals: kept as the program sets them; what it sends itself ends it, or is ignored --------------------------
-
-const actions: usize = memory.data(32 * 65);
-let blocked: u64 = 0;
-
-export function sysRtSigaction(signal: u64, next: u64, user: u64, size: u64): i64 {
-  if (size !== 8 || signal === 0 || signal >= SIGNALS) return EINVAL;
-  const at = actions + <usize>signal * 32;
-  if (next !== 0) {
-    if (signal === 9 || signal === 19) return EINVAL;
-    if (!copyIn(scratch, next, 32)) return EFAULT;
-  }
-  if (user !== 0 && !copyOut(user, at, 32)) return EFAULT;
-  if (next !== 0) memory.copy(at, scratch, 32);
-  return 0;
-}
-
-export function sysRtSigprocmask(how: u64, next: u64, user: u64, size: u64): i64 {
-  if (size !== 8) return EINVAL;
-  const before = blocked;
-  if (next !== 0) {
-    if (!copyIn(scratch, next, 8)) return EFAULT;
-    const set = load<u64>(scratch) & ~((1 << 8) | (1 << 18));
-    if (how === 0) blocked |= set;
-    else if (how === 1) blocked &= ~set;
-    else if (how === 2) blocked = set;
-    else return EINVAL;
-  }
-  return user === 0 ? 0 : storeU64(user, before);
-}
-
-export function sysRtSigpending(user: u64): i64 {
-  return storeU64(user, 0);
-}
-
-export function sysSigaltstack(next: u64, user: u64): i64 {
-  if (user !== 0) {
-    memory.fill(scratch, 0, 24);
-    store<u32>(scratch, 2, 8);
-    if (!copyOut(user, scratch, 24)) return EFAULT;
-  }
-  return next === 0 || copyIn(scratch, next, 24) ? 0 : EFAULT;
-}
-
-/** Ignored by default: SIGCHLD, SIGCONT, SIGURG, SIGWINCH. */
-function ignoredByDefault(signal: i32): bool {
-  return signal === 17 || signal === 18 || signal === 23 || signal === 28;
-}
-
-function send(signal: u64): i64 {
-  if (signal >= SIGNALS) return EINVAL;
-  if (signal === 0) return 0;
-  const handler = load<u64>(actions + <usize>signal * 32);
-  if (handler === SIG_IGN || (handler === SIG_DFL && ignoredByDefault(<i32>signal))) return 0;
-  if (handler !== SIG_DFL) return ENOSYS;
-  return exitProgram(128 + <i32>signal);
-}
-
-export function sysKill(pid: u64, signal: u64): i64 {
-  const to = <i32>pid;
-  return to === PID || to === 0 || to === -PID ? send(signal) : ESRCH;
-}
-
-export function sysTkill(thread: u64, signal: u64): i64 {
-  return <i32>thread === PID ? send(signal) : ESRCH;
-}
-
-export function sysTgkill(pid: u64, thread: u64, signal: u64): i64 {
-  return <i32>pid === PID && <i32>thread === PID ? send(signal) : ESRCH;
 }

@@ -16,8 +16,8 @@ const OP_NOTE: u64 = 6;
 export const THEN_RESULT: i32 = 0;
 export const THEN_RETRY: i32 = 1;
 
-/** u64 operation and six arguments. */
-export const request: usize = memory.data(56, 8);
+/** u64 operation and six arguments; then whether a signal waits (core/signals.ts). */
+export const request: usize = memory.data(64, 8);
 export let then: i32 = THEN_RESULT;
 
 function ask(op: u64, a: u64, b: u64, c: u64, d: u64, after: i32): i64 {

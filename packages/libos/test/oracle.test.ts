@@ -89,6 +89,11 @@ test('pipes, poll, select, eventfd', async () => {
   await same(compile('pipes'), () => []);
 });
 
+test('signals: handlers, masks, faults, alternate stacks, SIGPIPE', async () => {
+  const found = await same(compile('signals'), () => []);
+  assert.equal(found.status, 128 + 13);
+});
+
 test('process: arguments, environment, clocks, thread-local storage, abort', async () => {
   const found = await same(compile('process'), () => ['an argument'], { PROBE: 'value' });
   assert.equal(found.status, 134);

@@ -1,6 +1,7 @@
 /** read, write and their relatives. */
 import { EAGAIN, EBADF, EFAULT, EFBIG, EINVAL, EISDIR, EPIPE, ESPIPE } from '../errno';
-import { exitProgram, hostRead, hostWrite, PENDING } from '../request';
+import { hostRead, hostWrite, PENDING } from '../request';
+import { raise } from '../signals';
 import { copyIn, copyOut, now, random, zero } from '../shim';
 import { loadU64, scratch } from '../user';
 import {
@@ -130,7 +131,8 @@ export function writeFile(file: OpenFile, user: u64, given: u64): i64 {
   const length = given > MAX_TRANSFER ? MAX_TRANSFER : given;
   if (file.pipe !== null) {
     const sent = writePipe(file, file.pipe!, user, length);
-    return sent === EPIPE ? exitProgram(128 + SIGPIPE) : sent;
+    if (sent === EPIPE) raise(SIGPIPE);
+    return sent;
   }
   if (file.event !== null) return writeEvent(file, user, length);
   const inode = file.inode;

@@ -70,6 +70,9 @@ bool libos_host_clock(uint64_t now[2]);
 /* clock.c */
 uint64_t libos_clock_now(uint32_t clock);
 
+/* signal.c */
+bool libos_signal_waits(void);
+
 /* kernel.c */
 int64_t libos_dispatch(uint32_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f);
 void libos_kernel_start(const struct libos_host *host);

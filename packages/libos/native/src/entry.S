@@ -2,6 +2,15 @@
  * library OS keeps its own fields behind them. Vector registers are the program's throughout. */
 #define USER_RSP 1024    /* the program's RSP while a system call runs */
 #define KERNEL_RSP 1032  /* the thread's own stack as it was when the program was entered */
+#define SIGNAL 1040      /* u32: whether a signal waits; written by libos_dispatch */
+#define RESUME_RIP 1048
+#define SYS_RT_SIGRETURN 15
+
+/* nsgx_registers */
+#define REGISTERS 144
+#define R_RSP 32
+#define R_RFLAGS 128
+#define R_RIP 136
 
 /* A system call of a patched site: as behind SYSCALL, but RCX (the address behind it) is set by the trampoline. Keeps
  * everything but RAX, RCX, R11 and the flags. */
@@ -11,6 +20,8 @@
 libos_syscall:
     mov %rsp, %gs:USER_RSP
     mov %gs:KERNEL_RSP, %rsp
+    cmp $SYS_RT_SIGRETURN, %eax
+    je .Lsignal_return
     push %rcx
     push %rdi
     push %rsi
@@ -35,8 +46,69 @@ libos_syscall:
     pop %rsi
     pop %rdi
     pop %rcx
+    cmpl $0, %gs:SIGNAL
+    jne .Lsignal
     mov %gs:USER_RSP, %rsp
     jmp *%rcx
+
+/* A signal waits: delivered to the registers as they are behind the call. */
+.Lsignal:
+    push %rcx
+    pushq $0x202
+    push %r15
+    push %r14
+    push %r13
+    push %r12
+    push %r11
+    push %r10
+    push %r9
+    push %r8
+    push %rdi
+    push %rsi
+    push %rbp
+    pushq %gs:USER_RSP
+    push %rbx
+    push %rdx
+    push %rcx
+    push %rax
+.Ldeliver:
+    movl $0, %gs:SIGNAL
+    mov %rsp, %rdi
+    call libos_signals
+
+/* The program goes on with the registers at RSP. */
+    mov %rsp, %rbx
+    mov R_RIP(%rbx), %rax
+    mov %rax, %gs:RESUME_RIP
+    pushq R_RFLAGS(%rbx)
+    popfq
+    mov 0(%rbx), %rax
+    mov 8(%rbx), %rcx
+    mov 16(%rbx), %rdx
+    mov 40(%rbx), %rbp
+    mov 48(%rbx), %rsi
+    mov 56(%rbx), %rdi
+    mov 64(%rbx), %r8
+    mov 72(%rbx), %r9
+    mov 80(%rbx), %r10
+    mov 88(%rbx), %r11
+    mov 96(%rbx), %r12
+    mov 104(%rbx), %r13
+    mov 112(%rbx), %r14
+    mov 120(%rbx), %r15
+    mov R_RSP(%rbx), %rsp
+    mov 24(%rbx), %rbx
+    jmp *%gs:RESUME_RIP
+
+/* Back from a handler: all registers come from its frame. */
+.Lsignal_return:
+    sub $REGISTERS, %rsp
+    mov %gs:USER_RSP, %rax
+    mov %rax, R_RSP(%rsp)
+    mov %rsp, %rdi
+    cld
+    call libos_signal_return
+    jmp .Ldeliver
 
 /* int64_t libos_enter_user(rip, rsp): runs a program until libos_leave_user(status), whose status it returns. */
     .globl libos_enter_user

@@ -5,12 +5,15 @@
 
 #define SYSCALL_OPCODE 0x050f
 #define CPUID_OPCODE 0xa20f
+#define SYS_RT_SIGRETURN 15
 #define SIGILL 4
 #define SIGTRAP 5
 #define SIGFPE 8
 #define SIGSEGV 11
 
-extern _Noreturn void nsgx_exception_continue(const nsgx_exception *exception);
+bool libos_signal_fault(nsgx_exception *exception, uint32_t signal);
+void libos_signals(nsgx_registers *registers);
+void libos_signal_return(nsgx_registers *registers);
 
 static void set_low(uint64_t *to, uint32_t value) { *to = value; }
 
@@ -24,7 +27,15 @@ static bool emulate(nsgx_exception *exception) {
         r->rip += 2;
         r->rcx = r->rip;
         r->r11 = r->rflags;
-        r->rax = (uint64_t)libos_dispatch((uint32_t)r->rax, r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9);
+        /* The vectors of the program are in the record; they are put back for calls that take and give them. */
+        libos_restore_vectors(exception->xstate);
+        if ((uint32_t)r->rax == SYS_RT_SIGRETURN) {
+            libos_signal_return(r);
+        } else {
+            r->rax = (uint64_t)libos_dispatch((uint32_t)r->rax, r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9);
+            if (libos_signal_waits()) libos_signals(r);
+        }
+        libos_save_vectors(exception->xstate);
         return true;
     }
     if (opcode == CPUID_OPCODE) {
@@ -48,7 +59,8 @@ _Noreturn void libos_user_exception(nsgx_exception *exception) {
                                         SIGSEGV, SIGSEGV, 0, SIGFPE, 7, 0, SIGFPE};
     uint32_t signal = exception->vector < 32 ? signals[exception->vector] : 0;
     if (signal == 0) signal = SIGILL;
-    libos_die(exception->vector == NSGX_VECTOR_PF ? "killed by a page fault" : "killed by an exception", signal);
+    if (libos_signal_fault(exception, signal)) nsgx_exception_continue(exception);
+    libos_leave_user(128 + (int64_t)signal);
 }
 
 /* A copy to or from memory that the program does not have. */

@@ -165,9 +165,23 @@ static int64_t outside(void) {
     return result;
 }
 
+w2c_core *libos_core(void);
+w2c_core *libos_core(void) { return &core; }
+
+const uint64_t *libos_request(void);
+const uint64_t *libos_request(void) { return (const uint64_t *)(memory + request_at); }
+
+bool libos_signal_waits(void) {
+    uint64_t waits;
+    memcpy(&waits, memory + request_at + sizeof(struct request), 8);
+    return waits != 0;
+}
+
 int64_t libos_dispatch(uint32_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f) {
     int64_t result = (int64_t)w2c_core_syscall(&core, number, a, b, c, d, e, f);
-    return result == PENDING ? outside() : result;
+    if (result == PENDING) result = outside();
+    if (__builtin_expect(libos_signal_waits(), 0)) __asm__ volatile("movl $1, %%gs:1040" : : : "memory");
+    return result;
 }
 
 void libos_kernel_start(const struct libos_host *host) {
@@ -175,7 +189,7 @@ void libos_kernel_start(const struct libos_host *host) {
     uint64_t base = (uint64_t)__image_base;
     wasm2c_core_instantiate(&core, NULL);
     request_at = w2c_core_requestAt(&core);
-    if (!in_core(request_at, sizeof(struct request))) libos_die("the core has no request", request_at);
+    if (!in_core(request_at, sizeof(struct request) + 8)) libos_die("the core has no request", request_at);
     w2c_core_start(&core, base, base + boot->arena_start, boot->arena_size, base + boot->stack_start, boot->stack_size,
                    boot->manifest_size, boot->core_size, boot->flags, host->kind[0] | host->kind[1] << 8 | host->kind[2] << 16,
                    host->rows << 16 | host->columns);
