@@ -1,11 +1,14 @@
 /** What each dropped file is: evidence, policy, collateral, or nothing that is known here. */
 import { AttestError, collateralFromFiles, evidenceFormat, parsePolicyText } from '@nestedsgx/attest';
+import { certificateName, documentName } from './collateral-name.js';
 
 /** A file with what it was taken for. */
 export interface GivenFile {
   readonly name: string;
   readonly bytes: Uint8Array;
   readonly role: 'evidence' | 'policy' | 'collateral' | 'unknown';
+  /** The name in a collateral directory. */
+  readonly collateral?: string;
   /** The role in words. */
   readonly label: string;
 }
@@ -35,21 +38,26 @@ function isPolicy(bytes: Uint8Array): boolean {
   }
 }
 
-/** Tells a file's role by its name where that is one of a collateral directory, else by its contents. */
-export function sortFile(name: string, bytes: Uint8Array): GivenFile {
-  if (Object.keys(collateralFromFiles([[name, bytes]])).length > 0)
-    return { name, bytes, role: 'collateral', label: 'collateral' };
-  // A policy that does not hold is shown as one, with what is wrong.
-  if (isPolicy(bytes) || /policy.*\.json$/i.test(name))
-    return { name, bytes, role: 'policy', label: 'policy' };
+function asEvidence(name: string, bytes: Uint8Array): GivenFile | null {
   for (const candidate of [bytes, fromHexText(bytes)]) {
     const format = candidate === null ? null : evidenceFormat(candidate);
     if (format !== null) return { name, bytes: candidate!, role: 'evidence', label: FORMATS[format] };
   }
-  return {
-    name,
-    bytes,
-    role: 'unknown',
-    label: 'not used: no evidence, no policy, no name of a collateral file',
-  };
+  return null;
+}
+
+/** Tells a file's role: by its name where that is one of a collateral directory, else by its contents. */
+export function sortFile(name: string, bytes: Uint8Array): GivenFile {
+  if (Object.keys(collateralFromFiles([[name, bytes]])).length > 0)
+    return { name, bytes, role: 'collateral', collateral: name, label: 'collateral' };
+  // A policy that does not hold is shown as one, with what is wrong.
+  if (isPolicy(bytes) || /policy.*\.json$/i.test(name))
+    return { name, bytes, role: 'policy', label: 'policy' };
+  // What is JSON could also be a TSM report.
+  const evidence = documentName(bytes) === null ? asEvidence(name, bytes) : null;
+  if (evidence !== null) return evidence;
+  const collateral = documentName(bytes) ?? certificateName(bytes);
+  if (collateral !== null)
+    return { name, bytes, role: 'collateral', collateral, label: `collateral: ${collateral}` };
+  return { name, bytes, role: 'unknown', label: 'not used: no evidence, no policy, no collateral' };
 }

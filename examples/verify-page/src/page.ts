@@ -90,7 +90,7 @@ async function judge(): Promise<void> {
   try {
     const verdict = await verify(evidence.bytes, {
       policy: parsePolicyText(policy.value.trim() || STRICT),
-      collateral: collateralFromFiles(collateral.map(({ name, bytes }) => [name, bytes])),
+      collateral: collateralFromFiles(collateral.map((file) => [file.collateral!, file.bytes])),
       ...(time.value.trim() === '' ? {} : { time: time.value.trim() }),
       ...(reportData.value.trim() === '' ? {} : { reportData: reportData.value.replace(/\s/g, '') }),
     });

@@ -23,6 +23,7 @@ type Reply = {
   method?: string;
   params?: unknown;
 };
+const ENDED = { message: 'Chromium has ended' };
 type Params = Record<string, unknown>;
 
 /** One page of a browser of its own. */
@@ -35,6 +36,7 @@ export class Chromium implements AsyncDisposable {
   #session = '';
   #next = 1;
   #rest = '';
+  #gone = false;
 
   private constructor(path: string) {
     this.#profile = mkdtempSync(join(tmpdir(), 'nestedsgx-chromium-'));
@@ -59,11 +61,16 @@ export class Chromium implements AsyncDisposable {
     );
     this.#ended = new Promise((resolve) => {
       this.#process.once('exit', () => {
-        const error = { message: 'Chromium ended' };
-        for (const answer of this.#waiting.values()) answer({ error });
+        this.#gone = true;
+        for (const answer of this.#waiting.values()) answer({ error: ENDED });
         resolve();
       });
-      this.#process.once('error', () => resolve());
+      this.#process.once('error', () => {
+        this.#gone = true;
+        resolve();
+      });
+      // What is written to a browser that has ended is answered by the above.
+      this.#process.stdio[3]?.on('error', () => undefined);
     });
     (this.#process.stdio[4] as Readable).setEncoding('utf8').on('data', (chunk: string) => this.#read(chunk));
   }
@@ -98,6 +105,7 @@ export class Chromium implements AsyncDisposable {
 
   /** One command. @throws Error with the browser's message */
   async send(method: string, params: Params = {}): Promise<unknown> {
+    if (this.#gone) throw new Error(`${method}: ${ENDED.message}`);
     const id = this.#next++;
     const reply = new Promise<Reply>((resolve) => this.#waiting.set(id, resolve));
     const session = this.#session === '' ? {} : { sessionId: this.#session };
@@ -145,9 +153,12 @@ export class Chromium implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#process.kill('SIGKILL');
+    // Asked to close, it ends its helpers, which would go on writing into the profile.
+    const timer = setTimeout(() => this.#process.kill('SIGKILL'), 5000);
+    this.#session = '';
+    await this.send('Browser.close').catch(() => undefined);
     await this.#ended;
-    // Helper processes may still write for a moment.
+    clearTimeout(timer);
     rmSync(this.#profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
   }
 
