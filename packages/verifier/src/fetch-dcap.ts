@@ -104,7 +104,9 @@ async function fetchDocuments(
   }
   const tcb = await gathering.ask(tcbInfoUrl(address, tee, fmspc, tcbUpdate), DOCUMENT_BYTES);
   const qe = await gathering.ask(qeIdentityUrl(address, tee, tcbUpdate), DOCUMENT_BYTES);
-  const chain = chainHeader(tcb, ISSUER_CHAIN_HEADERS.tcbInfo);
+  const { tcbInfo, tcbInfoBefore } = ISSUER_CHAIN_HEADERS;
+  const older = !tcb.headers.has(tcbInfo) && tcb.headers.has(tcbInfoBefore);
+  const chain = chainHeader(tcb, older ? tcbInfoBefore : tcbInfo);
   if (!sameChain(qe.url, chain, chainHeader(qe, ISSUER_CHAIN_HEADERS.identity))) {
     throw new VerifierError(
       'FETCH_REFUSED',

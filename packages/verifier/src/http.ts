@@ -23,6 +23,8 @@ export interface Answer {
 }
 
 const FIRST_DELAY_MS = 500;
+/** AMD's service lets a client in again after some ten seconds, and does not say so. */
+const FIRST_BUSY_DELAY_MS = 4000;
 const MAX_REDIRECTS = 3;
 /** Overload and passing trouble: worth another attempt. */
 const PASSING = new Set([408, 425, 429, 500, 502, 503, 504]);
@@ -171,7 +173,8 @@ export async function get(
         );
       }
       // Full jitter: clients that failed together do not come back together.
-      const backoff = FIRST_DELAY_MS * 2 ** (n - 1) * (0.5 + Math.random() / 2);
+      const first = error.status === 429 ? FIRST_BUSY_DELAY_MS : FIRST_DELAY_MS;
+      const backoff = first * 2 ** (n - 1) * (0.5 + Math.random() / 2);
       const delay = Math.min(longest, Math.max(error.waitMs ?? 0, backoff));
       options.onRetry?.(url, error.message, delay);
       await pause(delay, options.signal);

@@ -15,6 +15,8 @@ export const ISSUER_CHAIN_HEADERS = Object.freeze({
   pckCrl: 'SGX-PCK-CRL-Issuer-Chain',
   pckCertificate: 'SGX-PCK-Certificate-Issuer-Chain',
   tcbInfo: 'TCB-Info-Issuer-Chain',
+  /** The name of version 3, which some caches still use. */
+  tcbInfoBefore: 'SGX-TCB-Info-Issuer-Chain',
   identity: 'SGX-Enclave-Identity-Issuer-Chain',
 } as const);
 

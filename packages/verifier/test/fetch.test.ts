@@ -176,6 +176,17 @@ describe("Intel's service and PCCSs", () => {
     assert.equal(files.size, 5);
   });
 
+  test('caches that name the chain as version 3 did are understood', async () => {
+    await using services = await Services.start();
+    serveIntel(services, 'dcap/sgx_quote_collateral.json', 'sgx', '00a067110000');
+    const path = '/sgx/certification/v4/tcb?fmspc=00A067110000';
+    const route = services.routes.get(path) as { headers: Record<string, string> };
+    const [chain] = Object.values(route.headers);
+    services.routes.set(path, { ...route, headers: { 'SGX-TCB-Info-Issuer-Chain': chain! } });
+    const options = { ...QUICK, pccs: services.address, time: TIME };
+    assert.equal((await fetchCollateral(vector('dcap/sgx_quote'), options)).files.size, 5);
+  });
+
   test('answers that are not what was asked for are refused', async () => {
     await using services = await Services.start();
     const quote = vector('dcap/sgx_quote');
