@@ -39,11 +39,20 @@ export function streamPair(): [number, number] {
 
 /** The program that is a guest's first process. @throws VM_PART_MISSING */
 export function agentProgram(): string {
-  const path = join(PACKAGE, 'native', 'build', 'nsgx-agent');
+  return built('nsgx-agent', "the guest's first process");
+}
+
+/** The program that a guest's root user attacks with. @throws VM_PART_MISSING */
+export function kitProgram(): string {
+  return built('nsgx-kit', 'the kit of attacks');
+}
+
+function built(name: string, what: string): string {
+  const path = join(PACKAGE, 'native', 'build', name);
   if (!existsSync(path))
     throw vmError(
       'VM_PART_MISSING',
-      `the guest's first process is not built: ${path} is missing`,
+      `${what} is not built: ${path} is missing`,
       'run: npm run build (it needs a static C library; Debian has it in libc6-dev)',
     );
   return path;
