@@ -7,13 +7,25 @@
   .text
   .globl probe_entry
 probe_entry:
+  // The FS segment of each thread is its stack page, with a part for each SSA frame. What the calling convention wants
+  // kept, the vDSO of Linux does not keep for an enclave.
+  rdfsbase %r11
+  add $4096, %r11
+  and $7, %eax
+  shl $9, %eax
+  sub %rax, %r11
+  xchg %r11, %rsp
+  push %r11
+  push %rbp
+  push %r12
+  push %r13
+  push %r14
+  push %r15
+  mov %rsp, %rbp
   mov %rcx, %r15
   mov %rdi, %r14
   mov %rdi, %r13
   xor %r12d, %r12d                  // commands of a script that are left
-  // The FS segment of each thread is its stack page.
-  rdfsbase %rsp
-  add $4096, %rsp
 dispatch:
   mov 0(%r14), %r11
   lea operations(%rip), %r10
@@ -116,6 +128,13 @@ next:
 leave:
   mov %r13, %rdi
   mov %r15, %rbx
+  mov %rbp, %rsp
+  pop %r15
+  pop %r14
+  pop %r13
+  pop %r12
+  pop %rbp
+  pop %rsp
   mov $4, %eax                      // EEXIT
   enclu
   ud2
