@@ -15,6 +15,20 @@ void nsgx_enclave_init(struct nsgx_enclave *e)
 	mutex_init(&e->revoke_lock);
 }
 
+/* True when one area without access and without a file covers the range. */
+static bool is_reserved(u64 start, u64 end)
+{
+	const struct vm_area_struct *area;
+	bool covered;
+
+	mmap_read_lock(current->mm);
+	area = find_vma(current->mm, start);
+	covered = area && area->vm_start <= start && area->vm_end >= end && !area->vm_file &&
+		  !(area->vm_flags & (VM_READ | VM_WRITE | VM_EXEC));
+	mmap_read_unlock(current->mm);
+	return covered;
+}
+
 /* Address space without memory that nobody else gets. */
 static int reserve(u64 start, u64 end)
 {
@@ -36,12 +50,15 @@ static int reserve_runner_ranges(struct nsgx_mm *owner)
 
 	mutex_lock(&owner->reserve_lock);
 	for (u32 i = 0; i < info->reserved && !error && !owner->reserved; i++) {
-		error = reserve(info->reserved_ranges[2 * i], info->reserved_ranges[2 * i + 1]);
+		const u64 start = info->reserved_ranges[2 * i], end = info->reserved_ranges[2 * i + 1];
+
+		error = reserve(start, end);
+		/* A child has it of its parent, and who tries again of the first time. */
+		if (error == -EBUSY && is_reserved(start, end))
+			error = 0;
 		if (error)
 			pr_warn_ratelimited("%s has something between 0x%llx and 0x%llx, where runners of enclaves are: %d\n",
-					    current->comm, info->reserved_ranges[2 * i],
-					    info->reserved_ranges[2 * i + 1], error);
-		/* What was taken before stays: a process that tries again finds it taken by itself. */
+					    current->comm, start, end, error);
 	}
 	if (!error)
 		owner->reserved = true;
@@ -70,10 +87,14 @@ u64 nsgx_reserve_beside(struct nsgx_enclave *e)
 	const u64 bytes = nsgx_window.info.trampoline_bytes;
 	const u64 above = e->base + e->size + NSGX_PAGE;
 
-	if (bytes && bytes < e->base && !reserve(e->base - bytes, e->base))
+	if (bytes && bytes < e->base && !reserve(e->base - bytes, e->base)) {
+		e->beside = e->base - bytes;
 		return BESIDE_CHOSEN | BESIDE_BELOW;
-	if (bytes && !reserve(above, above + bytes))
+	}
+	if (bytes && !reserve(above, above + bytes)) {
+		e->beside = above;
 		return BESIDE_CHOSEN | BESIDE_ABOVE;
+	}
 	return BESIDE_CHOSEN;
 }
 
@@ -107,6 +128,16 @@ int nsgx_gates_bind(struct nsgx_enclave *e, u32 count, u64 beside)
 	return 0;
 }
 
+/* Gives the room of trampolines back, unless the process has put something else there. */
+static void free_beside(struct nsgx_enclave *e)
+{
+	const u64 end = e->beside + nsgx_window.info.trampoline_bytes;
+
+	if (e->beside && nsgx_enclave_mm(e) && nsgx_enclave_mm(e) == current->mm && is_reserved(e->beside, end))
+		vm_munmap(e->beside, end - e->beside);
+	e->beside = 0;
+}
+
 static bool anybody_inside(const struct nsgx_enclave *e)
 {
 	for (u32 i = 0; i < e->gate_count; i++)
@@ -125,6 +156,7 @@ void nsgx_enclave_detach(struct nsgx_enclave *e)
 	/* Whoever is inside leaves and, as the enclave is lost, does not come back. */
 	if (anybody_inside(e) && !nsgx_kick_out(e))
 		nsgx_enclave_stop(e);
+	free_beside(e);
 	nsgx_owner_unlink(e);
 	e->owner = NULL;
 	nsgx_owner_put(owner);

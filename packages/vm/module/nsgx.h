@@ -124,6 +124,7 @@ struct nsgx_enclave {
 	struct nsgx_mm *owner;
 	bool linked; /* its address space is there */
 	unsigned long base, size;
+	unsigned long beside; /* room of trampolines in the process, or 0 */
 	u64 secs; /* gPA of the SECS: the enclave's name in calls */
 	unsigned long state;
 	/* Gate pages; the revocation page lies behind the last one. */
@@ -200,8 +201,8 @@ int nsgx_enclu_open(void);
 void nsgx_enclu_close(void);
 /* An exception of `regs`, which are at the ENCLU or the AEP: the vDSO's fixup, or a signal. */
 void nsgx_deliver(struct pt_regs *regs, u32 vector, u32 error_code, unsigned long address);
-/* A page fault of the enclave outside of its ELRANGE: 0 when the access may be tried again. */
-int nsgx_outside_fault(unsigned long address, u32 error_code);
+/* A page fault of the enclave outside of its ELRANGE: 0 when the access may be tried again, else *error_code says why. */
+int nsgx_outside_fault(unsigned long address, u32 *error_code);
 void nsgx_notifier_drain(void);
 
 /* Error code bits of page faults. */
