@@ -1,6 +1,7 @@
 /** The checks on an SNP report that look at its signature and at the certificates under it. */
 import { type Appraisal, failed, type Outcome, ok, unasked } from '../appraisal.js';
 import { allZero, sameBytes, toHex } from '../bytes.js';
+import type { Certificate } from '../x509/certificate.js';
 import { certificateLabel, timeText } from '../x509/chain.js';
 import { parseRevocationList, revocationListFault } from '../x509/crl.js';
 import { verifyEcdsa } from '../x509/keys.js';
@@ -24,11 +25,8 @@ export const SNP_CERTIFICATE_CHECKS = [
 
 const FORMAT = ['evidence.format'];
 
-function signatureOutcome({ report, certificates, missingLeaf }: SnpSubject): Outcome {
-  const der = certificates[0];
-  if (der === undefined) return failed(missingLeaf);
+function signatureOutcome({ report }: SnpSubject, { publicKey }: Certificate): Outcome {
   if (report.signingKey === 'none') return failed('the report says that no key signed it');
-  const { publicKey } = readLeaf(der).certificate;
   if (publicKey.kind !== 'ec' || publicKey.curve !== 'P-384')
     return failed('the key of the leaf certificate is not P-384');
   const signed = report.raw.subarray(0, SNP_SIGNED_BYTES);
@@ -151,16 +149,21 @@ export async function runCertificateChecks(
 ): Promise<{ endorsement: Endorsement | null; leaf: SnpLeaf | null }> {
   const { certificates } = subject;
   let endorsement: Endorsement | null = null;
-  let leaf: SnpLeaf | null = null;
-  const needLeaf = (): SnpLeaf => {
-    leaf ??= readLeaf(certificates[0]!).leaf;
-    return leaf;
+  let read: ReturnType<typeof readLeaf> | null = null;
+  const needLeaf = (): ReturnType<typeof readLeaf> => {
+    read ??= readLeaf(certificates[0]!);
+    return read;
   };
   /** For checks on a leaf, whoever issued it: each names its own defect. */
-  const onLeaf = (judge: (leaf: SnpLeaf) => Outcome): Outcome =>
-    certificates.length === 0 ? failed(subject.missingLeaf) : judge(needLeaf());
+  const onLeaf = (judge: (leaf: SnpLeaf, certificate: Certificate) => Outcome): Outcome => {
+    if (certificates.length === 0) return failed(subject.missingLeaf);
+    const { leaf, certificate } = needLeaf();
+    return judge(leaf, certificate);
+  };
 
-  await appraisal.check('snp.signature', FORMAT, () => signatureOutcome(subject));
+  await appraisal.check('snp.signature', FORMAT, () =>
+    onLeaf((_, certificate) => signatureOutcome(subject, certificate)),
+  );
   await appraisal.check('snp.chain', FORMAT, () => {
     if (certificates.length === 0) return failed(subject.missingLeaf);
     endorsement = verifyEndorsement(certificates, subject.exactChain, subject.policy, subject.time);
@@ -171,7 +174,7 @@ export async function runCertificateChecks(
     return ok(`${names}, ${whose} (${root.fingerprint}), valid at ${timeText(subject.time)}`);
   });
   await appraisal.check('snp.product', ['snp.chain'], () =>
-    productOutcome(subject, endorsement!, needLeaf()),
+    productOutcome(subject, endorsement!, needLeaf().leaf),
   );
   await appraisal.check('snp.revocation', ['snp.chain'], () => revocationOutcome(subject, endorsement!));
   await appraisal.check('snp.signing-key', FORMAT, () =>
@@ -183,5 +186,5 @@ export async function runCertificateChecks(
   await appraisal.check('snp.certificate-tcb', FORMAT, () =>
     onLeaf((given) => certificateTcbOutcome(subject, given)),
   );
-  return { endorsement, leaf };
+  return { endorsement, leaf: (read as ReturnType<typeof readLeaf> | null)?.leaf ?? null };
 }

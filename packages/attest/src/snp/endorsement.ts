@@ -33,6 +33,10 @@ export interface Endorsement {
 interface OrderedChain {
   readonly chain: Endorsement['chain'];
   readonly fingerprint: string;
+  /** The product whose root this is, by the fingerprint; null for roots other than AMD's. */
+  readonly product: SnpProduct | null;
+  /** Why the names in the chain are not AMD's though its root is; null otherwise. */
+  readonly nameFault: string | null;
 }
 
 let builtIn: readonly Certificate[] | undefined;
@@ -93,13 +97,18 @@ export function orderedChain(certificates: readonly Uint8Array[], exact: boolean
     return refuse(`the chain has ${chain.length} certificates instead of 3`);
   if (exact && !given.every((certificate, i) => chain[i] === certificate))
     return refuse('the certificates of the evidence are not leaf, authority and root in that order');
-  return { chain: [leaf, authority, root], fingerprint: keyFingerprint(root) };
+  const fingerprint = keyFingerprint(root);
+  const product = SNP_PRODUCTS.find((name) => AMD_ROOTS[name].keyFingerprint === fingerprint) ?? null;
+  const ordered = [leaf, authority, root] as const;
+  const nameFault = product === null ? null : amdFault(ordered, parseSnpLeaf(leaf).kind, product);
+  return { chain: ordered, fingerprint, product, nameFault };
 }
 
-function trustedRoot(fingerprint: string, softwareRoots: readonly string[]): TrustedRoot | null {
-  for (const product of SNP_PRODUCTS) {
-    if (AMD_ROOTS[product].keyFingerprint === fingerprint) return { kind: 'amd', product, fingerprint };
-  }
+function trustedRoot(
+  { fingerprint, product }: OrderedChain,
+  softwareRoots: readonly string[],
+): TrustedRoot | null {
+  if (product !== null) return { kind: 'amd', product, fingerprint };
   return softwareRoots.includes(fingerprint) ? { kind: 'software', fingerprint } : null;
 }
 
@@ -163,22 +172,19 @@ export function verifyEndorsement(
   time: number,
 ): Endorsement {
   if (certificates.length === 0) return refuse('there is no leaf certificate (VCEK or VLEK)');
-  const { chain, fingerprint } = chains.get([...certificates, Uint8Array.of(exact ? 1 : 0)], () =>
+  const ordered = chains.get([...certificates, Uint8Array.of(exact ? 1 : 0)], () =>
     orderedChain(certificates, exact),
   );
-  const fault = chainStructureFault(chain) ?? chainValidityFault(chain, time);
+  const { chain, fingerprint } = ordered;
+  const fault = chainStructureFault(chain) ?? chainValidityFault(chain, time) ?? ordered.nameFault;
   if (fault !== null) return refuse(fault);
-  const root = trustedRoot(fingerprint, policy.nested.softwareRoots);
+  const root = trustedRoot(ordered, policy.nested.softwareRoots);
   if (root === null) {
     const pinned = policy.nested.softwareRoots;
     const named = pinned.length === 0 ? 'no software root' : `the software roots ${pinned.join(', ')}`;
     return refuse(
       `the root ${certificateLabel(chain[2])} has the key fingerprint ${fingerprint}, which is none of AMD's, and the policy names ${named} (nested.softwareRoots)`,
     );
-  }
-  if (root.kind === 'amd') {
-    const fault = amdFault(chain, readLeaf(certificates[0]!).leaf.kind, root.product);
-    if (fault !== null) return refuse(fault);
   }
   return { root, chain };
 }
