@@ -55,6 +55,8 @@ const NAMES = new Map<number, ErrnoName>(
   Object.entries(ERRNO).map(([name, number]) => [number, name as ErrnoName]),
 );
 
+const EEXIT = 4;
+
 function checked(result: number, what: string): number {
   if (result >= 0) return result;
   throw new SgxIoctlError(NAMES.get(-result) ?? 'EIO', `${what} failed with errno ${-result}`);
@@ -203,11 +205,14 @@ class LinuxEnclave implements PlatformEnclave {
     this.#run.fill(0);
     run.setBigUint64(0, BigInt(this.base + tcs), true);
     const result = this.native.enter(this.vdso, leaf, rdi, 0, this.#run);
-    if (result === 0) return { kind: 'exit', rdi };
-    if (result !== -EFAULT) throw new SgxIoctlError('EINVAL', `entering the enclave returned ${result}`);
+    // The vDSO says in `function` how the entry ended: EEXIT, or the leaf that faulted. Its first versions returned -EFAULT.
+    const ended = run.getUint32(8, true);
+    if (result === 0 && ended === EEXIT) return { kind: 'exit', rdi };
+    if (result !== 0 && result !== -EFAULT)
+      throw new SgxIoctlError('EINVAL', `entering the enclave returned ${result}`);
     return {
       kind: 'exception',
-      leaf: run.getUint32(8, true),
+      leaf: ended,
       vector: run.getUint16(12, true),
       errorCode: run.getUint16(14, true),
       address: Number(run.getBigUint64(16, true)),
