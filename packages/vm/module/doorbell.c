@@ -14,6 +14,7 @@
 #include <linux/sched/signal.h>
 #include <linux/serial_reg.h>
 #include <linux/wait.h>
+#include <asm/tsc.h>
 
 #include "nsgx.h"
 
@@ -82,6 +83,11 @@ static int sleep_for(const struct nsgx_answer *a, unsigned int flags, u64 limit_
 	return result;
 }
 
+u32 nsgx_spin_cycles(void)
+{
+	return min_t(u64, (u64)READ_ONCE(spin_us) * tsc_khz / 1000, U32_MAX);
+}
+
 int nsgx_await(const struct nsgx_answer *a, unsigned int flags, u64 limit_ns)
 {
 	const bool atomic = flags & NSGX_WAIT_ATOMIC;
@@ -129,6 +135,9 @@ static irqreturn_t uart_interrupt(int irq, void *data)
 	}
 	if (!bytes)
 		return IRQ_NONE;
+	/* Left full it would not interrupt again. */
+	if (bytes == 256)
+		outb(UART_FCR_ENABLE_FIFO | UART_FCR_CLEAR_RCVR, port + UART_FCR);
 	wake_up_all(&sleepers);
 	return IRQ_HANDLED;
 }

@@ -112,6 +112,10 @@ int nsgx_gates_bind(struct nsgx_enclave *e, u32 count, u64 beside)
 	error = states && gates ? 0 : -ENOMEM;
 	if (!error) {
 		memset(gates, 0, (count + 1) * NSGX_PAGE);
+		for (u32 i = 0; i < count; i++) {
+			gates[i].host_cpu = NO_CPU;
+			gates[i].host_patience = nsgx_spin_cycles();
+		}
 		error = nsgx_svsm4(NSGX_BIND_GATES, e->secs, nsgx_gpa(gates), count, beside, &r);
 	}
 	if (!error && r.rax != SVSM_SUCCESS)

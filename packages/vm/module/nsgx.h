@@ -99,6 +99,8 @@ struct nsgx_answer {
 
 /* 0 answered, -EINTR a signal is pending, -ETIMEDOUT, -EIO progress says LOST */
 int nsgx_await(const struct nsgx_answer *a, unsigned int flags, u64 limit_ns);
+/* How long an answer is waited for before sleeping, in TSC cycles: runners need not hurry for less. */
+u32 nsgx_spin_cycles(void);
 /* Wakes whoever outside sleeps on the first word of this page of the window. */
 void nsgx_kick_page(const void *page);
 
