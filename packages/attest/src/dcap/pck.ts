@@ -35,23 +35,36 @@ export interface PckPlatform {
   readonly configuration: PckConfiguration;
 }
 
+/** {@link ARC} as the contents of an object identifier. */
+const ARC_BYTES = Uint8Array.of(0x2a, 0x86, 0x48, 0x86, 0xf8, 0x4d, 0x01, 0x0d, 0x01);
+
+/** What an identifier has below {@link ARC}, `2.17` for example; others in full, marked so that none is like it. */
+function suffixOf(contents: Uint8Array): string {
+  const [first, second] = [contents[ARC_BYTES.length], contents[ARC_BYTES.length + 1]];
+  const below = contents.length - ARC_BYTES.length;
+  const own = (below === 1 || below === 2) && ARC_BYTES.every((byte, i) => contents[i] === byte);
+  if (!own || first! >= 0x80 || (second ?? 0) >= 0x80) return `other ${oidText(contents)}`;
+  return second === undefined ? `${first}` : `${first}.${second}`;
+}
+
+/** Values of the extension by the suffix of their identifier. */
 type Values = ReadonlyMap<string, DerReader>;
 
 function pairs(reader: DerReader, what: string): Values {
   const values = new Map<string, DerReader>();
   while (!reader.done) {
     const pair = reader.enter(TAG.SEQUENCE, what);
-    const oid = oidText(pair.expect(TAG.OID, what).contents);
+    const suffix = suffixOf(pair.expect(TAG.OID, what).contents);
     const value = pair.any();
     pair.end(what);
-    if (values.has(oid)) derFailure(`${what} holds ${oid} twice`);
-    values.set(oid, new DerReader(value.encoding));
+    if (values.has(suffix)) derFailure(`${what} holds ${ARC}.${suffix} twice`);
+    values.set(suffix, new DerReader(value.bytes, value.start, value.end));
   }
   return values;
 }
 
 function optional(values: Values, suffix: string, tag: number): Uint8Array | null {
-  return values.get(`${ARC}.${suffix}`)?.expect(tag, `${ARC}.${suffix}`).contents ?? null;
+  return values.get(suffix)?.expect(tag, `${ARC}.${suffix}`).contents ?? null;
 }
 
 function needed(values: Values, suffix: string, tag: number): Uint8Array {

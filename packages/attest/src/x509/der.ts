@@ -25,11 +25,23 @@ export const TAG = Object.freeze({
   SET: 0x31,
 } as const);
 
-/** One element: its tag, its contents, and its whole encoding (views into the input). */
-export interface DerElement {
-  readonly tag: number;
-  readonly contents: Uint8Array;
-  readonly encoding: Uint8Array;
+/** One element: its tag, its contents, and its whole encoding (views into the input, made when asked for). */
+export class DerElement {
+  constructor(
+    readonly tag: number,
+    readonly bytes: Uint8Array,
+    readonly start: number,
+    readonly inside: number,
+    readonly end: number,
+  ) {}
+
+  get contents(): Uint8Array {
+    return this.bytes.subarray(this.inside, this.end);
+  }
+
+  get encoding(): Uint8Array {
+    return this.bytes.subarray(this.start, this.end);
+  }
 }
 
 /** @throws AttestError always */
@@ -37,46 +49,49 @@ export function derFailure(reason: string, code: AttestErrorCode = 'CERTIFICATE_
   throw new AttestError(code, `The DER encoding is invalid: ${reason}.`);
 }
 
-/** Walks the elements inside one constructed value. */
+/** Walks the elements inside one constructed value: `bytes` from `start` to `end`. */
 export class DerReader {
-  #at = 0;
+  #at: number;
+  readonly #bytes: Uint8Array;
+  readonly #end: number;
 
-  constructor(readonly bytes: Uint8Array) {}
+  constructor(bytes: Uint8Array, start = 0, end = bytes.length) {
+    this.#bytes = bytes;
+    this.#at = start;
+    this.#end = end;
+  }
 
   get done(): boolean {
-    return this.#at === this.bytes.length;
+    return this.#at === this.#end;
   }
 
   /** The tag of the next element, or -1 at the end. */
   peek(): number {
-    return this.done ? -1 : this.bytes[this.#at]!;
+    return this.done ? -1 : this.#bytes[this.#at]!;
   }
 
   /** The next element, of any tag. @throws AttestError on anything but DER */
   any(): DerElement {
+    const bytes = this.#bytes;
     const start = this.#at;
-    const left = this.bytes.length - start;
+    const left = this.#end - start;
     if (left < 2) derFailure(`an element needs 2 bytes, ${left} are left`);
-    const tag = this.bytes[start]!;
+    const tag = bytes[start]!;
     if ((tag & 0x1f) === 0x1f) derFailure(`tag 0x${tag.toString(16)} has more than one byte`);
-    let length = this.bytes[start + 1]!;
+    let length = bytes[start + 1]!;
     let header = 2;
     if (length === 0x80) derFailure('a length is indefinite');
     if (length > 0x80) {
       const count = length & 0x7f;
       if (count > 3 || left < 2 + count) derFailure(`a length of ${count} bytes does not fit`);
       length = 0;
-      for (let i = 0; i < count; i++) length = length * 256 + this.bytes[start + 2 + i]!;
+      for (let i = 0; i < count; i++) length = length * 256 + bytes[start + 2 + i]!;
       if (length < 0x80 || length < 2 ** (8 * (count - 1))) derFailure('a length is not minimal');
       header += count;
     }
     if (length > left - header) derFailure(`an element of ${length} bytes exceeds the ${left - header} left`);
     this.#at = start + header + length;
-    return {
-      tag,
-      contents: this.bytes.subarray(start + header, this.#at),
-      encoding: this.bytes.subarray(start, this.#at),
-    };
+    return new DerElement(tag, bytes, start, start + header, this.#at);
   }
 
   /** The next element, which must carry `tag`. @throws AttestError */
@@ -91,7 +106,8 @@ export class DerReader {
 
   /** The elements inside the next element, which must carry `tag`. @throws AttestError */
   enter(tag: number, what: string): DerReader {
-    return new DerReader(this.expect(tag, what).contents);
+    const element = this.expect(tag, what);
+    return new DerReader(element.bytes, element.inside, element.end);
   }
 
   /** The next element if it carries `tag`, else null. @throws AttestError */
@@ -101,7 +117,7 @@ export class DerReader {
 
   /** @throws AttestError when elements are left */
   end(what: string): void {
-    if (!this.done) derFailure(`${what} has ${this.bytes.length - this.#at} bytes too many`);
+    if (!this.done) derFailure(`${what} has ${this.#end - this.#at} bytes too many`);
   }
 }
 
@@ -165,7 +181,8 @@ export function wholeBits(contents: Uint8Array, what: string): Uint8Array {
 }
 
 /** Milliseconds since 1970 of a UTCTime or GeneralizedTime (RFC 5280 §4.1.2.5: seconds present, zone Z). @throws AttestError */
-export function timeValue({ tag, contents }: DerElement, what: string): number {
+export function timeValue(element: DerElement, what: string): number {
+  const { tag, contents } = element;
   const short = tag === TAG.UTC_TIME;
   const digits = short ? 12 : 14;
   if (!short && tag !== TAG.GENERALIZED_TIME) derFailure(`${what} is no time`);
