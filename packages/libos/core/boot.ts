@@ -53,7 +53,7 @@ function entry(at: usize, base: u64): usize {
     inode.rootOffset = load<u64>(at, 24);
     if (digests > 0) {
       inode.digests = tail;
-      inode.present = new StaticArray<bool>(digests);
+      inode.blocks = new StaticArray<usize>(digests);
     }
     if (load<u64>(at, 32) !== 0) {
       inode.imageAt = base + load<u64>(at, 32);

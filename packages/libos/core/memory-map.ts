@@ -185,7 +185,7 @@ export function sysMmap(hint: u64, given: u64, prot: u64, flags64: u64, fd: u64,
   }
   const clean = protection !== 0 || inode !== null;
   if (clean && !zero(at, length)) return ENOMEM;
-  if (bytes > 0 && !copyOut(at, inode!.data + <usize>offset, bytes)) return EFAULT;
+  if (bytes > 0 && !inode!.copyOut(at, offset, bytes)) return EFAULT;
   insert(new Region(at, at + length, protection, clean));
   return at;
 }

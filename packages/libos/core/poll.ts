@@ -3,7 +3,9 @@ import { EBADF, EFAULT, EINVAL } from './errno';
 import { DEVICE_HOST, DEVICE_TTY } from './fs/inode';
 import { fileOf, OpenFile } from './fs/open-file';
 import { hostWait, THEN_RETRY } from './request';
-import { copyIn, copyOut } from './shim';
+import { sooner } from './events';
+import { copyIn, copyOut, now } from './shim';
+import { waiting } from './signals';
 import { scratch } from './user';
 import { waitResult } from './wait';
 
@@ -15,14 +17,14 @@ const POLLNVAL: u32 = 32;
 const MAX_POLL: u64 = 1024;
 
 /** The host's descriptor that input of a file comes from, or -1. */
-function inputOf(file: OpenFile): i32 {
+export function inputOf(file: OpenFile): i32 {
   const device = file.inode.device;
   if (device === DEVICE_TTY) return 0;
   return device >= DEVICE_HOST && device < DEVICE_TTY ? device - DEVICE_HOST : -1;
 }
 
 /** What of `wanted` is so now. Input of the host is taken from the latest wait. */
-function ready(file: OpenFile, wanted: u32): u32 {
+export function ready(file: OpenFile, wanted: u32): u32 {
   const pipe = file.pipe;
   if (pipe !== null) {
     let state: u32 = 0;
@@ -37,16 +39,34 @@ function ready(file: OpenFile, wanted: u32): u32 {
   }
   const event = file.event;
   if (event !== null) return wanted & ((event.value > 0 ? POLLIN : 0) | POLLOUT);
+  const timer = file.timer;
+  if (timer !== null) return timer.next !== 0 && timer.next <= now(1) ? wanted & POLLIN : 0;
+  if (file.signals !== 0) return (waiting() & file.signals) !== 0 ? wanted & POLLIN : 0;
+  const poller = file.poller;
+  if (poller !== null) return poller.any() ? wanted & POLLIN : 0;
   const input = inputOf(file);
   if (input < 0) return wanted & (POLLIN | POLLOUT);
   const arrived = waitResult > 0 && ((<u32>waitResult >> input) & 1) !== 0;
   return wanted & (POLLOUT | (arrived ? POLLIN : 0));
 }
 
+/** Counts what happened to a file, for those who are told of changes only. */
+export function activity(file: OpenFile): u64 {
+  if (file.pipe !== null) return file.pipe!.changes;
+  return file.event !== null ? file.event!.changes : waitResult > 0 ? <u64>(++arrivals) : arrivals;
+}
+let arrivals: u64 = 0;
+
+/** When a file becomes ready by itself. */
+export function deadlineOf(file: OpenFile): u64 {
+  return file.timer !== null && file.timer!.next !== 0 ? file.timer!.next : u64.MAX_VALUE;
+}
+
 function poll(user: u64, count: u64, milliseconds: i64): i64 {
   if (count > MAX_POLL) return EINVAL;
   let hosts: u32 = 0;
   let found: i64 = 0;
+  let until: u64 = u64.MAX_VALUE;
   for (let i: u64 = 0; i < count; i++) {
     const at = user + i * 8;
     if (!copyIn(scratch, at, 8)) return EFAULT;
@@ -58,6 +78,7 @@ function poll(user: u64, count: u64, milliseconds: i64): i64 {
       if (file === null) state = POLLNVAL;
       else {
         state = ready(file, wanted);
+        until = min(until, deadlineOf(file));
         const input = inputOf(file);
         if (input >= 0 && (wanted & POLLIN) !== 0) hosts |= 1 << input;
       }
@@ -68,7 +89,7 @@ function poll(user: u64, count: u64, milliseconds: i64): i64 {
   }
   if (waitResult >= 0 || (found > 0 && hosts === 0)) return found;
   if (found > 0) return hostWait(hosts, 0, THEN_RETRY);
-  return milliseconds === 0 && hosts === 0 ? 0 : hostWait(hosts, milliseconds, THEN_RETRY);
+  return milliseconds === 0 && hosts === 0 ? 0 : hostWait(hosts, sooner(milliseconds, until), THEN_RETRY);
 }
 
 export function sysPoll(user: u64, count: u64, timeout: u64): i64 {
@@ -104,6 +125,7 @@ function select(count: u64, inputs: u64, outputs: u64, errors: u64, milliseconds
   if (outputs !== 0 && !copyIn(sets + 128, outputs, bytes)) return EFAULT;
   let hosts: u32 = 0;
   let found: i64 = 0;
+  let until: u64 = u64.MAX_VALUE;
   for (let fd: u32 = 0; fd < <u32>count; fd++) {
     const bit: u8 = 1 << <u8>(fd & 7);
     const byte = <usize>(fd >> 3);
@@ -121,10 +143,11 @@ function select(count: u64, inputs: u64, outputs: u64, errors: u64, milliseconds
       store<u8>(answers + 128 + byte, load<u8>(answers + 128 + byte) | bit);
       found++;
     }
+    until = min(until, deadlineOf(file));
     if (wantsIn && inputOf(file) >= 0) hosts |= 1 << inputOf(file);
   }
   if (waitResult < 0 && (hosts !== 0 || (found === 0 && milliseconds !== 0)))
-    return hostWait(hosts, found > 0 ? 0 : milliseconds, THEN_RETRY);
+    return hostWait(hosts, found > 0 ? 0 : sooner(milliseconds, until), THEN_RETRY);
   if (inputs !== 0 && !copyOut(inputs, answers, bytes)) return EFAULT;
   if (outputs !== 0 && !copyOut(outputs, answers + 128, bytes)) return EFAULT;
   if (errors !== 0 && !copyOut(errors, answers + 256, bytes)) return EFAULT;

@@ -232,3 +232,31 @@ export function sysFutex(at: u64, operation: u64, value: u64, timeout: u64): i64
       return ENOSYS;
   }
 }
+
+/** All capabilities, of the program's own world. */
+export function sysCapget(header: u64, user: u64): i64 {
+  if (user === 0) return 0;
+  memory.fill(scratch, 0, 24);
+  store<u64>(scratch, u64.MAX_VALUE);
+  store<u32>(scratch, 0x1ff, 12);
+  store<u32>(scratch, 0x1ff, 16);
+  return copyOut(user, scratch, 24) ? 0 : EFAULT;
+}
+
+export function sysPersonality(persona: u64): i64 {
+  return <u32>persona === 0 || <u32>persona === 0xffffffff ? 0 : EINVAL;
+}
+
+export function sysSchedGetparam(pid: u64, user: u64): i64 {
+  return storeU32(user, 0);
+}
+
+export function sysSchedRrGetInterval(pid: u64, user: u64): i64 {
+  memory.fill(scratch, 0, 16);
+  store<u64>(scratch, 100_000_000, 8);
+  return copyOut(user, scratch, 16) ? 0 : EFAULT;
+}
+
+export function sysGetMempolicy(mode: u64): i64 {
+  return mode === 0 ? 0 : storeU32(mode, 0);
+}

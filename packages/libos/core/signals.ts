@@ -2,9 +2,9 @@
  * Signals of the one thread. They come from its own calls (kill, a pipe without readers) and from exceptions; what the
  * host sends does not get here. The native half delivers them when a call returns (native/src/signal.c).
  */
-import { EAGAIN, EFAULT, EINVAL, ENOMEM, ESRCH } from './errno';
+import { EAGAIN, EFAULT, EINTR, EINVAL, ENOMEM, ESRCH } from './errno';
 import { PID } from './process';
-import { request } from './request';
+import { hostWait, request, THEN_RETRY } from './request';
 import { copyIn, copyOut } from './shim';
 import { scratch, storeU64 } from './user';
 
@@ -91,7 +91,9 @@ function deliver(signal: u64, stack: u64): i32 {
   store<u64>(request, handler);
   store<u64>(request, flags, 8);
   store<u64>(request, load<u64>(at, 16), 16);
-  store<u64>(request, blocked, 24);
+  // A handler that ends a sigsuspend comes back to the mask before it.
+  store<u64>(request, suspended === u64.MAX_VALUE ? blocked : suspended, 24);
+  suspended = u64.MAX_VALUE;
   const alternate = (flags & SA_ONSTACK) !== 0 && stackFlags !== SS_DISABLE && !onStack(stack);
   store<u64>(request, alternate ? stackBase + stackSize : 0, 32);
   blocked |= load<u64>(at, 24) & ~UNBLOCKABLE;
@@ -150,16 +152,13 @@ export function sysRtSigpending(user: u64, size: u64): i64 {
 export function sysRtSigtimedwait(set: u64, info: u64, timeout: u64, size: u64): i64 {
   if (size !== 8) return EINVAL;
   if (!copyIn(scratch, set, 8)) return EFAULT;
-  const ready = pending & load<u64>(scratch);
-  if (ready === 0) return EAGAIN;
-  const signal = ctz(ready) + 1;
+  const signal = takeFrom(load<u64>(scratch));
+  if (signal === 0) return EAGAIN;
   if (info !== 0) {
     memory.fill(scratch, 0, 128);
-    store<u32>(scratch, <u32>signal);
+    store<u32>(scratch, signal);
     if (!copyOut(info, scratch, 128)) return EFAULT;
   }
-  pending &= ~bit(signal);
-  look();
   return signal;
 }
 
@@ -187,6 +186,43 @@ export function sysSigaltstack(next: u64, user: u64): i64 {
   stackSize = size;
   stackFlags = 0;
   return 0;
+}
+
+/** Signals that are blocked and wait. */
+export function waiting(): u64 {
+  return pending;
+}
+
+/** Takes a waiting signal of a set; 0 when there is none. */
+export function takeFrom(set: u64): u32 {
+  const ready = pending & set;
+  if (ready === 0) return 0;
+  const signal = ctz(ready) + 1;
+  pending &= ~bit(signal);
+  look();
+  return <u32>signal;
+}
+
+/** Waits for a signal with another mask. What waits already is delivered at once; others do not come. */
+export function sysRtSigsuspend(set: u64, size: u64): i64 {
+  if (size !== 8) return EINVAL;
+  if (!copyIn(scratch, set, 8)) return EFAULT;
+  const mask = load<u64>(scratch) & ~UNBLOCKABLE;
+  if ((pending & ~mask) === 0) return hostWait(0, -1, THEN_RETRY);
+  const before = blocked;
+  blocked = mask;
+  look();
+  suspended = before;
+  return EINTR;
+}
+let suspended: u64 = u64.MAX_VALUE;
+
+export function sysPause(): i64 {
+  return (pending & ~blocked) !== 0 ? EINTR : hostWait(0, -1, THEN_RETRY);
+}
+
+export function sysRtSigqueueinfo(pid: u64, signal: u64): i64 {
+  return sysKill(pid, signal);
 }
 
 function send(signal: u64): i64 {

@@ -89,6 +89,10 @@ test('pipes, poll, select, eventfd', async () => {
   await same(compile('pipes'), () => []);
 });
 
+test('events: epoll, timerfd, signalfd, copy_file_range', async () => {
+  await same(compile('events'), (dir) => [dir]);
+});
+
 test('signals: handlers, masks, faults, alternate stacks, SIGPIPE', async () => {
   const found = await same(compile('signals'), () => []);
   assert.equal(found.status, 128 + 13);

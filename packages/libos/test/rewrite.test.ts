@@ -1,12 +1,14 @@
 /** Finding system calls in code, and replacing them. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { isElf, readProgram } from '../src/elf/program.js';
 import { rewrite, trampolineBytes } from '../src/rewrite/rewrite.js';
+import { keptSites } from '../src/rewrite/site-cache.js';
 import { findSites } from '../src/rewrite/sites.js';
-import { compile } from './programs.js';
+import { compile, folder } from './programs.js';
 
 const path = compile('trapping', '-static-pie');
 const program = readProgram(new Uint8Array(readFileSync(path)), path);
@@ -60,4 +62,16 @@ test('damaged files are refused, whatever is damaged', () => {
     }
   }
   assert.equal(isElf(new Uint8Array(10)), false);
+});
+
+test('what was found is kept, and not believed when it does not fit the file', () => {
+  const cache = join(folder, 'cache');
+  const scan = findSites(program);
+  assert.deepEqual(keptSites(program, cache), scan);
+  assert.deepEqual(keptSites(program, cache), scan);
+  const [name] = readdirSync(cache);
+  for (const text of ['', '{}', '{"sites":[4096,5,0,4103],"trapping":[]}']) {
+    writeFileSync(join(cache, name), text);
+    assert.deepEqual(keptSites(program, cache), scan);
+  }
 });

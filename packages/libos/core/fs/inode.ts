@@ -1,7 +1,7 @@
 /** Files, folders and what else has a name. All of it lies in the core's memory; the root's blocks come when needed. */
 import { EIO, ENOMEM, ENOSPC } from '../errno';
 import { rootRead } from '../request';
-import { now } from '../shim';
+import { copyOut, now } from '../shim';
 
 export const S_IFMT: u32 = 0o170000;
 export const S_IFIFO: u32 = 0o010000;
@@ -11,7 +11,7 @@ export const S_IFREG: u32 = 0o100000;
 export const S_IFLNK: u32 = 0o120000;
 
 /** Bytes under one digest of the root's description (src/image/manifest.ts). */
-const BLOCK: u32 = 65536;
+const BLOCK: u64 = 65536;
 const FILE_LIMIT: u64 = 0x7000_0000;
 
 /** What a character device is. */
@@ -43,10 +43,11 @@ export class Inode {
   /** Of a symbolic link. */
   target: string = '';
   device: i32 = DEVICE_NONE;
-  /** Of a file of the root: where its bytes lie outside, its digests, and which blocks are here. */
+  /** Of a file of the root: where its bytes lie outside, and its digests. */
   rootOffset: u64 = 0;
   digests: usize = 0;
-  present: StaticArray<bool> | null = null;
+  /** Memory of each block that has been brought; 0 for the others. */
+  blocks: StaticArray<usize> | null = null;
   readOnly: bool = false;
   /** Where the image has this file's segments in place, 0 if nowhere; how far they reach; whether they were given out. */
   imageAt: u64 = 0;
@@ -74,29 +75,57 @@ export class Inode {
 
   /** Makes the bytes [from, from + length) present: 0, PENDING, or an error. */
   need(from: u64, length: u64): i64 {
-    const present = this.present;
-    if (present === null || length === 0) return 0;
-    if (this.data === 0) {
-      this.data = allocate(this.size);
-      if (this.data === 0) return ENOMEM;
-      this.room = this.size;
-    }
+    const blocks = this.blocks;
+    if (blocks === null || length === 0) return 0;
     const last = <i32>((from + length - 1) / BLOCK);
     for (let block = <i32>(from / BLOCK); block <= last; block++) {
-      if (present[block]) continue;
+      if (blocks[block] !== 0) continue;
+      const at = <u64>block * BLOCK;
+      const bytes = this.size - at < BLOCK ? <u32>(this.size - at) : <u32>BLOCK;
       if (asked === this && askedBlock === block) {
-        // It was brought by the request before this one; a failure is told by `failed`.
+        // The request before this one brought it; a failure is told by `blockFailed`.
         asked = null;
-        present[block] = true;
+        blocks[block] = askedMemory;
         continue;
       }
+      const to = allocate(bytes);
+      if (to === 0) return ENOMEM;
       asked = this;
       askedBlock = block;
-      const at = <u64>block * BLOCK;
-      const bytes = this.size - at < BLOCK ? <u32>(this.size - at) : BLOCK;
-      return rootRead(this.rootOffset + at, bytes, this.data + <usize>at, this.digests + <usize>block * 32);
+      askedMemory = to;
+      return rootRead(this.rootOffset + at, bytes, to, this.digests + <usize>block * 32);
     }
     return 0;
+  }
+
+  /** Copies present bytes to the program. */
+  copyOut(user: u64, at: u64, length: u64): bool {
+    const blocks = this.blocks;
+    if (blocks === null) return copyOut(user, this.data + <usize>at, length);
+    for (let done: u64 = 0; done < length; ) {
+      const from = at + done;
+      const inside = from % BLOCK;
+      const part = min(length - done, BLOCK - inside);
+      if (!copyOut(user + done, blocks[<i32>(from / BLOCK)] + <usize>inside, part)) return false;
+      done += part;
+    }
+    return true;
+  }
+
+  /** Copies present bytes within the core. */
+  copyTo(to: usize, at: u64, length: u64): void {
+    const blocks = this.blocks;
+    if (blocks === null) {
+      memory.copy(to, this.data + <usize>at, <usize>length);
+      return;
+    }
+    for (let done: u64 = 0; done < length; ) {
+      const from = at + done;
+      const inside = from % BLOCK;
+      const part = min(length - done, BLOCK - inside);
+      memory.copy(to + <usize>done, blocks[<i32>(from / BLOCK)] + <usize>inside, <usize>part);
+      done += part;
+    }
   }
 
   /** Room for `size` bytes; those beyond the present size are zero. */
@@ -136,10 +165,12 @@ export class Inode {
 /** The block that the latest request asked for. */
 let asked: Inode | null = null;
 let askedBlock: i32 = -1;
+let askedMemory: usize = 0;
 
 /** Called when a request for a block failed. */
 export function blockFailed(): i64 {
   asked = null;
+  heap.free(askedMemory);
   return EIO;
 }
 

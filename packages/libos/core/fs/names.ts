@@ -258,6 +258,33 @@ export function sysGetdents64(fd: u64, user: u64, size: u64): i64 {
   return done;
 }
 
+/** The older form: the type is the last byte of a record. */
+export function sysGetdents(fd: u64, user: u64, size: u64): i64 {
+  const file = fileOf(fd);
+  if (file === null) return EBADF;
+  const folder = file.inode;
+  if (!folder.isDirectory) return ENOTDIR;
+  const names = folder.entries!.keys();
+  let done: u64 = 0;
+  while (file.position < <u64>names.length + 2) {
+    const at = <i32>file.position;
+    const text = at === 0 ? '.' : at === 1 ? '..' : names[at - 2];
+    const inode = at === 0 ? folder : at === 1 ? folder.parent! : folder.entries!.get(text);
+    const record = (18 + text.length + 2 + 7) & ~7;
+    if (done + record > size) return done > 0 ? done : EINVAL;
+    memory.fill(scratch, 0, record);
+    store<u64>(scratch, inode.number);
+    store<u64>(scratch, at + 1, 8);
+    store<u16>(scratch, <u16>record, 16);
+    stringToBytes(text, scratch + 18);
+    store<u8>(scratch + record - 1, <u8>((inode.mode & S_IFMT) >> 12));
+    if (!copyOut(user + done, scratch, record)) return done > 0 ? done : EFAULT;
+    done += record;
+    file.position++;
+  }
+  return done;
+}
+
 /** The program is root of its own world, so only what does not exist and what is read-only is refused. */
 export function sysFaccessat2(folder: u64, path: u64, mode: u64, flags: u64): i64 {
   if ((mode & ~7) !== 0) return EINVAL;
@@ -353,6 +380,49 @@ export function sysUtimensat(folder: u64, path: u64, times: u64, flags: u64): i6
   inode.modified = modified;
   inode.changed = present;
   return 0;
+}
+
+function setTimes(folder: i64, path: u64, accessed: u64, modified: u64): i64 {
+  const inode = existing(folder, path, 0);
+  if (inode === null) return failed;
+  if (inode.readOnly) return EROFS;
+  inode.accessed = accessed;
+  inode.modified = modified;
+  inode.changed = now(0);
+  return 0;
+}
+
+/** Two times as seconds and microseconds. */
+export function sysFutimesat(folder: u64, path: u64, times: u64): i64 {
+  if (times === 0) return sysUtimensat(folder, path, 0, 0);
+  if (!copyIn(scratch, times, 32)) return EFAULT;
+  if (load<u64>(scratch, 8) >= 1_000_000 || load<u64>(scratch, 24) >= 1_000_000) return EINVAL;
+  const accessed = load<u64>(scratch) * 1_000_000_000 + load<u64>(scratch, 8) * 1000;
+  const modified = load<u64>(scratch, 16) * 1_000_000_000 + load<u64>(scratch, 24) * 1000;
+  return setTimes(<i64>(<i32>folder), path, accessed, modified);
+}
+
+export function sysUtimes(path: u64, times: u64): i64 {
+  return sysFutimesat(<u64>AT_FDCWD, path, times);
+}
+
+/** Two times as seconds. */
+export function sysUtime(path: u64, times: u64): i64 {
+  if (times === 0) return sysUtimensat(<u64>AT_FDCWD, path, 0, 0);
+  if (!copyIn(scratch, times, 16)) return EFAULT;
+  return setTimes(AT_FDCWD, path, load<u64>(scratch) * 1_000_000_000, load<u64>(scratch, 8) * 1_000_000_000);
+}
+
+export function sysFgetxattr(fd: u64): i64 {
+  return fileOf(fd) === null ? EBADF : ENODATA;
+}
+
+export function sysFsetxattr(fd: u64): i64 {
+  return fileOf(fd) === null ? EBADF : EOPNOTSUPP;
+}
+
+export function sysFlistxattr(fd: u64): i64 {
+  return fileOf(fd) === null ? EBADF : 0;
 }
 
 /** There are no extended attributes. */

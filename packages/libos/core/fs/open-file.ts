@@ -1,5 +1,6 @@
 /** Open files and the table of descriptors. */
 import { EBADF, EINVAL, EMFILE } from '../errno';
+import { now } from '../shim';
 import { Inode } from './inode';
 
 export const O_ACCMODE: u32 = 3;
@@ -24,6 +25,7 @@ export class Pipe {
   data: usize = heap.alloc(PIPE_BYTES);
   start: u32 = 0;
   length: u32 = 0;
+  changes: u64 = 0;
   readers: i32 = 1;
   writers: i32 = 1;
 
@@ -54,13 +56,37 @@ export class Pipe {
   taken(bytes: u32): void {
     this.start = (this.start + bytes) % PIPE_BYTES;
     this.length -= bytes;
+    this.changes++;
   }
 }
 
 /** A counter that can be waited for (eventfd). */
 export class EventCounter {
   value: u64 = 0;
+  changes: u64 = 0;
   constructor(public semaphore: bool) {}
+}
+
+/** A time that can be waited for (timerfd), on the clock that only runs forward. */
+export class Timer {
+  /** When it expires next; 0 when it is not set. */
+  next: u64 = 0;
+  interval: u64 = 0;
+  constructor(public realtime: bool) {}
+
+  /** How often it has expired since it was asked last. */
+  expirations(): u64 {
+    const present = now(1);
+    if (this.next === 0 || present < this.next) return 0;
+    const count: u64 = this.interval === 0 ? 1 : (present - this.next) / this.interval + 1;
+    this.next = this.interval === 0 ? 0 : this.next + count * this.interval;
+    return count;
+  }
+}
+
+/** What watches other files (core/events.ts). */
+export abstract class Poller {
+  abstract any(): bool;
 }
 
 /** What descriptors made by dup share. */
@@ -69,10 +95,19 @@ export class OpenFile {
   references: i32 = 0;
   pipe: Pipe | null = null;
   event: EventCounter | null = null;
+  timer: Timer | null = null;
+  poller: Poller | null = null;
+  /** The signals of a signalfd; 0 when it is none. */
+  signals: u64 = 0;
   constructor(
     public inode: Inode,
     public flags: u32,
   ) {}
+
+  /** Not 0 for what has neither bytes nor a position. */
+  get special(): i32 {
+    return this.pipe !== null || this.event !== null || this.timer !== null || this.poller !== null || this.signals !== 0 ? 1 : 0;
+  }
 
   @inline get readable(): bool {
     const mode = this.flags & O_ACCMODE;

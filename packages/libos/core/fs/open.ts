@@ -2,7 +2,7 @@
 import {
   EBADF, EEXIST, EFAULT, EINVAL, EISDIR, ELOOP, ENOENT, ENOTDIR, EOPNOTSUPP, EROFS, ESPIPE,
 } from '../errno';
-import { copyOut, now } from '../shim';
+import { copyIn, copyOut, now } from '../shim';
 import { failure, loadPath, scratch } from '../user';
 import { DEVICE_NONE, Inode, S_IFIFO, S_IFREG } from './inode';
 import {
@@ -156,7 +156,9 @@ export function sysEventfd(value: u64): i64 {
 export function sysLseek(fd: u64, offset: u64, whence: u64): i64 {
   const file = fileOf(fd);
   if (file === null) return EBADF;
-  if (file.pipe !== null || file.event !== null || file.inode.device !== DEVICE_NONE)
+  // Counters, timers and the like have no position, and say 0.
+  if (file.special !== 0 && file.pipe === null) return 0;
+  if (file.pipe !== null || file.inode.device !== DEVICE_NONE)
     return file.inode.device !== DEVICE_NONE && file.inode.device < 4 ? 0 : ESPIPE;
   const size = file.inode.size;
   let at = <i64>offset;
@@ -259,4 +261,12 @@ export function sysFsync(fd: u64): i64 {
 
 export function sysFlock(fd: u64): i64 {
   return fileOf(fd) === null ? EBADF : 0;
+}
+
+/** open_how: flags, mode, resolve. How a path may be resolved is not restricted. */
+export function sysOpenat2(folder: u64, path: u64, how: u64, size: u64): i64 {
+  if (size < 24) return EINVAL;
+  if (!copyIn(scratch, how, 24)) return EFAULT;
+  const resolve = load<u64>(scratch, 16);
+  return resolve !== 0 ? EINVAL : sysOpenat(folder, path, load<u64>(scratch), load<u64>(scratch, 8));
 }

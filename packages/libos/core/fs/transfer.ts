@@ -1,9 +1,9 @@
 /** read, write and their relatives. */
-import { EAGAIN, EBADF, EFAULT, EFBIG, EINVAL, EISDIR, EPIPE, ESPIPE } from '../errno';
+import { EAGAIN, EBADF, EFAULT, EFBIG, EINVAL, EISDIR, EOPNOTSUPP, EPIPE, ESPIPE } from '../errno';
 import { hostRead, hostWrite, PENDING } from '../request';
 import { raise } from '../signals';
 import { copyIn, copyOut, now, random, zero } from '../shim';
-import { loadU64, scratch } from '../user';
+import { loadU64, scratch, storeU64 } from '../user';
 import {
   DEVICE_HOST,
   DEVICE_NONE,
@@ -13,7 +13,8 @@ import {
   DEVICE_ZERO,
   Inode,
 } from './inode';
-import { fileOf, O_APPEND, OpenFile, Pipe } from './open-file';
+import { readSignals, readTimer } from '../events';
+import { fileOf, O_APPEND, O_NONBLOCK, OpenFile, Pipe } from './open-file';
 
 const MAX_TRANSFER: u64 = 0x7fff_f000;
 const MAX_VECTORS: u64 = 1024;
@@ -30,7 +31,7 @@ function readAt(inode: Inode, user: u64, length: u64, at: u64): i64 {
   if (length < bytes) bytes = length;
   const waiting = inode.need(at, bytes);
   if (waiting !== 0) return waiting;
-  return copyOut(user, inode.data + <usize>at, bytes) ? bytes : EFAULT;
+  return inode.copyOut(user, at, bytes) ? bytes : EFAULT;
 }
 
 function writeAt(inode: Inode, user: u64, length: u64, at: u64): i64 {
@@ -86,6 +87,7 @@ function writePipe(file: OpenFile, pipe: Pipe, user: u64, length: u64): i64 {
     if (part > length - done) part = length - done;
     if (!copyIn(pipe.putAt, user + done, part)) return done > 0 ? done : EFAULT;
     pipe.length += <u32>part;
+    pipe.changes++;
     done += part;
   }
   return done > 0 || length === 0 ? done : EAGAIN;
@@ -99,6 +101,7 @@ function readEvent(file: OpenFile, user: u64, length: u64): i64 {
   store<u64>(scratch, value);
   if (!copyOut(user, scratch, 8)) return EFAULT;
   event.value -= value;
+  event.changes++;
   return 8;
 }
 
@@ -110,6 +113,7 @@ function writeEvent(file: OpenFile, user: u64, length: u64): i64 {
   if (value === u64.MAX_VALUE) return EINVAL;
   if (value > u64.MAX_VALUE - 1 - event.value) return EAGAIN;
   event.value += value;
+  event.changes++;
   return 8;
 }
 
@@ -118,6 +122,9 @@ export function readFile(file: OpenFile, user: u64, given: u64): i64 {
   const length = given > MAX_TRANSFER ? MAX_TRANSFER : given;
   if (file.pipe !== null) return readPipe(file, file.pipe!, user, length);
   if (file.event !== null) return readEvent(file, user, length);
+  if (file.timer !== null) return readTimer(file.timer!, (file.flags & O_NONBLOCK) !== 0, user, length);
+  if (file.signals !== 0) return readSignals(file.signals, user, length);
+  if (file.poller !== null) return EINVAL;
   const inode = file.inode;
   if (inode.device !== DEVICE_NONE) return readDevice(inode.device, user, length);
   if (inode.isDirectory) return EISDIR;
@@ -135,6 +142,7 @@ export function writeFile(file: OpenFile, user: u64, given: u64): i64 {
     return sent;
   }
   if (file.event !== null) return writeEvent(file, user, length);
+  if (file.special !== 0) return EINVAL;
   const inode = file.inode;
   if (inode.device !== DEVICE_NONE) return writeDevice(inode.device, user, length);
   if ((file.flags & O_APPEND) !== 0) file.position = inode.size;
@@ -156,7 +164,7 @@ export function sysWrite(fd: u64, user: u64, length: u64): i64 {
 export function sysPread(fd: u64, user: u64, length: u64, at: u64): i64 {
   const file = fileOf(fd);
   if (file === null || !file.readable) return EBADF;
-  if (file.pipe !== null || file.event !== null) return ESPIPE;
+  if (file.special !== 0) return ESPIPE;
   if (<i64>at < 0) return EINVAL;
   const inode = file.inode;
   if (inode.isDirectory) return EISDIR;
@@ -168,7 +176,7 @@ export function sysPread(fd: u64, user: u64, length: u64, at: u64): i64 {
 export function sysPwrite(fd: u64, user: u64, length: u64, at: u64): i64 {
   const file = fileOf(fd);
   if (file === null || !file.writable) return EBADF;
-  if (file.pipe !== null || file.event !== null) return ESPIPE;
+  if (file.special !== 0) return ESPIPE;
   if (<i64>at < 0) return EINVAL;
   const inode = file.inode;
   if (inode.device >= DEVICE_HOST) return ESPIPE;
@@ -240,7 +248,7 @@ export function sysSendfile(to: u64, from: u64, position: u64, count: u64): i64 
   const end = target.position + length;
   const failed = target.inode.reserve(end);
   if (failed !== 0) return failed;
-  memory.copy(target.inode.data + <usize>target.position, inode.data + <usize>at, <usize>length);
+  inode.copyTo(target.inode.data + <usize>target.position, at, length);
   if (end > target.inode.size) target.inode.size = end;
   target.position = end;
   if (position === 0) source.position = at + length;
@@ -251,3 +259,41 @@ export function sysSendfile(to: u64, from: u64, position: u64, count: u64): i64 
   return length;
 }
 
+/** Flags ask for ways of transfer that change nothing here, but RWF_APPEND and RWF_NOWAIT. Position -1 is the file's own. */
+const RWF_HARMLESS: u64 = 7;
+
+export function sysPreadv2(fd: u64, list: u64, count: u64, at: u64, high: u64, flags: u64): i64 {
+  if ((flags & ~RWF_HARMLESS) !== 0) return EOPNOTSUPP;
+  return <i64>at === -1 ? sysReadv(fd, list, count) : sysPreadv(fd, list, count, at);
+}
+
+export function sysPwritev2(fd: u64, list: u64, count: u64, at: u64, high: u64, flags: u64): i64 {
+  if ((flags & ~RWF_HARMLESS) !== 0) return EOPNOTSUPP;
+  return <i64>at === -1 ? sysWritev(fd, list, count) : sysPwritev(fd, list, count, at);
+}
+
+export function sysCopyFileRange(from: u64, fromAt: u64, to: u64, toAt: u64, count: u64, flags: u64): i64 {
+  if (flags !== 0) return EINVAL;
+  const source = fileOf(from);
+  const target = fileOf(to);
+  if (source === null || target === null || !source.readable || !target.writable) return EBADF;
+  if ((target.flags & O_APPEND) !== 0) return EBADF;
+  if (source.inode.isDirectory || target.inode.isDirectory) return EISDIR;
+  if (!source.inode.isFile || !target.inode.isFile || source.special !== 0 || target.special !== 0) return EINVAL;
+  const at = fromAt === 0 ? source.position : loadU64(fromAt);
+  const put = toAt === 0 ? target.position : loadU64(toAt);
+  if (at >= source.inode.size) return 0;
+  const length = min(count, source.inode.size - at);
+  if (source.inode === target.inode && at < put + length && put < at + length) return EINVAL;
+  const waiting = source.inode.need(at, length);
+  if (waiting !== 0) return waiting;
+  const failed = target.inode.reserve(put + length);
+  if (failed !== 0) return failed;
+  source.inode.copyTo(target.inode.data + <usize>put, at, length);
+  if (put + length > target.inode.size) target.inode.size = put + length;
+  if (fromAt === 0) source.position = at + length;
+  else if (storeU64(fromAt, at + length) !== 0) return EFAULT;
+  if (toAt === 0) target.position = put + length;
+  else if (storeU64(toAt, put + length) !== 0) return EFAULT;
+  return length;
+}

@@ -22,6 +22,7 @@ import { elfSymbolAddress, layOut } from '@nestedsgx/enclave';
 import type { EnclaveImage, PageRun, SignOptions } from '@nestedsgx/image';
 import { KERNEL_PATH } from '../build/kernel.js';
 import { libosError } from '../errors.js';
+import { keptSites } from '../rewrite/site-cache.js';
 import { BOOT_VERBOSE, bootPage } from './boot.js';
 import { type Binary, type Collected, collect } from './collect.js';
 import { buildRoot } from './manifest.js';
@@ -50,6 +51,8 @@ export interface ProgramImageOptions {
   readonly stack?: number;
   /** Memory of the library OS with the files that the program writes; 32 MiB. */
   readonly files?: number;
+  /** Folder where what was found in binaries is kept for the next time. */
+  readonly cache?: string;
   /** Name each refused system call once. */
   readonly verbose?: boolean;
 }
@@ -139,7 +142,7 @@ export function buildProgramImage(options: ProgramImageOptions): ProgramImage {
   const placed = new Map<Binary, Placed>();
   let end = stackStart + stackSize + PAGE;
   for (const binary of collected.binaries) {
-    const place = placeProgram(binary.program, end, target);
+    const place = placeProgram(binary.program, keptSites(binary.program, options.cache), end, target);
     placed.set(binary, place);
     end = place.end;
   }

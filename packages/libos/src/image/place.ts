@@ -3,7 +3,7 @@ import { PT_REG, SECINFO_R, SECINFO_W, SECINFO_X } from '@nestedsgx/arch';
 import type { PageRun } from '@nestedsgx/image';
 import type { Program } from '../elf/program.js';
 import { rewrite, trampolineBytes } from '../rewrite/rewrite.js';
-import { findSites } from '../rewrite/sites.js';
+import type { SiteScan } from '../rewrite/sites.js';
 
 const PAGE = 4096;
 const REG = PT_REG << 8;
@@ -28,7 +28,7 @@ export interface Placed {
 }
 
 /** Places a program at `from` or above. `target`: offset of the library OS's entry for system calls. */
-export function placeProgram(program: Program, from: number, target: number): Placed {
+export function placeProgram(program: Program, scan: SiteScan, from: number, target: number): Placed {
   const first = program.segments[0];
   const last = program.segments.at(-1)!;
   const low = roundDown(first.address);
@@ -36,7 +36,6 @@ export function placeProgram(program: Program, from: number, target: number): Pl
   const offset = roundUp(from, Math.max(...program.segments.map(({ align }) => align)));
   const bias = offset - low;
 
-  const scan = findSites(program);
   const trampolinesAt = low + size;
   const { bytes, trampolines } = rewrite(program, scan, trampolinesAt, target - bias);
   const runs: PageRun[] = program.segments.map((segment) => {

@@ -93,6 +93,7 @@ async function runExec(
     memory: mebibytes(options.memory, 'memory'),
     files: mebibytes(options.files, 'files'),
     stack: mebibytes(options.stack, 'stack'),
+    cache: join(defaultStateDir(), 'sites'),
     verbose,
   });
   const key = options.key === undefined ? await ownKey() : readLimited(options.key, KEY_LIMIT, 'key');
