@@ -9,7 +9,7 @@ export const LIBOS_ERRORS = Object.freeze({
   PROGRAM_MALFORMED: 'A file is not a well-formed ELF program for x86-64.',
   PROGRAM_FIXED_ADDRESS:
     'The program is linked for a fixed address, where no enclave can lie on this machine.',
-  IMAGE_TOO_LARGE: 'The program, its files and its memory do not fit an enclave.',
+  PROGRAM_TOO_LARGE: 'The program, its files and its memory do not fit an enclave.',
 } as const);
 
 /** Codes of {@link LIBOS_ERRORS}. */

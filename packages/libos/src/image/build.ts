@@ -118,7 +118,7 @@ function readKernel(): Uint8Array {
 
 /**
  * Builds the image of a program, unsigned.
- * @throws PROGRAM_MISSING, PROGRAM_MALFORMED, PROGRAM_FIXED_ADDRESS, KERNEL_MISSING, IMAGE_TOO_LARGE
+ * @throws PROGRAM_MISSING, PROGRAM_MALFORMED, PROGRAM_FIXED_ADDRESS, KERNEL_MISSING, PROGRAM_TOO_LARGE
  */
 export function buildProgramImage(options: ProgramImageOptions): ProgramImage {
   const collected = collect(options.program, options.copy);
@@ -149,7 +149,7 @@ export function buildProgramImage(options: ProgramImageOptions): ProgramImage {
   const arenaStart = end + PAGE;
   const last = arenaStart + memory + PAGE;
   if (last > MAX_SIZE)
-    throw libosError('IMAGE_TOO_LARGE', `the enclave would have ${last} bytes`, {
+    throw libosError('PROGRAM_TOO_LARGE', `the enclave would have ${last} bytes`, {
       advice: 'Ask for less memory.',
     });
 
