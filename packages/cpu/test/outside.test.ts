@@ -197,6 +197,27 @@ test('what the guest takes back is gone, also under threads that use it, and com
   }
 });
 
+test('a refused system call behind a page fault outside is #UD, and no page fault', () => {
+  const machine = new BenchMachine({ vm: { wakeWord: wakeWord() } });
+  try {
+    const tables = new GuestTables(machine);
+    const code = assemble(`
+      nop
+      movl (%rdi),%esi
+      mov $39,%eax
+      syscall
+      ${enclu(4)}`);
+    const guest = new GuestEnclave(machine, tables, { code });
+    tables.set(APP, DATA);
+    const exit = guest.enclave.gate.exit(guest.enclave.gate.enter(APP, 0));
+    assert.equal(exit.kind, 'AEX');
+    assert.equal('vector' in exit && exit.vector, 6);
+    guest.enclave.close();
+  } finally {
+    machine.close();
+  }
+});
+
 test('more scattered pages than mappings are allowed: all go, and all come again', () => {
   withGuest(4, ({ tables, guest, see }) => {
     for (let i = 0; i < 600; i++) tables.set(APP + i * 2 * PAGE, DATA + (i % 64) * PAGE);

@@ -6,6 +6,7 @@ enum { G_R8, G_R9, G_R10, G_R11, G_R12, G_R13, G_R14, G_R15, G_RDI, G_RSI, G_RBP
   G_RIP, G_RFLAGS, G_SEGMENTS, G_ERROR, G_TRAP, G_MASK, G_CR2, G_FPSTATE };
 #define CONTEXT_GREGS 5 /* u64 words before the registers in a ucontext */
 #define SIGTRAP 5
+#define SIGSEGV 11
 #define TRAP_TRACE 2
 #define TRAP_PAGE_FAULT 14
 #define CODE 2 /* index of si_code */
@@ -95,7 +96,9 @@ NORETURN void on_signal(s32 signal, const s32 *info, u64 *context) {
   if (signal == SIGTRAP && info[CODE] == TRAP_TRACE && !(in_elrange(rip) && opted_in(t))) skip_step(t, context, g);
   if (within(rip, resume_window_start, resume_window_end)) leave_to_host(t, BACK_RESUME_FAULT);
   if (!t->inside) lost(LOST_STUB_FAULT, (u32)signal, rip);
-  if (vm_mode() && g[G_TRAP] == TRAP_PAGE_FAULT && in_elrange(rip) && outside_map(t, g[G_CR2], (u32)g[G_ERROR])) {
+  /* Other signals' frames carry the trap that the thread had last. */
+  if (vm_mode() && signal == SIGSEGV && g[G_TRAP] == TRAP_PAGE_FAULT && in_elrange(rip) &&
+      outside_map(t, g[G_CR2], (u32)g[G_ERROR])) {
     if (READ(t->kick_pending)) interrupt(t, context, g);
     resume_context(context);
   }
