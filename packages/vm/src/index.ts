@@ -12,8 +12,8 @@ export {
   provideKernel,
 } from './host/requirements.js';
 export { type GuestCopy, parseCopy } from './initramfs/assemble.js';
-export { buildModule } from './module-build.js';
-export { kitProgram } from './native.js';
+export { attackModuleSources, buildModule } from './module-build.js';
+export { kitProgram, victimProgram } from './native.js';
 export { MEMORY_LEAST, MEMORY_LIMIT, type VmOptions, WINDOW } from './options.js';
 export { type GuestProgram, guestProgram } from './program.js';
 export type { Accelerator } from './qemu.js';

@@ -25,17 +25,24 @@ const SOURCES = /^(?:Kbuild|Makefile|.*\.[chS])$/;
 /** The layouts shared with the monitor and the runner, made by the cpu package's build. */
 const LAYOUT_HEADER = 'layout.h';
 
-/** Where the module's sources lie, and the layout header that is put beside them. */
+/** Where a module's sources lie, what it is called, and the layout header that is put beside them. */
 export interface ModuleSources {
+  name: string;
   folder: string;
   layout: string;
 }
 
 export function moduleSources(): ModuleSources {
   return {
+    name: 'nsgx',
     folder: join(PACKAGE, 'module'),
     layout: join(PACKAGE, '..', 'cpu', 'native', 'build', LAYOUT_HEADER),
   };
+}
+
+/** What a hostile kernel has beside {@link moduleSources}. */
+export function attackModuleSources(): ModuleSources {
+  return { ...moduleSources(), name: 'nsgx_attack', folder: join(PACKAGE, 'attack-module') };
 }
 
 /** A digest of all that goes into the module but the compiler. */
@@ -50,7 +57,7 @@ export function sourceDigest(sources: ModuleSources): string {
 }
 
 /**
- * Path of nsgx.ko for this kernel, built if that has not been done for these sources.
+ * Path of the module (by default nsgx.ko) for this kernel, built if that has not been done for these sources.
  * @throws VM_PART_MISSING without sources, VM_HEADERS_MISSING, VM_DOWNLOAD_FAILED, VM_PROGRAM_MISSING, VM_MODULE_BUILD
  *   (with the compiler's words in `output`)
  */
@@ -68,7 +75,8 @@ export async function buildModule(
     );
   const headers = await provideHeaders(cache, kernel, progress);
   const folder = join(cache, 'modules', `${kernel.version}-${sourceDigest(sources).slice(0, 16)}`);
-  const built = join(folder, 'nsgx.ko');
+  const file = `${sources.name}.ko`;
+  const built = join(folder, file);
   if (existsSync(built)) return built;
   progress(`building the guest module for kernel ${kernel.version}`);
   for (const program of ['make', 'gcc', 'strip'] as const) findProgram(program);
@@ -76,10 +84,10 @@ export async function buildModule(
   mkdirSync(work, { recursive: true, mode: PRIVATE });
   try {
     copySources(sources, work);
-    await compile(headers, work, kernel);
+    await compile(headers, work, kernel, file);
     rmSync(folder, { recursive: true, force: true });
     mkdirSync(folder, { recursive: true, mode: PRIVATE });
-    copyFileSync(join(work, 'nsgx.ko'), `${built}.new`);
+    copyFileSync(join(work, file), `${built}.new`);
     renameSync(`${built}.new`, built);
   } finally {
     rmSync(work, { recursive: true, force: true });
@@ -87,12 +95,12 @@ export async function buildModule(
   return built;
 }
 
-async function compile(headers: string, work: string, kernel: GuestKernel): Promise<void> {
+async function compile(headers: string, work: string, kernel: GuestKernel, file: string): Promise<void> {
   const make = await runProgram('make', ['-C', headers, `M=${work}`, 'modules']);
-  const result = existsSync(join(work, 'nsgx.ko')) ? make : { ...make, status: make.status || 1 };
+  const result = existsSync(join(work, file)) ? make : { ...make, status: make.status || 1 };
   if (result.error || result.status !== 0) throw buildError(kernel, result.output, result.error);
   // Debug information is ten times the module; the guest reads all of it at boot.
-  const strip = await runProgram('strip', ['--strip-debug', join(work, 'nsgx.ko')]);
+  const strip = await runProgram('strip', ['--strip-debug', join(work, file)]);
   if (strip.error || strip.status !== 0) throw buildError(kernel, strip.output, strip.error);
 }
 

@@ -47,6 +47,11 @@ export function kitProgram(): string {
   return built('nsgx-kit', 'the kit of attacks');
 }
 
+/** A program that owns an enclave, for whoever wants to attack one. @throws VM_PART_MISSING */
+export function victimProgram(): string {
+  return built('nsgx-victim', 'the program that is attacked');
+}
+
 function built(name: string, what: string): string {
   const path = join(PACKAGE, 'native', 'build', name);
   if (!existsSync(path))

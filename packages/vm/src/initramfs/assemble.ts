@@ -48,10 +48,11 @@ export function assembleGuest(ingredients: GuestIngredients): GuestTree {
   ingredients.modules.forEach((module_, at) => {
     tree.file(`${MODULES_FOLDER}/${String(at).padStart(3, '0')}-${module_.name}.ko`, module_.bytes);
   });
-  const programs = ingredients.copies.flatMap(({ from, to }) =>
-    tree.copy(from, to).flatMap(([here]) => (isElf(here) ? [here] : [])),
-  );
-  addLibraries(tree, librariesOf(programs));
+  for (const { from, to } of ingredients.copies) {
+    const programs = tree.copy(from, to).flatMap(([here]) => (isElf(here) ? [here] : []));
+    // A folder may hold programs for other systems as well: only what is named itself must be able to run.
+    addLibraries(tree, librariesOf(programs, { lenient: isFolder(from) }));
+  }
   return tree;
 }
 

@@ -23,17 +23,18 @@ export function isElf(path: string): boolean {
 }
 
 /**
- * Paths of the libraries of these ELF files, their loader included; none for static ones.
+ * Paths of the libraries of these ELF files, their loader included; none for static ones. `lenient`: what is not found is
+ * left out.
  * @throws VM_PROGRAM_MISSING without ldd, VM_LIBRARY_MISSING
  */
-export function librariesOf(paths: readonly string[]): string[] {
+export function librariesOf(paths: readonly string[], options: { lenient?: boolean } = {}): string[] {
   const found = new Set<string>();
   for (let at = 0; at < paths.length; at += AT_ONCE)
-    for (const path of ldd(paths.slice(at, at + AT_ONCE))) found.add(path);
+    for (const path of ldd(paths.slice(at, at + AT_ONCE), options.lenient === true)) found.add(path);
   return [...found];
 }
 
-function ldd(paths: readonly string[]): string[] {
+function ldd(paths: readonly string[], lenient: boolean): string[] {
   const result = spawnSync('ldd', [...paths], { encoding: 'utf8', env: { ...process.env, LC_ALL: 'C' } });
   if (result.error)
     throw vmError(
@@ -42,15 +43,15 @@ function ldd(paths: readonly string[]): string[] {
       'apt install libc-bin',
       result.error,
     );
-  return readLdd(result.stdout, paths.length === 1 ? paths[0]! : 'the programs');
+  return readLdd(result.stdout, paths.length === 1 ? paths[0]! : 'the programs', lenient);
 }
 
 /** What ldd prints: "NAME => PATH (0x…)", "PATH (0x…)" for the loader, "NAME => not found". @throws VM_LIBRARY_MISSING */
-export function readLdd(text: string, program: string): string[] {
+export function readLdd(text: string, program: string, lenient = false): string[] {
   const found: string[] = [];
   for (const line of text.split('\n')) {
     const missing = /^\s+(\S+) => not found/.exec(line);
-    if (missing)
+    if (missing && !lenient)
       throw vmError(
         'VM_LIBRARY_MISSING',
         `${program} needs ${missing[1]}, which this machine does not have`,
