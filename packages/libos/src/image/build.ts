@@ -20,8 +20,8 @@ import {
 } from '@nestedsgx/arch';
 import { elfSymbolAddress, layOut } from '@nestedsgx/enclave';
 import type { EnclaveImage, PageRun, SignOptions } from '@nestedsgx/image';
-import { KERNEL_PATH } from '../build/kernel.js';
 import { libosError } from '../errors.js';
+import { KERNEL_PATH } from '../kernel/build-kernel.js';
 import { keptSites } from '../rewrite/site-cache.js';
 import { BOOT_VERBOSE, bootPage } from './boot.js';
 import { type Binary, type Collected, collect } from './collect.js';

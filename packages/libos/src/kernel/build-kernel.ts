@@ -4,7 +4,16 @@
  */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { buildEnclave, runtimeDigest } from '@nestedsgx/enclave';
@@ -32,9 +41,13 @@ function folderOf(name: string): string {
 function tool(name: string, entry: string, args: readonly string[]): void {
   const result = spawnSync(process.execPath, [entry, ...args], { cwd: PACKAGE_DIR, encoding: 'utf8' });
   if (result.status !== 0)
-    throw libosError('KERNEL_BUILD_FAILED', `${name} failed: ${`${result.stderr}${result.stdout}`.slice(0, 4000)}`, {
-      advice: 'Run npm ci; then correct the source that it names.',
-    });
+    throw libosError(
+      'KERNEL_BUILD_FAILED',
+      `${name} failed: ${`${result.stderr}${result.stdout}`.slice(0, 4000)}`,
+      {
+        advice: 'Run npm ci; then correct the source that it names.',
+      },
+    );
 }
 
 function filesBelow(dir: string): string[] {
@@ -60,6 +73,8 @@ export async function buildKernel(): Promise<void> {
   if (existsSync(STAMP) && existsSync(KERNEL_PATH) && readFileSync(STAMP, 'utf8') === digest) return;
 
   const sources = join(PROJECT, 'src');
+  // What was removed must not be found by an #include.
+  for (const folder of ['src', 'include']) rmSync(join(PROJECT, folder), { recursive: true, force: true });
   mkdirSync(sources, { recursive: true });
   cpSync(join(PACKAGE_DIR, 'native'), PROJECT, { recursive: true });
   const wasm = join(PROJECT, 'core.wasm');
