@@ -66,18 +66,26 @@ static int check_source(unsigned long address, u64 length)
 	return error;
 }
 
-static int note_tcs(struct sgx_file *f, unsigned long linaddr)
+/* Offsets in a TCS (SDM 3D, 34.8). */
+#define TCS_OSSA 16
+#define TCS_NSSA 28
+
+static int note_tcs(struct sgx_file *f, unsigned long linaddr, const u8 *contents)
 {
 	if (f->tcs_count == f->tcs_room) {
 		u32 room = f->tcs_room ? 2 * f->tcs_room : 16;
-		unsigned long *more = krealloc_array(f->tcs, room, sizeof(*more), GFP_KERNEL);
+		struct sgx_thread *more = krealloc_array(f->threads, room, sizeof(*more), GFP_KERNEL);
 
 		if (!more)
 			return -ENOMEM;
-		f->tcs = more;
+		f->threads = more;
 		f->tcs_room = room;
 	}
-	f->tcs[f->tcs_count++] = linaddr;
+	f->threads[f->tcs_count++] = (struct sgx_thread){
+		.address = linaddr,
+		.ossa = *(const u64 *)(contents + TCS_OSSA),
+		.nssa = *(const u32 *)(contents + TCS_NSSA),
+	};
 	return 0;
 }
 
@@ -89,7 +97,8 @@ static u32 absent(struct sgx_file *f, unsigned long page, u32 wanted)
 	return xa_find(&f->pages, &at, page + wanted - 1, XA_PRESENT) ? (u32)(at - page) : wanted;
 }
 
-static int enter_pages(struct sgx_file *f, unsigned long page, u32 frame, u32 count, u64 secinfo)
+static int enter_pages(struct sgx_file *f, unsigned long page, u32 frame, u32 count, u64 secinfo,
+		       const u8 *contents)
 {
 	u8 rights = secinfo & SECINFO_RWX, type = secinfo >> 8 & 0xff;
 	int error = 0;
@@ -104,7 +113,7 @@ static int enter_pages(struct sgx_file *f, unsigned long page, u32 frame, u32 co
 
 		error = page_store(f, page + i, entry);
 		if (!error && type == PT_TCS)
-			error = note_tcs(f, f->core.base + (page + i) * NSGX_PAGE);
+			error = note_tcs(f, f->core.base + (page + i) * NSGX_PAGE, contents + i * NSGX_PAGE);
 	}
 	return error;
 }
@@ -114,7 +123,7 @@ static int add(struct sgx_file *f, u8 *buffer, unsigned long page, u32 count, co
 {
 	struct add_range *range = (struct add_range *)buffer;
 	struct nsgx_result r;
-	u32 frame, taken = epc_take(count, &frame), done = 0;
+	u32 frame, taken = epc_get(f, count, &frame), done = 0;
 	int error = 0;
 
 	if (!taken)
@@ -141,7 +150,7 @@ static int add(struct sgx_file *f, u8 *buffer, unsigned long page, u32 count, co
 	}
 	if (done < taken && remove_frames(f, frame + done, taken - done))
 		epc_give(frame + done, taken - done);
-	if (done && enter_pages(f, page, frame, done, secinfo[0]))
+	if (done && enter_pages(f, page, frame, done, secinfo[0], buffer + NSGX_PAGE))
 		return -ENOMEM;
 	return done ? (int)done : error;
 }

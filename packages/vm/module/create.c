@@ -37,7 +37,7 @@ static int create(struct sgx_file *f, const u8 *secs)
 	u32 frame;
 	int error;
 
-	if (!epc_take(1, &frame))
+	if (!epc_get(f, 1, &frame))
 		return -ENOMEM;
 	error = ecreate(secs, frame, &leaf);
 	if (error || !leaf_ok(&leaf)) {
@@ -51,8 +51,10 @@ static int create(struct sgx_file *f, const u8 *secs)
 	f->attributes = *(const u64 *)(secs + SECS_ATTRIBUTES);
 	f->created = true;
 	error = nsgx_enclave_attach(&f->core);
-	if (!error)
+	if (!error) {
+		reclaim_add(f);
 		return 0;
+	}
 	f->created = false;
 	if (remove_frames(f, frame, 1))
 		epc_give(frame, 1);

@@ -20,6 +20,8 @@ static int sgx_open(struct inode *inode, struct file *file)
 	nsgx_enclave_init(&f->core);
 	mutex_init(&f->lock);
 	xa_init(&f->pages);
+	INIT_LIST_HEAD(&f->files);
+	INIT_LIST_HEAD(&f->versions);
 	f->allowed = ATTRIBUTES_FREE;
 	file->private_data = f;
 	return 0;
@@ -55,7 +57,7 @@ void nsgx_driver_free(struct nsgx_enclave *e)
 {
 	struct sgx_file *f = sgx_file_of(e);
 
-	kfree(f->tcs);
+	kfree(f->threads);
 	kfree(f);
 }
 

@@ -48,10 +48,18 @@ struct page_entry {
 	u8 type;
 	u8 most;      /* SECINFO_RWX: most that a mapping may ask for */
 	u8 pte;	      /* SECINFO_RWX: what the mappings of the process allow now */
+	bool evicted; /* frame is the slot of the backing store */
 };
 
 /* Bit of nsgx_enclave.state: mappings have changed since the page table of the enclave was brought in line with them. */
 #define NSGX_MAPPINGS_CHANGED 16
+
+/* A TCS that was added before EINIT: its linear address, and its SSA. */
+struct sgx_thread {
+	unsigned long address;
+	u64 ossa;
+	u32 nssa;
+};
 
 /* One open file of /dev/sgx_enclave. `lock` is taken before mmap_lock, so callbacks of mappings look at pages without it. */
 struct sgx_file {
@@ -59,11 +67,16 @@ struct sgx_file {
 	struct mutex lock;
 	unsigned long in_ioctl;
 	struct xarray pages; /* by page number in the ELRANGE */
-	unsigned long *tcs;  /* linear addresses in the order of EADD */
+	struct sgx_thread *threads; /* in the order of EADD */
 	u32 tcs_count, tcs_room;
 	u64 attributes, allowed;
 	u32 ssa_pages;
 	bool created, initialised, closed, provision;
+	bool new_threads; /* has had a page made a TCS at run time */
+	/* Reclaiming. */
+	struct list_head files;
+	struct list_head versions; /* VA pages */
+	unsigned long hand;	   /* where the next page to be written back is looked for */
 };
 
 static inline struct sgx_file *sgx_file_of(struct nsgx_enclave *e)
@@ -76,8 +89,20 @@ int epc_open(void);
 void epc_close(void);
 /* Up to `wanted` consecutive EPC pages; *first is the number of the first. 0: none is free. */
 u32 epc_take(u32 wanted, u32 *first);
+/* One page of those that are kept for version arrays. */
+bool epc_take_reserved(u32 *frame);
 void epc_give(u32 first, u32 count);
 u64 epc_gpa(u32 frame);
+
+/* reclaim.c: as epc_take, but writes pages back when none is free. With the lock of `self` held. */
+u32 epc_get(struct sgx_file *self, u32 wanted, u32 *first);
+void reclaim_add(struct sgx_file *f);
+void reclaim_remove(struct sgx_file *f);
+/* evict.c: brings an evicted page back. -EFAULT: its backing is not what was written, and the enclave was stopped. */
+int load_page(struct sgx_file *f, unsigned long page);
+/* backing.c */
+void evicted_give(struct sgx_file *f, u32 slot);
+void versions_free(struct sgx_file *f);
 
 /* page_entry.c */
 bool page_find(struct sgx_file *f, unsigned long page, struct page_entry *out);

@@ -6,7 +6,10 @@
 #include "driver.h"
 
 static unsigned long *used;
-static u32 total, next;
+/* Pages that only version arrays may take: without one nothing can be written back. */
+#define RESERVE 8u
+
+static u32 total, next, free;
 static DEFINE_SPINLOCK(lock);
 
 int epc_open(void)
@@ -15,7 +18,7 @@ int epc_open(void)
 
 	if (!pages || pages > U32_MAX / 2)
 		return -ENODEV;
-	total = (u32)pages;
+	total = free = (u32)pages;
 	used = vzalloc(BITS_TO_LONGS(total) * sizeof(long));
 	return used ? 0 : -ENOMEM;
 }
@@ -36,26 +39,46 @@ static u32 run_at(u32 from, u32 end, u32 wanted, u32 *first)
 	return (u32)(stop - at);
 }
 
-u32 epc_take(u32 wanted, u32 *first)
+static u32 take(u32 wanted, u32 *first)
 {
-	u32 count;
+	u32 count = run_at(next, total, wanted, first);
 
-	spin_lock(&lock);
-	count = run_at(next, total, wanted, first);
 	if (!count)
 		count = run_at(0, total, wanted, first);
 	if (count) {
 		bitmap_set(used, *first, count);
 		next = *first + count;
+		free -= count;
 	}
+	return count;
+}
+
+u32 epc_take(u32 wanted, u32 *first)
+{
+	u32 count = 0;
+
+	spin_lock(&lock);
+	if (free > RESERVE)
+		count = take(min(wanted, free - RESERVE), first);
 	spin_unlock(&lock);
 	return count;
+}
+
+bool epc_take_reserved(u32 *frame)
+{
+	bool taken;
+
+	spin_lock(&lock);
+	taken = take(1, frame);
+	spin_unlock(&lock);
+	return taken;
 }
 
 void epc_give(u32 first, u32 count)
 {
 	spin_lock(&lock);
 	bitmap_clear(used, first, count);
+	free += count;
 	spin_unlock(&lock);
 }
 

@@ -142,7 +142,7 @@ void follow_mappings(struct sgx_file *f, unsigned long from, unsigned long to)
 		struct page_entry entry;
 		u32 rights = 0;
 
-		if (!page_find(f, index, &entry))
+		if (!page_find(f, index, &entry) || entry.evicted)
 			continue;
 		mmap_read_lock(mm);
 		vma = find_vma(mm, address);

@@ -51,8 +51,8 @@ static int each_page(struct sgx_file *f, u64 offset, u64 length, serve_page serv
 			error = done ? -EINTR : -ERESTARTSYS;
 		else if (!page_find(f, page, &entry))
 			error = -EFAULT;
-		else
-			error = serve(f, page, entry, wanted, result);
+		else if (!entry.evicted || !(error = load_page(f, page)))
+			error = page_find(f, page, &entry) ? serve(f, page, entry, wanted, result) : -EFAULT;
 		if (!error && done + NSGX_PAGE - tracked == TRACK_EVERY * NSGX_PAGE) {
 			tracked = done + NSGX_PAGE;
 			error = track(f);
@@ -83,6 +83,7 @@ static int modify_page(struct sgx_file *f, unsigned long page, struct page_entry
 	error = modify(ENCLS_EMODT, type << 8, entry.frame, result);
 	if (error)
 		return error;
+	f->new_threads |= type == PT_TCS;
 	entry.type = type;
 	if (type == PT_TCS)
 		entry.most = SECINFO_R | SECINFO_W;

@@ -114,6 +114,10 @@ struct nsgx_mm;
 struct nsgx_gate_state {
 	u32 seq;  /* last request */
 	u32 busy; /* a task is inside, or about to enter */
+	/* For the driver: faults in a row at a page that is there. */
+	unsigned long fault_page;
+	u64 fault_at;
+	u32 faults;
 };
 
 #define NSGX_ENCLAVE_RUNNABLE 0 /* threads may enter: set by the driver after EINIT */

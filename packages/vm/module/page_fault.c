@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Page faults of running enclaves inside their ELRANGE, and which gate a TCS has. */
-#include "driver.h"
+#include <linux/sched/clock.h>
+
+#include "reclaim.h"
 
 /* Entries that are tried again before the process is told. */
 #define ENTRY_TRIES 3
+/* Faults of a thread at one page that is there, each within this time of the one before. */
+#define ROW_NS (2 * NSEC_PER_MSEC)
+#define UNBLOCK_AT 4
+#define SAME_MOST 16
 
 int nsgx_driver_gate(struct nsgx_enclave *e, unsigned long tcs)
 {
@@ -19,7 +25,7 @@ int nsgx_driver_gate(struct nsgx_enclave *e, unsigned long tcs)
 
 	/* Slots are given in the order of EADD up to EINIT; later threads have what the monitor says. */
 	for (u32 i = 0; i < known; i++)
-		if (f->tcs[i] == tcs)
+		if (f->threads[i].address == tcs)
 			return (int)i;
 	if (nsgx_svsm(NSGX_ENCLAVE_STATUS, e->secs, tcs, 0, &r) || r.rax != SVSM_SUCCESS || !r.r8 || r.r8 > e->gate_count)
 		return -ENOENT;
@@ -33,7 +39,7 @@ int add_absent(struct sgx_file *f, unsigned long page)
 	struct page_entry entry = { .type = PT_REG, .most = SECINFO_RWX, .pte = SECINFO_RWX };
 	int error;
 
-	if (!epc_take(1, &entry.frame))
+	if (!epc_get(f, 1, &entry.frame))
 		return -ENOMEM;
 	operands = nsgx_alloc(1);
 	error = operands ? 0 : -ENOMEM;
@@ -75,6 +81,24 @@ static u32 wanted(u32 error_code)
 	return error_code & NSGX_PF_EXEC ? SECINFO_X : SECINFO_R;
 }
 
+/*
+ * The page is there: another thread may have brought it since, or it stayed blocked when it could not be written back.
+ * False when that has been thought too often.
+ */
+static bool try_again(struct sgx_file *f, u32 gate, unsigned long page)
+{
+	struct nsgx_gate_state *state = &f->core.gate_states[gate];
+	u64 now = local_clock();
+
+	if (state->fault_page != page || now - state->fault_at > ROW_NS)
+		state->faults = 0;
+	state->fault_page = page;
+	state->fault_at = now;
+	if (++state->faults == UNBLOCK_AT && evict_pages(f, &page, 1))
+		load_page(f, page);
+	return state->faults < SAME_MOST;
+}
+
 int nsgx_driver_fault(struct nsgx_enclave *e, u32 gate, unsigned long address, u32 *error_code)
 {
 	struct sgx_file *f = sgx_file_of(e);
@@ -92,8 +116,14 @@ int nsgx_driver_fault(struct nsgx_enclave *e, u32 gate, unsigned long address, u
 	}
 	mutex_lock(&f->lock);
 	if (page_find(f, page, &entry)) {
-		if (entry.pte != rights) {
+		if (entry.evicted) {
+			error = load_page(f, page);
+			if (!error && rights != SECINFO_RWX)
+				follow_mappings(f, address & PAGE_MASK, (address & PAGE_MASK) + NSGX_PAGE);
+		} else if (entry.pte != rights) {
 			follow_mappings(f, address & PAGE_MASK, (address & PAGE_MASK) + NSGX_PAGE);
+			error = 0;
+		} else if (!(*error_code & NSGX_PF_SGX) && try_again(f, gate, page)) {
 			error = 0;
 		} else {
 			/* The EPCM refuses what the page table allows. */

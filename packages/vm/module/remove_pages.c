@@ -27,7 +27,7 @@ static int remove_page(struct sgx_file *f, unsigned long page)
 {
 	struct page_entry entry;
 
-	if (!page_find(f, page, &entry))
+	if (load_page(f, page) || !page_find(f, page, &entry))
 		return -EFAULT;
 	if (entry.type != PT_TRIM || !accepted(entry.frame) || !remove_frames(f, entry.frame, 1))
 		return -EPERM;
@@ -69,10 +69,15 @@ void take_down(struct sgx_file *f)
 
 	if (!f->created)
 		return;
+	reclaim_remove(f);
 	xa_for_each(&f->pages, index, value) {
 		struct page_entry entry;
 
 		page_find(f, index, &entry);
+		if (entry.evicted) {
+			evicted_give(f, entry.frame);
+			continue;
+		}
 		if (count && entry.frame == first + count) {
 			count++;
 			continue;
@@ -85,6 +90,7 @@ void take_down(struct sgx_file *f)
 	if (count && remove_frames(f, first, count))
 		epc_give(first, count);
 	xa_destroy(&f->pages);
+	versions_free(f);
 	first = (u32)((f->core.secs - nsgx_window.info.epc_gpa) / NSGX_PAGE);
 	if (remove_frames(f, first, 1))
 		epc_give(first, 1);
