@@ -228,7 +228,7 @@ function moduleOf(folder: string, body: string): ModuleSources {
     module_exit(stop);
     MODULE_LICENSE("GPL");\n`,
   );
-  return { folder: sources, layout: join(folder, 'no-layout.h') };
+  return { name: 'nsgx', folder: sources, layout: join(folder, 'no-layout.h') };
 }
 
 test('a module is built once for equal sources, and its refusal is told', {

@@ -32,7 +32,8 @@ export type Role = 'guest OS' | 'hypervisor' | 'app' | 'enclave' | 'local user' 
 /** A finding with its attack: one line of the report. */
 export interface AttackResult extends Finding {
   readonly name: string;
-  readonly group: AttackGroup;
+  /** `guest`: from inside a guest with a kernel of its own. */
+  readonly group: AttackGroup | 'guest';
   readonly by: Role;
   readonly tries: string;
 }

@@ -11,3 +11,4 @@ export { type Cast, castFor, type Person } from './people.js';
 export type { MachineOptions } from './stage/machine.js';
 export { type AttackOptions, attacksNamed, runAttacks } from './suite.js';
 export { attackTable, longAttacks, tourAttacks } from './table.js';
+export { allGuestAttacks, guestAttacksNamed, runGuestAttacks } from './vm/guest-suite.js';

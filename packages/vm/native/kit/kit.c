@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "enclaves.h"
 #include "window.h"
 
 #define PAGE 4096ul
@@ -136,6 +137,9 @@ int main(int argc, char **argv) {
   if (strcmp(what, "calls") == 0) return calls(seed, amount);
   if (strcmp(what, "scribble") == 0) return scribble(seed, amount);
   if (strcmp(what, "epc") == 0) return epc();
-  fprintf(stderr, "usage: nsgx-kit query | calls SEED COUNT | scribble SEED MS | epc\n");
+  if (strcmp(what, "seize") == 0) return seize(seed);
+  if (strcmp(what, "storm") == 0) return storm((unsigned)seed);
+  if (strcmp(what, "replay") == 0) return replay(seed);
+  fprintf(stderr, "usage: nsgx-kit query | calls SEED COUNT | scribble SEED MS | epc | seize SECRET | storm MS | replay LINEAR\n");
   return 2;
 }
