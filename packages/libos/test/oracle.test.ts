@@ -103,6 +103,16 @@ test('process: arguments, environment, clocks, thread-local storage, abort', asy
   assert.equal(found.status, 134);
 });
 
+test('libraries that are opened at run time', async () => {
+  const program = compile('plugin');
+  const library = compile('plugin', '-DLIBRARY', '-shared', '-fPIC');
+  const expected = native(program, [library]);
+  assert.equal(expected.status, 0);
+  const found = await inside(buildProgramImage({ program, copy: [library] }), [program, library]);
+  assert.equal(found.stdout, expected.stdout);
+  assert.equal(found.status, 0);
+});
+
 test('static position-independent programs', async () => {
   await same(compile('files', '-static-pie'), (dir) => [dir]);
   await same(compile('process', '-static-pie'), () => ['x'], { PROBE: 'static' });

@@ -1,7 +1,7 @@
 /** From a program to all the files it needs: interpreter, libraries, their folders and links. */
 import { lstatSync, readFileSync, readlinkSync, realpathSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { type Program, readProgram } from '../elf/program.js';
+import { isElf, type Program, readProgram } from '../elf/program.js';
 import { libosError } from '../errors.js';
 import type { RootEntry } from './manifest.js';
 
@@ -127,6 +127,10 @@ export function collect(path: string, extra: readonly string[] = []): Collected 
   };
   const main = load(path);
   const interpreter = main.program.interpreter === undefined ? undefined : load(main.program.interpreter);
-  for (const file of extra) collector.add(file);
+  for (const file of extra) {
+    const bytes = collector.entries.get(collector.add(file))!.bytes!;
+    // Code can be executed only where it lies in place: what dlopen shall find is placed too.
+    if (isElf(bytes) && !readProgram(bytes, file).fixed) load(file);
+  }
   return { main, interpreter, binaries: [...binaries.values()], entries: collector.entries };
 }
