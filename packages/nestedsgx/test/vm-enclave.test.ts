@@ -95,3 +95,41 @@ test('an application enters its enclave by the vDSO, shares its memory with it, 
 function mrenclave(sigstruct: Uint8Array): string {
   return Buffer.from(SIGSTRUCT.decode(sigstruct).ENCLAVEHASH).toString('hex');
 }
+
+test('threads inside enclaves stand signals, fork, exec, exit, kill and unmapping; their module stays', {
+  skip,
+  timeout: 90_000,
+}, async () => {
+  const program = join(folder, 'robust');
+  const native = join(PACKAGE, '..', 'conformance', 'native');
+  const source = join(PACKAGE, 'test', 'guest', 'robust.c');
+  const compiled = spawnSync('gcc', ['-O2', '-pthread', `-I${native}`, '-o', program, source], {
+    encoding: 'utf8',
+  });
+  assert.equal(compiled.status, 0, compiled.stderr);
+  const { privateKeyPem } = await generateKey();
+  writeFileSync(join(folder, 'image'), imageFile(microImage(loadSigningKey(privateKeyPem), { nssa: 6 })));
+  await using vm = await Vm.start({
+    accel: 'tcg',
+    vcpus: 2,
+    launch: { stateDir: null, epcBytes: 32 * 2 ** 20 },
+    copies: [
+      { from: program, to: '/root/robust' },
+      { from: join(folder, 'image'), to: '/root/image' },
+    ],
+  });
+  const run = await vm.capture(['./robust', 'image']);
+  assert.equal(run.code, 0, `${run.stdout}${run.stderr}${vm.consoleText}`);
+  assert.deepEqual(run.stdout.toString().trim().split('\n'), [
+    'signals: many handled, the enclave goes on',
+    'its call: function 4 vector 0 error 0x0',
+    'fork: the parent has 2, the child a copy of memory alone',
+    'exec with a thread inside: 0',
+    'kill with a thread inside: 9',
+    'exit with a thread inside: 0',
+    'unloading: refused',
+    'unmapped: vector 14 error 0x8005',
+  ]);
+  const unload = await vm.capture(['rmmod', 'nsgx']);
+  assert.equal(unload.code, 0, `${unload.stderr}`);
+});
