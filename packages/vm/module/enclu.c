@@ -46,7 +46,7 @@ static int serve_fault(struct nsgx_enclave *e, u32 gate, struct nsgx_exit *out)
 		return -EFAULT;
 	if (nsgx_contains(e, out->address))
 		return nsgx_driver_fault(e, gate, out->address, &out->error_code);
-	return nsgx_outside_fault(out->address, &out->error_code);
+	return nsgx_outside_fault(&e->gate_states[gate], out->address, &out->error_code);
 }
 
 static void lost(struct pt_regs *regs, unsigned long tcs)

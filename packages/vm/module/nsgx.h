@@ -114,6 +114,9 @@ struct nsgx_mm;
 struct nsgx_gate_state {
 	u32 seq;  /* last request */
 	u32 busy; /* a task is inside, or about to enter */
+	/* A scan of fresh memory outside: where it goes on, and how many pages it is given at once. */
+	unsigned long scan_next;
+	u32 scan_ahead;
 	/* For the driver: faults in a row at a page that is there. */
 	unsigned long fault_page;
 	u64 fault_at;
@@ -208,7 +211,7 @@ void nsgx_enclu_close(void);
 /* An exception of `regs`, which are at the ENCLU or the AEP: the vDSO's fixup, or a signal. */
 void nsgx_deliver(struct pt_regs *regs, u32 vector, u32 error_code, unsigned long address);
 /* A page fault of the enclave outside of its ELRANGE: 0 when the access may be tried again, else *error_code says why. */
-int nsgx_outside_fault(unsigned long address, u32 *error_code);
+int nsgx_outside_fault(struct nsgx_gate_state *thread, unsigned long address, u32 *error_code);
 void nsgx_notifier_drain(void);
 
 /* Error code bits of page faults. */
