@@ -120,7 +120,7 @@ int nsgx_driver_fault(struct nsgx_enclave *e, u32 gate, unsigned long address, u
 			error = load_page(f, page);
 			if (!error && rights != SECINFO_RWX)
 				follow_mappings(f, address & PAGE_MASK, (address & PAGE_MASK) + NSGX_PAGE);
-		} else if (entry.pte != rights) {
+		} else if (entry.pte != (entry.type == PT_TCS ? SECINFO_RWX : rights)) {
 			follow_mappings(f, address & PAGE_MASK, (address & PAGE_MASK) + NSGX_PAGE);
 			error = 0;
 		} else if (!(*error_code & NSGX_PF_SGX) && try_again(f, gate, page)) {
