@@ -404,14 +404,17 @@ describe("Intel's documents", () => {
 describe('the policy', () => {
   const mrtd = '22'.repeat(48);
 
-  test('accepts nothing that it does not pin, unless it says so', async () => {
-    await refused(SGX_QUOTE, {}, 'enclave.mrenclave', /allowAnyMeasurement/, {});
-    await refused(TDX_QUOTE, {}, 'td.mrtd', /allowAnyMeasurement/, {});
+  test('insists on what it pins, and on pinning where it says so', async () => {
+    const insist = { allowAnyMeasurement: false };
+    await accepted(SGX_QUOTE, {}, {});
+    await accepted(TDX_QUOTE, {}, {});
+    await refused(SGX_QUOTE, {}, 'enclave.mrenclave', /allowAnyMeasurement/, insist);
+    await refused(TDX_QUOTE, {}, 'td.mrtd', /allowAnyMeasurement/, insist);
     await accepted(SGX_QUOTE, {}, { mrenclave: ['11'.repeat(32)] });
     await accepted(SGX_QUOTE, {}, { mrsigner: ['00'.repeat(32)] });
     await accepted(TDX_QUOTE, {}, { mrtd: [mrtd] });
     await refused(TDX_QUOTE, {}, 'td.mrtd', /names/, { mrtd: ['00'.repeat(48)], allowAnyMeasurement: true });
-    await refused(TDX_QUOTE, {}, 'td.mrtd', /pins no MRTD/, { mrenclave: ['11'.repeat(32)] });
+    await refused(TDX_QUOTE, {}, 'td.mrtd', /pins no MRTD/, { mrenclave: ['11'.repeat(32)], ...insist });
   });
 
   test("pins a TD's other measurements", async () => {
@@ -436,7 +439,10 @@ describe('the policy', () => {
       await refused(fields, {}, id, new RegExp(`dcap\\.${field}`), other);
     }
     const bound = { ...TD15, body: (body: Uint8Array) => body.set([1], 600) };
-    await refused(bound, {}, 'td.service-td', /pin dcap\.mrServiceTd/, { mrtd: [mrtd] });
+    await refused(bound, {}, 'td.service-td', /pin dcap\.mrServiceTd/, {
+      mrtd: [mrtd],
+      allowAnyMeasurement: false,
+    });
     await accepted(bound);
   });
 

@@ -198,7 +198,7 @@ export function snpSays(says: Members, report: Members, facts: Facts, raw: boole
     !raw ||
       list(says['launchDigest']).includes(report['measurement'] as string) ||
       (list(says['launchDigest']).length === 0 &&
-        (says['allowAnyMeasurement'] === true ||
+        (says['allowAnyMeasurement'] !== false ||
           list(says['idKeyDigest']).length > 0 ||
           list(says['authorKeyDigest']).length > 0)),
     pins(says['hostData'], report['hostData']),
@@ -235,7 +235,7 @@ export function dcapSays(says: Members, { fields, claims }: Facts): boolean {
   const advisories = claims['advisories'] as string[];
   const pck = claims['pck'] as Members;
   const accepted = list(says['acceptAdvisories']);
-  const any = says['allowAnyMeasurement'] === true;
+  const any = says['allowAnyMeasurement'] !== false;
   const refused = (rule: string, flag: string) => says[rule] === true && pck[flag] !== false;
   const common = [
     status === 'UpToDate' || list(says['acceptStatus']).includes(status),

@@ -200,10 +200,14 @@ describe('genuine SNP reports', () => {
     }
   });
 
-  test('without a pin any guest would do, and the report is refused', async () => {
+  test('without a pin any guest would do: refused where the policy insists', async () => {
     const judge = async (snp: PolicyDocument['snp']) =>
       failures(
-        await verify(milan(), { policy: { version: 1, snp }, collateral: { vcek: milanVcek() }, time: TIME }),
+        await verify(milan(), {
+          policy: { version: 1, snp: { allowAnyMeasurement: false, ...snp } },
+          collateral: { vcek: milanVcek() },
+          time: TIME,
+        }),
       );
     const { idKeyDigest, measurement } = parseSnpReport(milan());
     assert.deepEqual(await judge({}), ['snp.launch-digest']);

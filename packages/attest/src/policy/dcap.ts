@@ -30,8 +30,8 @@ export const dcapSchema = z.strictObject({
   refuseDynamicPlatform: flag(),
   refuseCachedKeys: flag(),
   refuseSmt: flag(),
-  /** True accepts enclaves and TDs that nothing pins. */
-  allowAnyMeasurement: flag(),
+  /** False refuses enclaves and TDs that nothing pins. */
+  allowAnyMeasurement: flag(true),
   mrenclave: hexList(32),
   mrsigner: hexList(32),
   isvProdId: z.optional(integer(0xffff)),

@@ -15,6 +15,6 @@ export const hex = (bytes: number) =>
 /** Accepted values of so many bytes; none by default. */
 export const hexList = (bytes: number) => z._default(z.array(hex(bytes)).check(z.maxLength(MAX_LIST)), []);
 /** A switch that is off by default. */
-export const flag = () => z._default(z.boolean(), false);
+export const flag = (byDefault = false) => z._default(z.boolean(), byDefault);
 /** A whole number up to `limit`. */
 export const integer = (limit: number) => z.number().check(z.int(), z.minimum(0), z.maximum(limit));

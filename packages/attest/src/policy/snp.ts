@@ -78,10 +78,13 @@ export const snpSchema = z.strictObject({
   requirePageSwapDisabled: flag(),
   platform: z.prefault(platformSchema, {}),
   minGuestSvn: z.optional(integer(0xffff_ffff)),
-  /** Accepted measurements of a raw report. Empty accepts none, unless a key below pins who signs launches. */
+  /** Accepted measurements of a raw report. Empty: not pinned. */
   launchDigest: hexList(48),
-  /** True accepts raw reports whose measurement nothing pins. */
-  allowAnyMeasurement: flag(),
+  /**
+   * False refuses raw reports whose measurement nothing pins. As in other verifiers of vendors' evidence, a report says by
+   * itself only that a genuine processor made it; what runs there is for the caller to pin.
+   */
+  allowAnyMeasurement: flag(true),
   hostData: hexList(32),
   idKeyDigest: hexList(48),
   authorKeyDigest: hexList(48),
