@@ -149,6 +149,10 @@ void mmap_close(void);
 /* Brings the enclave's page table in line with the mappings of [from, to) in the current process. */
 void follow_mappings(struct sgx_file *f, unsigned long from, unsigned long to);
 
+/* debug.c */
+/* ptrace's access to the enclave's pages, with the mmap_lock of the process held. */
+int sgx_vma_access(struct vm_area_struct *vma, unsigned long address, void *data, int length, int write);
+
 /* provision.c, quote.c */
 bool is_provision_file(int fd);
 extern const struct file_operations provision_operations;

@@ -89,6 +89,7 @@ static const struct vm_operations_struct operations = {
 	.fault = sgx_vma_fault,
 	.mprotect = sgx_vma_mprotect,
 	.close = sgx_vma_close,
+	.access = sgx_vma_access,
 };
 
 int sgx_mmap(struct file *file, struct vm_area_struct *vma)
