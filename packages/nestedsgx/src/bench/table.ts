@@ -7,6 +7,7 @@ import { paging } from './paging.js';
 import type { Bench } from './row.js';
 import { edlCalls } from './sdk/call-rows.js';
 import { transitions } from './transitions.js';
+import { vm } from './vm.js';
 
 export const BENCHES: readonly Bench[] = Object.freeze([
   transitions,
@@ -16,4 +17,5 @@ export const BENCHES: readonly Bench[] = Object.freeze([
   load,
   compute,
   attest,
+  vm,
 ]);

@@ -55,6 +55,9 @@ export const TARGETS: readonly Target[] = Object.freeze([
   { name: 'edl ecall', form: 'from Node', of: 'ratio', limit: 1.6 },
   { name: 'edl ocall', form: 'from Node', of: 'ratio', limit: 2.5 },
   { name: 'edl buffer', form: '256 KiB in and out', of: 'value', limit: 2, atLeast: true },
+  { name: 'vm ecall', form: 'one-cpu', of: 'value', limit: 15 },
+  { name: 'vm compute', form: '', of: 'value', limit: 1.03 },
+  { name: 'vm boot', form: 'to first command', of: 'value', limit: 5 },
   ...['attest dcap sgx', 'attest dcap tdx'].flatMap((name): Target[] => [
     { name, form: 'parsed', of: 'peer', limit: 8, atLeast: true },
     { name, form: 'prepared', of: 'peer', limit: 30, atLeast: true },

@@ -20,6 +20,10 @@
 #define IMAGE_MAGIC 0x31474d495847534eul /* "NSGXIMG1" */
 #define OP_WRITE 1
 #define OP_READ 2
+#define OP_NOTHING 0
+#define OP_CALL 8
+#define EXTRA_CODE 0x800
+#define TIMES_MAX 100000
 
 struct head {
   uint64_t magic, size, pages, tcs, data;
@@ -30,7 +34,8 @@ struct page {
   uint8_t bytes[PAGE];
 };
 
-static uint64_t base, tcs, data;
+static uint64_t base, tcs, data, elrange;
+static int device;
 static sigjmp_buf away;
 static volatile int signalled;
 
@@ -78,8 +83,18 @@ static void load(const char *path) {
   }
   struct sgx_enclave_init init = {.sigstruct = (uint64_t)head->sigstruct};
   if (ioctl(fd, SGX_IOC_ENCLAVE_INIT, &init)) die("init");
-  tcs = base + head->tcs;
-  data = base + head->data;
+  device = fd;
+  elrange = head->size;
+  uint64_t tcs_at = head->tcs, data_at = head->data;
+  munmap(head, sizeof *head + head->pages * sizeof *page);
+  tcs = base + tcs_at;
+  data = base + data_at;
+}
+
+/* The kernel takes the enclave down with its last mapping and its last descriptor. */
+static void unload(void) {
+  munmap((void *)base, elrange);
+  close(device);
 }
 
 /* EENTER without the vDSO: an exception is a signal, and the enclave is then not entered again. */
@@ -119,6 +134,53 @@ static void loop(uint64_t secret, double ms) {
   printf("rounds %lu wrong %lu outside %lu\n", rounds, wrong, other);
 }
 
+static int ascending(const void *a, const void *b) {
+  double d = *(const double *)a - *(const double *)b;
+  return d < 0 ? -1 : d > 0;
+}
+
+static void print_times(double *ms, uint64_t count) {
+  qsort(ms, count, sizeof *ms, ascending);
+  printf("p50 %.0f p99 %.0f min %.0f\n", ms[count / 2] * 1e6, ms[count * 99 / 100] * 1e6, ms[0] * 1e6);
+}
+
+/* Nanoseconds of an entry that does nothing, and of the clock alone taken away. */
+static void time_entries(uint64_t count) {
+  static double ms[TIMES_MAX];
+  if (count < 1 || count > TIMES_MAX) return (void)printf("unknown\n");
+  double clock = now();
+  for (int i = 0; i < 1000; i++) (void)now();
+  clock = (now() - clock) / 1001;
+  for (uint64_t i = 0; i < count; i++) {
+    double begin = now();
+    enter(OP_NOTHING, 0, 0);
+    ms[i] = now() - begin - clock;
+  }
+  print_times(ms, count);
+}
+
+/* Nanoseconds of `count` rounds of a loop inside. */
+static void time_compute(uint64_t count) {
+  double begin = now();
+  enter(OP_CALL, base + EXTRA_CODE, count);
+  printf("ns %.0f\n", (now() - begin) * 1e6);
+}
+
+/* Enclaves that come, are used, and go. */
+static void cycles(const char *path, uint64_t count) {
+  static double ms[TIMES_MAX];
+  if (count < 1 || count > TIMES_MAX) return (void)printf("unknown\n");
+  for (uint64_t i = 0; i < count; i++) {
+    double begin = now();
+    unload();
+    load(path);
+    enter(OP_WRITE, data, i);
+    if (enter(OP_READ, data, 0) != i) return (void)printf("wrong after %lu\n", (unsigned long)i);
+    ms[i] = now() - begin;
+  }
+  print_times(ms, count);
+}
+
 int main(int argc, char **argv) {
   char line[256], word[32];
   const int fatal[] = {SIGSEGV, SIGILL, SIGBUS, SIGFPE, SIGTRAP};
@@ -144,6 +206,9 @@ int main(int argc, char **argv) {
     else if (strcmp(word, "get") == 0) printf("got %lx\n", (unsigned long)enter(OP_READ, data, 0));
     else if (strcmp(word, "peek") == 0) printf("got %lx\n", (unsigned long)enter(OP_READ, a, 0));
     else if (strcmp(word, "touch") == 0) printf("touched %x\n", *(volatile uint8_t *)data);
+    else if (strcmp(word, "time") == 0) time_entries(a);
+    else if (strcmp(word, "compute") == 0) time_compute(a);
+    else if (strcmp(word, "cycles") == 0) cycles(argv[1], a);
     else if (strcmp(word, "loop") == 0) loop(a, (double)b);
     else if (strcmp(word, "quit") == 0) break;
     else printf("unknown\n");

@@ -1,6 +1,7 @@
 /** Attacks from inside a guest with a real kernel: by its root user, and by the kernel itself. */
 import { type Finding, finding, type Role } from '../attack.js';
-import type { GuestStage, GuestVictim } from './guest-stage.js';
+import type { GuestStage } from './guest-stage.js';
+import type { GuestVictim } from './guest-victim.js';
 
 const ROOT = 'root of the guest';
 const KERNEL = 'the guest’s kernel';
