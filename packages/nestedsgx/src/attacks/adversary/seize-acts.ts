@@ -1,6 +1,8 @@
 /** Attacks that take hold of other processes thread by thread, or as soon as they exist. */
+
 import { spawn } from 'node:child_process';
 import { closeSync, openSync, readdirSync, unlinkSync, writeFileSync } from 'node:fs';
+import { RUNNER_MEMORY } from '@nestedsgx/cpu/host';
 import { loadLibrary, type NativeFunction, processVmRead } from '@nestedsgx/os';
 import { childrenOf } from './process-acts.js';
 import { nameOf, type World } from './world.js';
@@ -61,7 +63,7 @@ function tryAll(pid: number): Seizure[] {
         return granted;
       });
     note(`process_vm_readv of ${which}`, () => {
-      processVmRead(tid, 0x0100_0000, new Uint8Array(8));
+      processVmRead(tid, RUNNER_MEMORY.IMAGE, new Uint8Array(8));
       return true;
     });
     note(`/proc/PID/task/TID/mem of ${which}`, () => {

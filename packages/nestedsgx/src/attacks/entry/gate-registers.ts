@@ -1,4 +1,4 @@
-import { GATE, Gate } from '@nestedsgx/cpu/host';
+import { GATE, Gate, RUNNER_MEMORY } from '@nestedsgx/cpu/host';
 import { futexWake } from '@nestedsgx/os';
 import { type Attack, finding, Tally } from '../attack.js';
 import { exitName } from '../stage/micro.js';
@@ -54,14 +54,19 @@ export const gateRegisters: Attack = Object.freeze({
           file.base - 32,
           file.base + file.size - 32,
           0,
-          0x0100_0000,
+          RUNNER_MEMORY.IMAGE,
           2 ** 47,
           2 ** 64 - 64,
           connection.ramBase + connection.ramSize - 32,
         ].map((rsi): [string, number, number, number] => ['structure', READ_WORD, rsi, top]),
-        ...[vault.address + 64, file.base + file.size, 0x0600_0100, 8, 2 ** 47, 2 ** 64 - 64].map(
-          (rsp): [string, number, number, number] => ['stack', 1000, stack.address, rsp],
-        ),
+        ...[
+          vault.address + 64,
+          file.base + file.size,
+          RUNNER_MEMORY.CONTROL + 0x100,
+          8,
+          2 ** 47,
+          2 ** 64 - 64,
+        ].map((rsp): [string, number, number, number] => ['stack', 1000, stack.address, rsp]),
       ];
       gate.close();
       gate = open();

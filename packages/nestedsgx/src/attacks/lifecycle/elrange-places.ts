@@ -1,4 +1,5 @@
 import { SECS } from '@nestedsgx/arch';
+import { RUNNER_MEMORY } from '@nestedsgx/cpu/host';
 import { codeOf } from '../answers.js';
 import { type Attack, finding, Tally } from '../attack.js';
 import { HostileKernel } from '../stage/kernel.js';
@@ -16,11 +17,11 @@ const MIB = 2 ** 20;
 function places(ramBase: number): [string, number][] {
   return [
     ['page 0', 0],
-    ["the runner's code", 0x0100_0000],
-    ["the runner's thread blocks", 0x0200_0000],
-    ["the runner's control memory", 0x0600_0000],
-    ["the runner's plan", 0x0700_0000],
-    ["the runner's signal stacks", 0x1000_0000],
+    ["the runner's code", RUNNER_MEMORY.IMAGE],
+    ["the runner's thread blocks", RUNNER_MEMORY.THREADS],
+    ["the runner's control memory", RUNNER_MEMORY.CONTROL],
+    ["the runner's plan", RUNNER_MEMORY.PLAN],
+    ["the runner's signal stacks", RUNNER_MEMORY.SIGNAL_STACKS],
     ['the beginning of guest RAM', ramBase],
     ['the middle of guest RAM', ramBase + 64 * MIB],
     ['the end of the user half', 2 ** 47 - SIZE],

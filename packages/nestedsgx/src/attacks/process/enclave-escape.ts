@@ -1,3 +1,4 @@
+import { RUNNER_MEMORY } from '@nestedsgx/cpu/host';
 import { type Attack, finding, Tally } from '../attack.js';
 import { Evil, type EvilCalls } from '../stage/evil.js';
 import { runnerCode } from '../stage/runner-code.js';
@@ -12,7 +13,7 @@ const CALLS: readonly (readonly [name: string, number: number, ...args: number[]
   ['write', 1, 2, 0x1000, 1],
   ['openat', 257, 0, 0x1000],
   ['mmap', 9, 0, 4096, 7, 0x22],
-  ['mprotect', 10, 0x4100_0000, 4096, 7],
+  ['mprotect', 10, RUNNER_MEMORY.IMAGE, 4096, 7],
   ['execve', 59, 0x1000],
   ['ptrace', 101, 16, 1],
   ['kill', 62, 1, 0],
@@ -55,7 +56,7 @@ export const enclaveSyscall: Attack = Object.freeze({
     for (const entry of [0n, 0x400n, 0x800n])
       await attempt('the vsyscall page', (calls) => calls.jump!(VSYSCALL + entry, new Uint8Array(112)));
     const { syscalls, int80 } = runnerCode();
-    for (const address of [syscalls[0]?.address, int80[0], 0x4100_0000, 0x1000])
+    for (const address of [syscalls[0]?.address, int80[0], RUNNER_MEMORY.IMAGE, 0x1000])
       if (address !== undefined)
         await attempt('a far jump to 32-bit code', (calls) =>
           calls.far_jump!(BigInt(address), BigInt(COMPATIBILITY_SELECTOR)),

@@ -6,6 +6,7 @@ import {
   KEYREQUEST,
   sgxErrorName,
 } from '@nestedsgx/arch';
+import { RUNNER_MEMORY } from '@nestedsgx/cpu/host';
 import { type Attack, type Finding, finding, Tally } from '../attack.js';
 import { Evil } from '../stage/evil.js';
 import type { Stage } from '../stage/stage.js';
@@ -14,8 +15,15 @@ import { leaks } from '../stage/vault.js';
 const PAGE = 4096;
 /** Where a runner keeps code, thread blocks, stacks, control memory, plan, jump slots and saved state (public). */
 const REGIONS = [
-  0x0100_0000, 0x0200_0000, 0x0300_0000, 0x0500_0000, 0x0600_0000, 0x0700_0000, 0x0800_0000, 0x0810_0000,
-  0x0900_0000,
+  RUNNER_MEMORY.IMAGE,
+  RUNNER_MEMORY.THREADS,
+  RUNNER_MEMORY.SIGNAL_STACKS,
+  RUNNER_MEMORY.STACKS,
+  RUNNER_MEMORY.CONTROL,
+  RUNNER_MEMORY.PLAN,
+  RUNNER_MEMORY.SLOTS,
+  RUNNER_MEMORY.TRAMPOLINES,
+  RUNNER_MEMORY.XSAVE,
 ];
 const PAGES_EACH = 24;
 const EGETKEY = 1n;

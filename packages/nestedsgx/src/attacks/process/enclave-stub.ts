@@ -1,3 +1,4 @@
+import { RUNNER_MEMORY } from '@nestedsgx/cpu/host';
 import { type Attack, finding, Tally } from '../attack.js';
 import { Evil } from '../stage/evil.js';
 import { runnerCode } from '../stage/runner-code.js';
@@ -18,9 +19,9 @@ interface Jump {
 /** Numbers that the stub's own calls are not: tried at every SYSCALL of the runner. */
 const HOSTILE: readonly (readonly [name: string, registers: Registers])[] = [
   ['getpid', { rax: 39 }],
-  ['openat', { rax: 257, rdi: 0x1_0000_0000 - 100, rsi: 0x4100_0000 }],
+  ['openat', { rax: 257, rdi: 0x1_0000_0000 - 100, rsi: RUNNER_MEMORY.IMAGE }],
   ['mmap', { rax: 9, rsi: 4096, rdx: 7, r10: 0x22, r8: 0xffff_ffff }],
-  ['execve', { rax: 59, rdi: 0x4100_0000 }],
+  ['execve', { rax: 59, rdi: RUNNER_MEMORY.IMAGE }],
 ];
 
 /** The stub's own calls with arguments that it would never use. */
@@ -33,14 +34,16 @@ function twisted(number: number, cvm: number): (readonly [name: string, register
         ['futex wait_requeue_pi', { rsi: 11 }],
       ].map(([name, registers]) => [
         name as string,
-        { rax: 202, rdi: 0x4600_0000, ...(registers as Registers) },
+        { rax: 202, rdi: RUNNER_MEMORY.CONTROL, ...(registers as Registers) },
       ]);
     case 203:
-      return [['sched_setaffinity of the machine', { rax: 203, rdi: cvm, rsi: 128, rdx: 0x4100_0000 }]];
+      return [
+        ['sched_setaffinity of the machine', { rax: 203, rdi: cvm, rsi: 128, rdx: RUNNER_MEMORY.IMAGE }],
+      ];
     case 0:
       return [0, 1, 2, 4, 5, 6, 7, 8].map((fd) => [
         `read of descriptor ${fd}`,
-        { rax: 0, rdi: fd, rsi: 0x4100_0000, rdx: 1 },
+        { rax: 0, rdi: fd, rsi: RUNNER_MEMORY.IMAGE, rdx: 1 },
       ]);
     case 234:
       return [

@@ -1,3 +1,4 @@
+import { RUNNER_MEMORY } from '@nestedsgx/cpu/host';
 import { generator } from '../adversary/world.js';
 import { type Attack, finding, Tally } from '../attack.js';
 import { Evil } from '../stage/evil.js';
@@ -6,20 +7,20 @@ import type { Stage } from '../stage/stage.js';
 
 /** What a runner keeps outside of its enclave, which enclave code can reach (public), and how much of it is scribbled over. */
 const REGIONS: readonly (readonly [what: string, address: number, bytes: number])[] = [
-  ['the head of the control memory', 0x0600_0000, 256],
-  ["a thread's control words (state, CSSA, thread id)", 0x0600_1000, 64],
-  ['its leaf mailbox', 0x0600_1080, 128],
-  ["another thread's control words", 0x0600_1280, 256],
-  ['its counters', 0x0600_1100, 256],
-  ['a thread block', 0x0200_0000, 512],
-  ["another thread's block", 0x0200_1000, 512],
-  ["the agent's block", 0x020f_f000, 256],
-  ['an XSAVE area', 0x0900_0000, 1024],
-  ['a signal stack', 0x1000_f000, 2048],
-  ['the stack of a thread', 0x0500_f000, 2048],
-  ['the plan', 0x0700_0000, 64],
-  ['jump slots', 0x0800_0000, 64],
-  ['the code of the runner', 0x0100_0000, 64],
+  ['the head of the control memory', RUNNER_MEMORY.CONTROL, 256],
+  ["a thread's control words (state, CSSA, thread id)", RUNNER_MEMORY.CONTROL + 0x1000, 64],
+  ['its leaf mailbox', RUNNER_MEMORY.CONTROL + 0x1080, 128],
+  ["another thread's control words", RUNNER_MEMORY.CONTROL + 0x1280, 256],
+  ['its counters', RUNNER_MEMORY.CONTROL + 0x1100, 256],
+  ['a thread block', RUNNER_MEMORY.THREADS, 512],
+  ["another thread's block", RUNNER_MEMORY.THREADS + 0x1000, 512],
+  ["the agent's block", RUNNER_MEMORY.THREADS + 0xf_f000, 256],
+  ['an XSAVE area', RUNNER_MEMORY.XSAVE, 1024],
+  ['a signal stack', RUNNER_MEMORY.SIGNAL_STACKS + 0xf000, 2048],
+  ['the stack of a thread', RUNNER_MEMORY.STACKS + 0xf000, 2048],
+  ['the plan', RUNNER_MEMORY.PLAN, 64],
+  ['jump slots', RUNNER_MEMORY.SLOTS, 64],
+  ['the code of the runner', RUNNER_MEMORY.IMAGE, 64],
 ];
 
 export const runnerScribble: Attack = Object.freeze({
