@@ -1,7 +1,7 @@
 /** `nsgx collateral fetch` and `nsgx verify --fetch`: what goes over the network and what stays in the directory. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -83,7 +83,19 @@ test('collateral is fetched into a directory, from which the quote is judged wit
   assert.deepEqual(document.missing, []);
   assert.deepEqual(readdirSync(out).sort(), FILES);
   const count = asked.length;
-  const judged = await nsgx('verify', quote, '--collateral', out, '--time', TIME, '--json');
+  const policy = join(folder, 'insist.json');
+  writeFileSync(policy, '{ "version": 1, "dcap": { "allowAnyMeasurement": false } }');
+  const judged = await nsgx(
+    'verify',
+    quote,
+    '--collateral',
+    out,
+    '--time',
+    TIME,
+    '--policy',
+    policy,
+    '--json',
+  );
   assert.equal(asked.length, count, 'no request without --fetch');
   const { claims, checks } = JSON.parse(judged.stdout) as {
     claims: Record<string, unknown>;

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mrsigner, SIGSTRUCT, verifySigstruct } from '@nestedsgx/arch';
+import { mrsigner, SIGSTRUCT, SIGSTRUCT_HEADER, SIGSTRUCT_HEADER2, verifySigstruct } from '@nestedsgx/arch';
 import { nodeHash } from '@nestedsgx/arch/node';
 import { decodeEvidence, evidenceFormat } from '@nestedsgx/attest';
 import { type EnclaveImage, measureImage } from '@nestedsgx/image';
@@ -73,11 +73,18 @@ function inspectImage(image: EnclaveImage): Record<string, unknown> {
   };
 }
 
+/** HEADER and HEADER2 of every SIGSTRUCT (SDM 3D, 34.14); an SNP report with certificates may be as long. */
+function isSigstruct(bytes: Uint8Array): boolean {
+  if (bytes.length !== SIGSTRUCT.size) return false;
+  const { HEADER, HEADER2 } = SIGSTRUCT.decode(bytes);
+  return Buffer.from(SIGSTRUCT_HEADER).equals(HEADER) && Buffer.from(SIGSTRUCT_HEADER2).equals(HEADER2);
+}
+
 function inspectBytes(path: string): Record<string, unknown> {
   const bytes = readLimited(path, FIRMWARE_LIMIT, 'file');
   const firmware = bytes.length % 4096 === 0 ? inspectFirmware(bytes) : null;
   if (firmware !== null) return firmware;
-  if (bytes.length === SIGSTRUCT.size && evidenceFormat(bytes) === null) {
+  if (isSigstruct(bytes)) {
     const fields = SIGSTRUCT.decode(bytes);
     return {
       format: 'sigstruct',

@@ -42,7 +42,10 @@ const TIMED_OUT = 124;
 export const vmCommand: CommandModule = {
   name: 'vm',
   register(program: Command, act: ActionWrapper): void {
-    const vm = program.command('vm').description('a stock Linux kernel under QEMU as the untrusted guest');
+    const vm = program
+      .command('vm')
+      .description('a stock Linux kernel under QEMU as the untrusted guest')
+      .addHelpText('after', '\nExamples:\n  $ nsgx vm run\n  $ nsgx vm run -- ./app');
     vm.command('run')
       .description('boot a guest, run a command in it (default: a shell), and end it')
       .argument('[command...]', 'a program of the guest, or of this machine: it is brought along')
