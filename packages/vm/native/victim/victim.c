@@ -44,11 +44,13 @@ static void die(const char *what) {
   exit(2);
 }
 
+/* The mapped file; the head says how long it is. */
 static void *file(const char *path) {
   int fd = open(path, O_RDONLY);
   off_t bytes = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
   void *at = bytes > 0 ? mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE, fd, 0) : MAP_FAILED;
   if (at == MAP_FAILED) die(path);
+  close(fd);
   return at;
 }
 

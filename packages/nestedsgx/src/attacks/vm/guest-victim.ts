@@ -5,6 +5,8 @@ import { NsgxError } from '@nestedsgx/arch';
 import type { GuestCommand } from '@nestedsgx/vm';
 
 const ANSWER_MS = 30_000;
+/** The answer of a program that is no more. */
+const ENDED = 'the program has ended';
 
 /** The program whose enclave is attacked. Its enclave holds a secret of eight random bytes. */
 export class GuestVictim {
@@ -15,6 +17,7 @@ export class GuestVictim {
   readonly #lines: Interface;
   readonly #ready: string[] = [];
   #waiting: ((line: string) => void) | null = null;
+  #over = false;
 
   constructor(command: GuestCommand) {
     this.#command = command;
@@ -24,6 +27,11 @@ export class GuestVictim {
       this.#waiting = null;
       if (waiting) waiting(line);
       else this.#ready.push(line);
+    });
+    this.#lines.on('close', () => {
+      this.#over = true;
+      this.#waiting?.(ENDED);
+      this.#waiting = null;
     });
   }
 
@@ -65,6 +73,7 @@ export class GuestVictim {
   #answer(timeoutMs = ANSWER_MS): Promise<string> {
     const ready = this.#ready.shift();
     if (ready !== undefined) return Promise.resolve(ready);
+    if (this.#over) return Promise.resolve(ENDED);
     return new Promise((resolve) => {
       const timer = setTimeout(() => {
         this.#waiting = null;
