@@ -36,6 +36,8 @@ const RUNNER_CHECK_MS = 50;
 const LISTENER_TOKEN = 0;
 const FIRST_RUNNER_TOKEN = 0x8000_0000;
 
+const turn = () => new Promise<void>((done) => setImmediate(done));
+
 /**
  * One confidential VM: the machine, the monitor at VMPL0 and the doors to both. The monitor runs synchronously in this
  * thread; sockets and process ends reach it through the event pump, which rings the same doorbell as the guests.
@@ -126,7 +128,7 @@ export class ConfidentialVm implements ControlBackend {
   }
 
   /** Serves until told to stop, or until the launcher is gone and the machine was to end with it. */
-  run(): void {
+  async run(): Promise<void> {
     let checked = 0;
     while (!this.stopping) {
       // Ended runners announce themselves; those that somebody stopped must be looked for.
@@ -134,6 +136,8 @@ export class ConfidentialVm implements ControlBackend {
       if (now - checked > RUNNER_CHECK_MS) {
         checked = now;
         this.processor.checkRunners();
+        // Node frees memory that native code lent to it in turns of its event loop only, of which this loop has none.
+        await turn();
       }
       const seen = Atomics.load(this.wake, 0) >>> 0;
       const served = this.serveOnce();

@@ -19,7 +19,7 @@ export async function main(): Promise<void> {
     requireNoInspector();
     const configuration = parseConfiguration(readDescriptor(LAUNCH_FDS.configuration, 'configuration'));
     const vm = await ConfidentialVm.launch(configuration);
-    vm.run();
+    await vm.run();
     process.exit(0);
   } catch (error) {
     reportFailure(error);
