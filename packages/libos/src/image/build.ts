@@ -8,6 +8,7 @@
  * stack to the end of the arena.
  */
 import { existsSync, readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import {
   ATTRIBUTES_MODE64BIT,
   PT_REG,
@@ -25,6 +26,7 @@ import { KERNEL_PATH } from '../kernel/build-kernel.js';
 import { keptSites } from '../rewrite/site-cache.js';
 import { BOOT_VERBOSE, bootPage } from './boot.js';
 import { type Binary, type Collected, collect } from './collect.js';
+import type { Layers } from './layers.js';
 import { buildRoot } from './manifest.js';
 import { type Placed, placeProgram, roundUp } from './place.js';
 
@@ -45,6 +47,12 @@ export interface ProgramImageOptions {
   readonly program: string;
   /** Further files for its root, by their paths here. */
   readonly copy?: readonly string[];
+  /** What is taken along as far as it can be read, by its paths in the root. */
+  readonly along?: readonly string[];
+  /** Where all files are looked for; on this machine. */
+  readonly layers?: Layers;
+  /** Told of what was left out. */
+  readonly onNote?: (text: string) => void;
   /** Memory for brk and mmap; 64 MiB. */
   readonly memory?: number;
   /** Stack; 1 MiB. */
@@ -121,7 +129,12 @@ function readKernel(): Uint8Array {
  * @throws PROGRAM_MISSING, PROGRAM_MALFORMED, PROGRAM_FIXED_ADDRESS, KERNEL_MISSING, PROGRAM_TOO_LARGE
  */
 export function buildProgramImage(options: ProgramImageOptions): ProgramImage {
-  const collected = collect(options.program, options.copy);
+  const collected = collect(resolve(options.program), {
+    copy: options.copy?.map((path) => resolve(path)),
+    along: options.along,
+    layers: options.layers,
+    onNote: options.onNote,
+  });
   refuseFixed(collected);
   const kernel = readKernel();
   const target = elfSymbolAddress(kernel, 'libos_syscall');

@@ -1,8 +1,8 @@
 /** From a program to all the files it needs: interpreter, libraries, their folders and links. */
-import { lstatSync, readFileSync, readlinkSync, realpathSync, statSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, join } from 'node:path';
 import { isElf, type Program, readProgram } from '../elf/program.js';
 import { libosError } from '../errors.js';
+import { Layers } from './layers.js';
 import type { RootEntry } from './manifest.js';
 
 /** Where Debian's glibc and musl look. */
@@ -15,8 +15,7 @@ const LIBRARY_FOLDERS = [
   '/usr/lib',
   '/usr/local/lib',
 ];
-const MAX_FILE = 2 ** 30;
-const MAX_LINKS = 40;
+const ET_DYN = 3;
 
 /** A program or shared object among the files. */
 export interface Binary {
@@ -34,82 +33,83 @@ export interface Collected {
   readonly entries: ReadonlyMap<string, RootEntry>;
 }
 
-/** Collects files into a tree; paths on this machine are paths in the root. */
+/** Collects files into a tree. */
 export class Collector {
   readonly entries = new Map<string, RootEntry>();
 
+  /** @param layers where the files are; this machine */
+  constructor(readonly layers: Layers = new Layers()) {}
+
   /** A file with the folders and links that lead to it; returns its real path. @throws PROGRAM_MISSING */
   add(path: string): string {
-    const absolute = resolve(path);
-    let real: string;
     try {
-      real = realpathSync(absolute);
-      const status = statSync(real);
-      if (!status.isFile()) throw new Error('is not a file');
-      if (status.size > MAX_FILE) throw new Error(`has ${status.size} bytes, which is too much`);
-      this.#leadTo(absolute);
-      this.#leadTo(real);
-      if (!this.entries.has(real))
-        this.entries.set(real, {
-          path: real,
-          kind: 'file',
-          mode: status.mode,
-          bytes: new Uint8Array(readFileSync(real)),
-        });
+      const real = this.put(path);
+      if (real === undefined) throw new Error('there is no such file');
+      if (this.entries.get(real)!.kind !== 'file') throw new Error('it is not a file');
+      return real;
     } catch (cause) {
       throw libosError('PROGRAM_MISSING', `${path} cannot be read: ${(cause as Error).message}`, {
         cause,
         advice: 'Check the path.',
       });
     }
-    return real;
+  }
+
+  /**
+   * Whatever is at a path, with what leads there; returns the path without links, or undefined when nothing is there.
+   * @throws the errors of `fs` for a file that cannot be read
+   */
+  put(path: string): string | undefined {
+    const { layers } = this;
+    return layers.follow(path, (at, item) => {
+      if (this.entries.has(at)) return;
+      if (item.kind === 'folder') this.folder(at, item.mode & 0o777);
+      else if (item.kind === 'link')
+        this.entries.set(at, { path: at, kind: 'link', mode: 0o777, target: layers.link(item) });
+      else this.entries.set(at, { path: at, kind: 'file', mode: item.mode, bytes: layers.read(item) });
+    });
   }
 
   folder(path: string, mode = 0o755, writable = false): void {
     this.entries.set(path, { path, kind: 'folder', mode, writable });
   }
-
-  /** Folders and links from the top down to `path`. */
-  #leadTo(path: string, depth = 0): void {
-    const names = path.split('/').filter((part) => part !== '');
-    let at = '/';
-    for (const [i, name] of names.entries()) {
-      at = join(at, name);
-      const status = lstatSync(at);
-      if (status.isSymbolicLink()) {
-        const target = readlinkSync(at);
-        this.entries.set(at, { path: at, kind: 'link', mode: 0o777, target });
-        // What follows has its name where the link leads.
-        const rest = resolve(dirname(at), target, ...names.slice(i + 1));
-        if (depth < MAX_LINKS) this.#leadTo(rest, depth + 1);
-        return;
-      }
-      if (status.isDirectory() && !this.entries.has(at)) this.folder(at, status.mode & 0o777);
-    }
-  }
 }
 
-function findLibrary(name: string, from: Binary): string {
+function findLibrary(layers: Layers, name: string, from: Binary): string {
   const own = from.program.searchPath
     .map((path) => path.replace(/\$ORIGIN|\$\{ORIGIN\}/g, dirname(from.path)))
     .filter((path) => path.startsWith('/'));
   const candidates = name.includes('/')
     ? [name]
     : [...own, ...LIBRARY_FOLDERS].map((folder) => join(folder, name));
-  for (const candidate of candidates)
-    try {
-      if (statSync(candidate).isFile()) return candidate;
-    } catch {
-      // The next folder may have it.
-    }
-  throw libosError('PROGRAM_MISSING', `${from.path} needs ${name}, which is nowhere on this machine`, {
-    advice: 'Install the package that has it.',
-  });
+  for (const candidate of candidates) {
+    const real = layers.follow(candidate);
+    if (real !== undefined && layers.find(real)?.kind === 'file') return candidate;
+  }
+  throw libosError(
+    'PROGRAM_MISSING',
+    `${from.path} needs ${name}, which is in none of the folders searched`,
+    {
+      advice: 'Install the package that has it, or name it with --copy or --deb.',
+    },
+  );
 }
 
-/** Collects a program, `extra` files, and what binaries among them need. @throws PROGRAM_MISSING, PROGRAM_MALFORMED */
-export function collect(path: string, extra: readonly string[] = []): Collected {
-  const collector = new Collector();
+/** What else belongs to a root, beside what the program needs. */
+export interface CollectOptions {
+  /** Files that must be there, by their paths in the root. */
+  readonly copy?: readonly string[];
+  /** What is taken along as far as it can be read. */
+  readonly along?: readonly string[];
+  readonly layers?: Layers;
+  /** Told of what was left out. */
+  readonly onNote?: (text: string) => void;
+}
+
+/** Collects a program, further files, and what binaries among them need. @throws PROGRAM_MISSING, PROGRAM_MALFORMED */
+export function collect(path: string, options: CollectOptions = {}): Collected {
+  const collector = new Collector(options.layers);
+  const { layers } = collector;
   for (const folder of ['/', '/tmp', '/dev']) collector.folder(folder, 0o755, folder !== '/');
   const binaries = new Map<string, Binary>();
   const load = (file: string): Binary => {
@@ -121,16 +121,30 @@ export function collect(path: string, extra: readonly string[] = []): Collected 
     for (const name of binary.program.needed) {
       // The interpreter is named as a library too.
       const there = [...binaries.keys()].find((other) => other.endsWith(`/${name}`));
-      if (there === undefined) load(findLibrary(name, binary));
+      if (there === undefined) load(findLibrary(layers, name, binary));
     }
     return binary;
   };
   const main = load(path);
   const interpreter = main.program.interpreter === undefined ? undefined : load(main.program.interpreter);
-  for (const file of extra) {
-    const bytes = collector.entries.get(collector.add(file))!.bytes!;
-    // Code can be executed only where it lies in place: what dlopen shall find is placed too.
-    if (isElf(bytes) && !readProgram(bytes, file).fixed) load(file);
-  }
+  // Code can be executed only where it lies in place: what dlopen shall find is placed too.
+  const place = (real: string) => {
+    const { bytes } = collector.entries.get(real)!;
+    if (bytes !== undefined && isElf(bytes) && isProgram(bytes, real)) load(real);
+  };
+  for (const file of options.copy ?? []) place(collector.add(file));
+  for (const file of options.along ?? [])
+    try {
+      const real = collector.put(file);
+      if (real !== undefined) place(real);
+    } catch (error) {
+      options.onNote?.(`${file}: ${(error as Error).message}`);
+    }
   return { main, interpreter, binaries: [...binaries.values()], entries: collector.entries };
+}
+
+/** Object files and programs of a fixed address are data like any other. */
+function isProgram(bytes: Uint8Array, name: string): boolean {
+  const type = bytes[16] + 256 * bytes[17];
+  return type === ET_DYN && !readProgram(bytes, name).fixed;
 }
