@@ -24,6 +24,7 @@ import type { EnclaveImage, PageRun, SignOptions } from '@nestedsgx/image';
 import { libosError } from '../errors.js';
 import { KERNEL_PATH } from '../kernel/build-kernel.js';
 import { keptSites } from '../rewrite/site-cache.js';
+import type { RootContents } from '../run/root.js';
 import { BOOT_VERBOSE, bootPage } from './boot.js';
 import { type Binary, type Collected, collect } from './collect.js';
 import type { Layers } from './layers.js';
@@ -68,14 +69,19 @@ export interface ProgramImageOptions {
 /** An image with what belongs to it outside. */
 export interface ProgramImage {
   readonly image: EnclaveImage;
-  /** What the host serves for the root, in order. */
-  readonly root: readonly Uint8Array[];
+  /** What the host serves for the root. */
+  readonly root: RootContents;
   readonly signOptions: SignOptions;
   /** SYSCALL instructions that jump, and that trap. */
   readonly rewritten: number;
   readonly trapping: number;
   /** Paths of the binaries in place. */
   readonly binaries: readonly string[];
+}
+
+/** An image with its root in memory, as it was built. */
+export interface BuiltProgram extends ProgramImage {
+  readonly root: readonly Uint8Array[];
 }
 
 function zeros(offset: number, length: number): PageRun[] {
@@ -128,7 +134,7 @@ function readKernel(): Uint8Array {
  * Builds the image of a program, unsigned.
  * @throws PROGRAM_MISSING, PROGRAM_MALFORMED, PROGRAM_FIXED_ADDRESS, KERNEL_MISSING, PROGRAM_TOO_LARGE
  */
-export function buildProgramImage(options: ProgramImageOptions): ProgramImage {
+export function buildProgramImage(options: ProgramImageOptions): BuiltProgram {
   const collected = collect(resolve(options.program), {
     copy: options.copy?.map((path) => resolve(path)),
     along: options.along,

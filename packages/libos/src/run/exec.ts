@@ -61,7 +61,8 @@ export interface RunOptions {
   readonly argv: readonly string[];
   /** `NAME=VALUE`. */
   readonly environment?: readonly string[];
-  readonly key: string | Uint8Array | SigningKey;
+  /** Signs an image that is not signed. */
+  readonly key?: string | Uint8Array | SigningKey;
   readonly descriptors?: readonly [number, number, number];
   readonly onNote?: (text: string) => void;
   readonly debug?: boolean;
@@ -82,11 +83,11 @@ function strings(list: readonly string[]): Uint8Array {
 }
 
 /**
- * Signs, loads and runs a program; ends with it.
+ * Signs (what is not signed), loads and runs a program; ends with it.
  * @throws the errors of `Cvm.load`, `signImage` and of the call (EnclaveFault, ENCLAVE_LOST, ENCLAVE_CRASHED)
  */
 export async function runProgram(cvm: Cvm, program: ProgramImage, options: RunOptions): Promise<RunResult> {
-  const sigstruct = signImage(program.image, options.key, program.signOptions);
+  const sigstruct = program.image.sigstruct ?? signImage(program.image, options.key!, program.signOptions);
   const { descriptors } = options;
   await using enclave = await cvm.load({ sgxs: program.image, sig: sigstruct }, LIBOS_INTERFACE, {
     ocalls: hostHandlers({ root: program.root, descriptors, onNote: options.onNote }),

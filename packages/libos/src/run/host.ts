@@ -2,6 +2,7 @@
 import { fstatSync, readSync, writeSync } from 'node:fs';
 import { constants } from 'node:os';
 import { cpuid, tscHz } from '@nestedsgx/os';
+import { type RootContents, rootSource } from './root.js';
 
 const CPUID_ENTRY = 24;
 const HOST_BYTES = 32;
@@ -19,7 +20,7 @@ const WAIT_STEP_MS = 5;
 /** What a program may have of its host; everything else is refused. */
 export interface HostOptions {
   /** The contents of the root, in the order of the manifest. */
-  readonly root: readonly Uint8Array[];
+  readonly root: RootContents;
   /** Descriptors for stdin, stdout and stderr; 0, 1 and 2. */
   readonly descriptors?: readonly [number, number, number];
   /** Called with notes of the library OS. */
@@ -75,12 +76,7 @@ export function hostFacts(descriptors: readonly number[] = [0, 1, 2]): Uint8Arra
 /** The OCALL handlers of one program (native/interface.json). Everything is synchronous, as the call that runs it is. */
 export function hostHandlers(options: HostOptions) {
   const descriptors = options.descriptors ?? [0, 1, 2];
-  const starts: number[] = [];
-  let total = 0;
-  for (const part of options.root) {
-    starts.push(total);
-    total += part.length;
-  }
+  const root = rootSource(options.root);
 
   return {
     host_write(fd: number, data: Uint8Array): bigint {
@@ -120,10 +116,7 @@ export function hostHandlers(options: HostOptions) {
       }
     },
     root_read(offset: bigint, length: number): Uint8Array {
-      const at = Number(offset);
-      const i = starts.findLastIndex((start) => start <= at);
-      const part = options.root[i];
-      return part === undefined ? new Uint8Array(0) : part.subarray(at - starts[i], at - starts[i] + length);
+      return root.read(Number(offset), length);
     },
     host_clock(): Uint8Array {
       const now = new BigUint64Array(2);
