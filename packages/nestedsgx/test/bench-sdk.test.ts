@@ -3,13 +3,14 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { report, SDK_RESULTS, verdict } from '../src/bench/report.js';
+import { report, SDK_RESULTS } from '../src/bench/report.js';
 import type { BenchResult, Row } from '../src/bench/row.js';
 import { runBenches } from '../src/bench/run.js';
 import { nbenchKernels } from '../src/bench/sdk/nbench.js';
 import { sdkBench } from '../src/bench/sdk/sdk-bench.js';
 import { Simulation } from '../src/bench/sdk/simulation.js';
 import { type Judgement, judge } from '../src/bench/targets.js';
+import { verdict } from '../src/bench/verdict.js';
 
 const row = (fields: Partial<Row>): Row => ({
   name: 'sdk ecall',
@@ -48,7 +49,7 @@ test('targets are judged by the ratio to the peer', () => {
 
 test('the section on enclaves of the SDK is there when it has been measured', () => {
   const own = result([row({ name: 'ecall', form: 'spin', value: 900 })]);
-  const files = (sdk?: BenchResult) => new Map(report(own, sdk).map(({ name, text }) => [name, text]));
+  const files = (sdk?: BenchResult) => new Map(report(own, { sdk }).map(({ name, text }) => [name, text]));
   assert.ok(!files().has(SDK_RESULTS));
   assert.doesNotMatch(files().get('BENCHMARKS.md') as string, /sdk ecall/);
   const sdk = result([row({ note: 'from C' })]);

@@ -2,13 +2,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ENCLS_LEAVES } from '@nestedsgx/monitor';
 import { usableCpus } from '@nestedsgx/os';
-import { report, verdict } from '../src/bench/report.js';
+import { report } from '../src/bench/report.js';
 import type { BenchResult, Row } from '../src/bench/row.js';
 import { runBenches } from '../src/bench/run.js';
 import { interleaved, median, quantile } from '../src/bench/statistics.js';
 import { barChart } from '../src/bench/svg.js';
 import { BENCHES } from '../src/bench/table.js';
 import { type Judgement, judge, TARGETS } from '../src/bench/targets.js';
+import { verdict } from '../src/bench/verdict.js';
 
 const row = (fields: Partial<Row>): Row => ({
   name: 'ecall',

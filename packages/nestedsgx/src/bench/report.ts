@@ -1,8 +1,10 @@
 /** A report of all rows: Markdown as in docs/BENCHMARKS.md, and plots. */
 import { PAPER_FIGURES, PEERS } from './anchors.js';
+import { libosSection } from './libos/section.js';
 import type { BenchResult, Row } from './row.js';
 import { type BarGroup, barChart } from './svg.js';
-import { type Judgement, judge } from './targets.js';
+import { judge } from './targets.js';
+import { figure, verdict } from './verdict.js';
 
 /** A file of the report. */
 export interface ReportFile {
@@ -13,29 +15,19 @@ export interface ReportFile {
 
 const COMMAND = 'nsgx bench report --out docs';
 const SDK_COMMAND = 'nsgx bench sdk FOLDER --sim FOLDER --out docs';
+const LIBOS_COMMAND = 'nsgx bench libos --out docs';
 /** Where plots and figures lie beside BENCHMARKS.md. */
 const PLOTS = 'bench';
 
-/** The figures of the last report, and of the last `nsgx bench sdk`, below the report's folder. */
+/** The figures of the last report, `nsgx bench sdk` and `nsgx bench libos`, below the report's folder. */
 export const RESULTS = `${PLOTS}/results.json`;
 export const SDK_RESULTS = `${PLOTS}/sdk.json`;
+export const LIBOS_RESULTS = `${PLOTS}/libos.json`;
 
-/** Writes figures as people read them. */
-export function figure(value: number | null): string {
-  if (value === null) return '–';
-  if (Math.abs(value) >= 1000) return Math.round(value).toLocaleString('en-US');
-  if (Math.abs(value) >= 100) return value.toFixed(0);
-  return String(Number(value.toPrecision(3)));
-}
-
-/** One target in words, such as "≤ 1,300 cycles: met (0.81)". */
-export function verdict({ target, found, met }: Judgement, unit: string): string {
-  const limit =
-    target.of === 'value'
-      ? `${figure(target.limit)} ${unit}`
-      : `${target.limit} × ${target.of === 'ratio' ? 'floor' : 'peer'}`;
-  const share = target.limit === 0 ? figure(found) : `${(found / target.limit).toFixed(2)} of it`;
-  return `${target.atLeast ? '≥' : '≤'} ${limit}: ${met ? 'met' : 'MISSED'} (${share})`;
+/** Figures of benchmarks with sections of their own, of this time or an earlier one. */
+export interface Sections {
+  readonly sdk?: BenchResult;
+  readonly libos?: BenchResult;
 }
 
 /** Cells of a row: name, form, value, p99, floor, ratio to the floor, peer, paper, targets. */
@@ -69,10 +61,10 @@ export const HEADINGS = [
 ] as const;
 
 /**
- * The report: BENCHMARKS.md, and in a folder beside it the figures as JSON and the plots it shows. `sdk` are the figures of
- * \`nsgx bench sdk\`, of this time or an earlier one.
+ * The report: BENCHMARKS.md, and in a folder beside it the figures as JSON and the plots it shows. `sections` are added
+ * behind its own table.
  */
-export function report(result: BenchResult, sdk?: BenchResult): ReportFile[] {
+export function report(result: BenchResult, { sdk, libos }: Sections = {}): ReportFile[] {
   const judgements = result.rows.flatMap((row) => judge(row));
   const met = judgements.filter((judgement) => judgement.met).length;
   const charts = chartFiles(result.rows);
@@ -91,6 +83,7 @@ export function report(result: BenchResult, sdk?: BenchResult): ReportFile[] {
     ...table(result.rows),
     '',
     ...(sdk === undefined ? [] : sdkSection(sdk)),
+    ...(libos === undefined ? [] : libosSection(libos, LIBOS_COMMAND)),
     ...charts.flatMap(({ name, title }) => [`![${title}](${PLOTS}/${name})`, '']),
     '## What the figures are',
     '',
@@ -105,6 +98,7 @@ export function report(result: BenchResult, sdk?: BenchResult): ReportFile[] {
     { name: 'BENCHMARKS.md', text: markdown },
     { name: RESULTS, text: `${JSON.stringify(result, null, 2)}\n` },
     ...(sdk === undefined ? [] : [{ name: SDK_RESULTS, text: `${JSON.stringify(sdk, null, 2)}\n` }]),
+    ...(libos === undefined ? [] : [{ name: LIBOS_RESULTS, text: `${JSON.stringify(libos, null, 2)}\n` }]),
     ...charts.map(({ name, text }) => ({ name: `${PLOTS}/${name}`, text })),
   ];
 }
