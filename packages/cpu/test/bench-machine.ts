@@ -45,6 +45,8 @@ export interface EnclaveOptions {
   tcsAexNotify?: boolean;
   /** Patience of the gates. */
   spinCycles?: number;
+  /** The host may grant descriptors. */
+  descriptors?: boolean;
 }
 
 /** Guest RAM, a doorbell and a processor in this process: both the monitor's and the host's side. */
@@ -133,7 +135,7 @@ export class BenchMachine {
       miscselect: options.miscselect ?? 0,
       debug: options.debug ?? false,
       aexNotify: options.aexNotify ?? false,
-      gates: { gpa, count: gateCount },
+      gates: { gpa, count: gateCount, descriptors: options.descriptors },
     });
     for (let i = 0; i < threads; i++) running.setAdmitted(i, true);
     const gates = Array.from(

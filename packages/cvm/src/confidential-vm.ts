@@ -100,6 +100,7 @@ export class ConfidentialVm implements ControlBackend {
       isolation: configuration.isolation,
       platform: {
         depositBase: window.gpa + SLICES_GPA,
+        hostDescriptors: configuration.hostDescriptors && !window.relayed,
         xfrmMask: DEFAULT_PLATFORM.xfrmMask & this.processor.facts().xcr0,
         launchSigners:
           configuration.launchSigners.length === 0
@@ -186,6 +187,10 @@ export class ConfidentialVm implements ControlBackend {
     // What the host left in its slice, and made of it, is nobody's any more. Another host's EPC stays that host's.
     const { frames } = this.monitor.state;
     this.machine.reclaim(share.slice.start, share.slice.length, (gpa) => frames.isEpc(gpa));
+  }
+
+  takeGrants(owner: number, secs: number): number | null {
+    return this.monitor.takeGrants(owner, secs);
   }
 
   /** Notices the end of an enclave's runner, so that its hosts are told at once. */

@@ -58,6 +58,8 @@ const schema = z.strictObject({
       message: 'MRSIGNERs must ascend, each once',
     })
     .default([]),
+  /** Whether hosts may grant descriptors of theirs to enclaves; not measured, since it is the host that this protects. */
+  hostDescriptors: z.boolean().default(true),
   /** A connection to a tracer was handed over; not measured, since it changes nothing but what is told. */
   tracer: z.literal(true).optional(),
 });

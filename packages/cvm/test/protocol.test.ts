@@ -36,6 +36,9 @@ test('requests are read strictly', () => {
     { op: 'attach', slice: 0, epc: 0, more: 1 },
     { op: 'stop', force: true },
     { op: 'toString' },
+    { op: 'grants' },
+    { op: 'grants', secs: -4096 },
+    { op: 'grants', secs: 2 ** 60 },
   ];
   for (const value of wrong)
     assert.throws(() => parseRequest(text(value)), { code: 'CVM_REQUEST_INVALID' }, JSON.stringify(value));
@@ -68,6 +71,7 @@ test('a configuration is refused by the field that is wrong', () => {
     stateDir: null,
     patch: true,
     launchSigners: [],
+    hostDescriptors: true,
   };
   assert.deepEqual(parseConfiguration(text(good)), good);
   const field = (change: object, name: string) =>

@@ -52,6 +52,9 @@ class Backend implements ControlBackend {
     const failures = { count: 0, recent: [] };
     return { isolation: 'same-user', epc, calls: 0, failures, leaves: {}, enclaves };
   }
+  takeGrants(owner: number, secs: number): number | null {
+    return owner === 1 && secs === 0x1000 ? os.memfdCreate('grants', { size: 1 }) : null;
+  }
   setTrace(sink: TraceSink | undefined): void {
     this.sink = sink;
   }
@@ -126,6 +129,22 @@ test('what the system refuses is an answer, and what was begun is undone', async
   os.close(fd);
   await serve(() => server.guests === 0);
   assert.equal(server.guests, 0);
+});
+
+test('a grant socket goes to the guest whose enclave it is', async () => {
+  const [first, second] = [connect(), connect()];
+  assert.equal(
+    (await ask(first, { op: 'grants', secs: 0x1000 })).code,
+    'CVM_REQUEST_REFUSED',
+    'not attached',
+  );
+  for (const fd of [first, second])
+    assert.equal((await ask(fd, { op: 'attach', slice: 4096, epc: 4096 })).ok, true);
+  const before = descriptors();
+  assert.equal((await ask(first, { op: 'grants', secs: 0x1000 })).ok, true);
+  assert.equal((await ask(first, { op: 'grants', secs: 0x2000 })).code, 'CVM_REQUEST_REFUSED');
+  assert.equal((await ask(second, { op: 'grants', secs: 0x1000 })).code, 'CVM_REQUEST_REFUSED');
+  assert.equal(descriptors(), before);
 });
 
 test('a connection that cannot be watched is closed; a defect is not swallowed', () => {

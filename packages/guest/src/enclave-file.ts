@@ -2,7 +2,8 @@
  * One open `/dev/sgx_enclave`: the ioctls of Linux's SGX driver with its checks, order and errno values
  * (arch/x86/kernel/cpu/sgx/ioctl.c of Linux 6.x as documentation), translated to SVSM calls.
  */
-import { ATTRIBUTES_DEBUG, ENCLS, PT_TCS, SECS, SGX_ERROR } from '@nestedsgx/arch';
+import { ATTRIBUTES_DEBUG, ENCLS, GATES_DESCRIPTORS, PT_TCS, SECS, SGX_ERROR } from '@nestedsgx/arch';
+import { close } from '@nestedsgx/os';
 import { type AddPages, checkAddPages, checkRange, SGX_PAGE_MEASURE } from './add-pages.js';
 import type { SgxDevice } from './device.js';
 import { UNPRIVILEGED_ATTRIBUTES } from './device.js';
@@ -14,7 +15,7 @@ import {
   removePages,
   restrictPermissions,
 } from './edmm.js';
-import { type ErrnoName, SgxIoctlError } from './errors.js';
+import { type ErrnoName, guestError, SgxIoctlError } from './errors.js';
 import { leafFailure } from './leaf-failure.js';
 import type { GuestBlock } from './memory.js';
 import { removeFrames, removeRuns, takeAway } from './page-removal.js';
@@ -25,6 +26,7 @@ import { VersionArrays } from './paging/version-arrays.js';
 import { addRange, type RangeSource } from './range-add.js';
 import { encls, type LeafOutcome, leafOutcome, SGX_CALL, sgxCall, svsmRefused } from './svsm.js';
 import { EnclaveThreads } from './threads.js';
+import { SVSM_RESULT } from './vcpu.js';
 
 const PAGE = 4096;
 const SIGSTRUCT_SIZE = 1808;
@@ -284,14 +286,35 @@ export class SgxEnclaveFile {
   /**
    * Gives the enclave its gate pages, before `init`: one per TCS in page order, and more for threads that come later.
    * @param gates page-aligned block of guest RAM with `count` pages
+   * @param descriptors the enclave shall be able to use descriptors that this host grants: see {@link takeGrants}
+   * @throws HOST_DESCRIPTORS_REFUSED where the machine does not allow that; SVSM_REFUSED, CVM_LOST
    */
-  bindGates(gates: GuestBlock, count: number): void {
+  bindGates(gates: GuestBlock, count: number, descriptors = false): void {
     const { vcpu } = this.device.connection;
-    const result = sgxCall(vcpu, SGX_CALL.BIND_GATES, this.#secsFrame, gates.gpa, count);
+    const flags = descriptors ? GATES_DESCRIPTORS : 0;
+    const result = sgxCall(vcpu, SGX_CALL.BIND_GATES, this.#secsFrame, gates.gpa, count, undefined, flags);
+    if (descriptors && result.rax === SVSM_RESULT.INVALID_REQUEST)
+      throw guestError(
+        'HOST_DESCRIPTORS_REFUSED',
+        'this confidential VM lets no enclave use descriptors of its host',
+        'load the enclave without hostDescriptors, or launch the machine with hostDescriptors: true',
+      );
     if (result.rax !== 0) throw svsmRefused(result.rax, 'the gate pages');
     const outcome = leafOutcome(result, 'the gate pages');
     if (outcome.code !== 0) throw svsmRefused(outcome.code, 'the gate pages');
     this.threads.bind(gates, count);
+  }
+
+  /**
+   * The socket over which descriptors are granted to this running enclave (bound with `descriptors`), once. The caller's.
+   * @throws GUEST_REFUSED when there is none; GUEST_PROTOCOL, CVM_LOST
+   */
+  async takeGrants(): Promise<number> {
+    const { fds } = await this.device.connection.control.request({ op: 'grants', secs: this.#secsFrame });
+    const [fd, ...others] = fds;
+    for (const other of others) close(other);
+    if (fd === undefined) throw guestError('GUEST_PROTOCOL', 'the reply to `grants` carries no descriptor');
+    return fd;
   }
 
   /** Gate of the TCS at an offset from BASEADDR; null when it has none. @throws SVSM_REFUSED, CVM_LOST */

@@ -13,6 +13,7 @@ export const GUEST_ERRORS = Object.freeze({
   GUEST_MEMORY_BAD_SIZE: 'a block of guest RAM was asked for with an impossible size or alignment',
   VCPU_BUSY: 'a call was made on a virtual CPU that is still inside another call',
   CVM_LOST: 'the confidential VM has ended or no longer serves its doorbell',
+  HOST_DESCRIPTORS_REFUSED: 'the confidential VM lets no enclave use descriptors of its host',
   SVSM_REFUSED: 'the monitor refused an SVSM call',
   EPC_EXHAUSTED: 'the enclave page cache has no free frame left for this connection',
   EPC_PAGE_DAMAGED: 'an evicted page came back changed, replaced or rolled back; its enclave was stopped',

@@ -29,9 +29,17 @@ function busyPause(attempt: number): void {
 const pauseWord = new Int32Array(new SharedArrayBuffer(4));
 
 /** Issues one SVSM call of the SGX protocol, trying again while the monitor reports BUSY (at most about 2 s). */
-export function sgxCall(vcpu: Vcpu, call: number, rcx = 0, rdx = 0, r8 = 0, timeoutMs?: number): SvsmResult {
+export function sgxCall(
+  vcpu: Vcpu,
+  call: number,
+  rcx = 0,
+  rdx = 0,
+  r8 = 0,
+  timeoutMs?: number,
+  r9 = 0,
+): SvsmResult {
   for (let attempt = 0; ; attempt++) {
-    const result = vcpu.call(SGX_PROTOCOL, call, rcx, rdx, r8, 0, timeoutMs);
+    const result = vcpu.call(SGX_PROTOCOL, call, rcx, rdx, r8, r9, timeoutMs);
     if (result.rax !== SVSM_RESULT.BUSY || attempt >= BUSY_TRIES) return result;
     busyPause(attempt);
   }

@@ -27,6 +27,7 @@ import { type FrameOwner, type MonitorState, newState } from './state/state.js';
 import { type EnclaveStats, enclaveStats } from './stats.js';
 import { failure } from './svsm/context.js';
 import { dispatch } from './svsm/dispatch.js';
+import { enclaveAt } from './svsm/sgx.js';
 import type { TraceSink } from './trace.js';
 
 /** How a machine holds apart its guest and its monitor. */
@@ -179,6 +180,16 @@ export class Monitor {
     }
     vcpu.complete(ring);
     return true;
+  }
+
+  /**
+   * The socket over which connection `owner` grants descriptors to its running enclave with SECS page `secs`; null where
+   * it has none, or has taken it.
+   */
+  takeGrants(owner: number, secs: number): number | null {
+    const record = this.#owners.get(owner);
+    if (record === undefined) return null;
+    return enclaveAt({ s: this.state, owner: record }, secs)?.running?.takeGrants?.() ?? null;
   }
 
   /** Serves leaf requests of enclave threads and notices lost enclaves; true when there was anything. */

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import {
   ENCLS,
   ENCLU,
+  GATES_DESCRIPTORS,
   parseNestedCertificationData,
   parseQuote3,
   REPORT,
@@ -149,6 +150,27 @@ test('QUERY, status, KICK and their refusals', () => {
   assert.equal(w.sgx(SGX_CALL.REMOVE_RANGE, gpaOf(1), 4).rcx, 0);
   assert.deepEqual(w.sgx(ENCLS.EREMOVE, 0, gpaOf(0)), OK);
   w.monitor.checkInvariants();
+});
+
+test('descriptors of the host are for enclaves that ask, on a platform that lets them', () => {
+  const bind = (w: MonitorWorld, r9: number) =>
+    w.call(SVSM_PROTOCOL_SGX, SGX_CALL.BIND_GATES, gpaOf(0), AT.GATES, 1, 0, r9).rax;
+  const w = new MonitorWorld();
+  create(w);
+  assert.equal(bind(w, GATES_DESCRIPTORS | 3), 0);
+  assert.deepEqual(w.monitor.state.enclaves.get(0)!.gates, {
+    gpa: AT.GATES,
+    count: 1,
+    beside: 3,
+    descriptors: true,
+  });
+  assert.equal(bind(w, 2 * GATES_DESCRIPTORS), SVSM.INVALID_PARAMETER);
+  assert.equal(bind(w, 0), 0);
+  assert.equal(w.monitor.state.enclaves.get(0)!.gates?.descriptors, false);
+  const strict = new MonitorWorld({ platform: { hostDescriptors: false } });
+  create(strict);
+  assert.equal(bind(strict, GATES_DESCRIPTORS), SVSM.INVALID_REQUEST);
+  assert.equal(bind(strict, 0), 0);
 });
 
 test('gates must lie in guest RAM that VMPL1 has', () => {

@@ -78,6 +78,8 @@ export interface GateArea {
   count: number;
   /** Where the guest keeps room for trampolines beside the ELRANGE: R9 of BIND_GATES; 0 or nothing leaves it open. */
   beside?: number;
+  /** The host may grant descriptors to the enclave: `takeGrants` of what runs. */
+  descriptors?: boolean;
 }
 
 /** An ENCLU leaf that an enclave thread asks the monitor to execute. Operands are the raw registers. */
@@ -121,6 +123,8 @@ export interface RunningEnclave {
   pendingLeaves(): readonly LeafRequest[];
   answerLeaf(thread: number, result: LeafResult): void;
   counters(): ProcessorCounters;
+  /** The socket over which the host grants descriptors, the caller's from now on; null when there is none, or it was taken. */
+  takeGrants?(): number | null;
   /** Why the enclave cannot go on, or null. */
   readonly lost: string | null;
   stop(): void;

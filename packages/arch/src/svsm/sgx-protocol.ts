@@ -25,6 +25,9 @@ export const SGX_CALL = Object.freeze({
   STOP: 0x10d,
 } as const);
 
+/** Bit of R9 of BIND_GATES: the host will grant descriptors of its own to the enclave. */
+export const GATES_DESCRIPTORS = 8;
+
 /** Entries of one SET_PTE, EVICT or LOAD at most. */
 export const PAGE_LIST_MAX = 512;
 

@@ -153,7 +153,7 @@ u32 exception_take(struct thread *t, s32 signal, const struct signal_facts *fact
     if (byte != INT3) at--;
     if (byte != INT3 || !opted_in(t)) vector = 6;
   }
-  if (!in_elrange(at) || (vector == 14 && (fact->error & PF_FETCH) && !in_elrange(fact->address))) {
+  if (!enclave_code(at) || (vector == 14 && (fact->error & PF_FETCH) && !in_elrange(fact->address))) {
     /* Fetched outside the ELRANGE. */
     if (in_elrange(at)) t->rip = at;
     exception_set(t, 13, 0, 0);

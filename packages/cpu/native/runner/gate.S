@@ -279,4 +279,14 @@ load_xstate:
   SYSTEM_CALL call_mprotect, 10
   SYSTEM_CALL call_mmap, 9
   SYSTEM_CALL call_munmap, 11
+
+// What an enclave with host descriptors calls: number in EAX, arguments in RDI RSI RDX R10 R8 R9, on the enclave's own
+// stack. Interrupted here, it is interrupted as in its own code.
+  .section .descriptor_call,"ax",@progbits
+  .globl descriptor_call, descriptor_call_ip, descriptor_call_end
+descriptor_call:
+  syscall
+descriptor_call_ip:
+  ret
+descriptor_call_end:
   .section .note.GNU-stack,"",@progbits

@@ -180,10 +180,11 @@ NORETURN void runner_main(const u64 *stack) {
   }
   say(&started, sizeof started, userfault);
   if (error) call_exit_group(5);
-  start_call(436 /* close_range */, 0, SOCKET - 1, 0, 0, 0, 0);
+  if (descriptor_mode() && descriptors_setup(files[PLAN_FILE_GRANTS]) < 0) call_exit_group(8);
+  if (!descriptor_mode()) start_call(436 /* close_range */, 0, SOCKET - 1, 0, 0, 0, 0);
   if (vm_mode() && files[PLAN_FILE_RAM] != RAM_FILE && start_call(33 /* dup2 */, (u64)files[PLAN_FILE_RAM], RAM_FILE, 0, 0, 0, 0) < 0)
     call_exit_group(7);
-  start_call(436, vm_mode() ? RAM_FILE + 1 : SOCKET + 1, 0xffffffff, 0, 0, 0, 0);
+  if (!descriptor_mode()) start_call(436, vm_mode() ? RAM_FILE + 1 : SOCKET + 1, 0xffffffff, 0, 0, 0, 0);
   if (filter_install()) call_exit_group(6);
   WRITE(control()->ready, 1);
   call_futex(&control()->ready, 1, 0x7fffffff, 0, 0, 0);

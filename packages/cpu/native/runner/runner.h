@@ -72,6 +72,7 @@ static inline int opted_in(const struct thread *t) {
 static inline int canonical(u64 address) { return (u64)((s64)(address << 16) >> 16) == address; }
 static inline int vm_mode(void) { return (enclave.flags & PLAN_FLAG_VM) != 0; }
 static inline int in_elrange(u64 address) { return address - enclave.base < enclave.size; }
+static inline int descriptor_mode(void) { return (enclave.flags & PLAN_FLAG_DESCRIPTORS) != 0; }
 
 /* gate.S */
 u32 enter_enclave(struct thread *t);
@@ -91,7 +92,11 @@ s32 try_int80(u32 number, u32 argument, s64 *result);
 extern char enter_window_start[], enter_window_end[], resume_window_start[], resume_window_end[], resume_xrstor[];
 extern char guard_start[], guard_end[], guard_fail[], int80_at[], int80_fail[], image_start[], image_end[];
 extern char call_futex_ip[], call_setaffinity_ip[], call_read_ip[], call_yield_ip[], call_tgkill_ip[], call_exit_group_ip[], call_mprotect_ip[];
-extern char call_mmap_ip[], call_munmap_ip[];
+extern char call_mmap_ip[], call_munmap_ip[], descriptor_call[], descriptor_call_ip[], descriptor_call_end[];
+/* Code that counts as the enclave's: its own, and the call on host descriptors. */
+static inline int enclave_code(u64 rip) {
+  return in_elrange(rip) || (descriptor_mode() && rip - (u64)descriptor_call < (u64)(descriptor_call_end - descriptor_call));
+}
 s64 call_futex(u32 *word, u64 op, u64 value, const void *timeout, u64 second, u64 third);
 s64 call_setaffinity(u64 pid, u64 bytes, const u8 *mask);
 s64 call_yield(void);
@@ -133,6 +138,10 @@ u32 exception_take(struct thread *t, s32 signal, const struct signal_facts *fact
 
 /* filter.c */
 s64 filter_install(void);
+
+/* descriptors.c */
+s64 descriptors_setup(s32 grants);
+extern u32 descriptors_first;
 
 /* thread.c */
 NORETURN void thread_main(struct thread *t);

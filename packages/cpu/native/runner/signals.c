@@ -52,7 +52,7 @@ NORETURN static void back(struct thread *t, const u64 *g, u32 why) {
 }
 
 NORETURN static void interrupt(struct thread *t, u64 *context, const u64 *g) {
-  if (t->inside && in_elrange(g[G_RIP])) {
+  if (t->inside && enclave_code(g[G_RIP])) {
     take_registers(t, g);
     exception_set(t, INTERRUPT_VECTOR, 0, 0);
     back(t, g, BACK_FAULT);
@@ -67,6 +67,8 @@ NORETURN static void interrupt(struct thread *t, u64 *context, const u64 *g) {
  * its way to the stub: the step ends with the leaf.
  */
 NORETURN static void skip_step(struct thread *t, u64 *context, u64 *g) {
+  /* On the way through a call on a host descriptor the stepping goes on; the step ends behind it. */
+  if (opted_in(t) && enclave_code(g[G_RIP])) resume_context(context);
   g[G_RFLAGS] &= ~(u64)RFLAGS_TF;
   if (!in_elrange(g[G_RIP])) t->step = 1;
   resume_context(context);

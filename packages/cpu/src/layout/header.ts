@@ -21,6 +21,10 @@ import {
 import { type Field, type Layout, SCALAR_BYTES } from './layout.js';
 import {
   AEP_ADDRESS,
+  DESCRIPTOR_CALL,
+  DESCRIPTORS,
+  DESCRIPTORS_MIN,
+  GRANT_SOCKET,
   KICK_SIGNAL,
   MAX_MAPS,
   MAX_OUTSIDE_MAPS,
@@ -95,6 +99,10 @@ const NUMBERS: Readonly<Record<string, number>> = {
   MAX_MAPS,
   MAX_OUTSIDE_MAPS,
   RAM_FILE,
+  DESCRIPTOR_CALL,
+  GRANT_SOCKET,
+  DESCRIPTORS,
+  DESCRIPTORS_MIN,
   VM_SPIN_CYCLES,
   AEP_ADDRESS,
   KICK_SIGNAL,

@@ -52,6 +52,19 @@ export const AEP_ADDRESS = 0x1000;
 /** Descriptor of guest RAM that a runner keeps in vm mode. */
 export const RAM_FILE = 4;
 
+/** Where an enclave with host descriptors calls for a system call on them: number in EAX, arguments as the kernel has them. */
+export const DESCRIPTOR_CALL: number = RUNNER_MEMORY.IMAGE;
+
+/** Descriptor of the socket on which such an enclave receives what its host grants. */
+export const GRANT_SOCKET = 5;
+
+/**
+ * Granted descriptors are the numbers from DESCRIPTORS to 2 * DESCRIPTORS - 1; where the limit of open files is lower, a
+ * smaller power of two. All numbers below are taken, so the kernel puts received ones there.
+ */
+export const DESCRIPTORS = 1024;
+export const DESCRIPTORS_MIN = 64;
+
 /** Mappings of guest memory outside the ELRANGE in vm mode; at more, all of them go and are made anew. */
 export const MAX_OUTSIDE_MAPS = 24_000;
 

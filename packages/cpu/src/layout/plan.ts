@@ -64,10 +64,10 @@ export const SITE_KIND = Object.freeze({ SHORT: 1, LONG: 2, BREAKPOINT: 3, RETIR
 export const PLAN_SIGNATURE = 0x4e41_4c50;
 
 /** Bits of PLAN.flags. */
-export const PLAN_FLAG = Object.freeze({ USERFAULT: 1, DEBUG: 2, AEXNOTIFY: 4, VM: 8 });
+export const PLAN_FLAG = Object.freeze({ USERFAULT: 1, DEBUG: 2, AEXNOTIFY: 4, VM: 8, DESCRIPTORS: 16 });
 
 /** Bits of PLAN_MAP.flags; the low three are PROT_READ, PROT_WRITE, PROT_EXEC. */
 export const MAP_FLAG = Object.freeze({ R: 1, W: 2, X: 4, POPULATE: 8, USERFAULT: 16 });
 
-/** Files sent with START, in this order. */
-export const PLAN_FILE = Object.freeze({ PLAN: 0, RAM: 1, EPC: 2, CONTROL: 3, STUB: 4, COUNT: 5 });
+/** Files sent with START, in this order. GRANTS counts with PLAN_FLAG.DESCRIPTORS only. */
+export const PLAN_FILE = Object.freeze({ PLAN: 0, RAM: 1, EPC: 2, CONTROL: 3, STUB: 4, GRANTS: 5, COUNT: 6 });

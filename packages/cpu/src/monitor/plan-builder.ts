@@ -119,6 +119,8 @@ export function checkStart(start: ProcessorStart, memory: MachineMemory): void {
         advice: `At most ${MAX_THREADS} gates are supported, and every TCS needs a bound gate page.`,
       },
     );
+  // Numbers and addresses of the two modes collide.
+  if (memory.vm && start.gates.descriptors) bad('a guest with a kernel of its own grants no descriptors');
   if (!aligned(start.ssaFrameBytes) || start.ssaFrameBytes === 0 || start.ssaFrameBytes >= 2 ** 32)
     bad('the SSA frame size is wrong');
   const gateBytes = start.gates.count * GATE.size + (memory.vm ? REVOKE.size : 0);
@@ -253,7 +255,8 @@ export function buildPlan(
         (userfault ? PLAN_FLAG.USERFAULT : 0) |
         (start.debug ? PLAN_FLAG.DEBUG : 0) |
         (start.aexNotify ? PLAN_FLAG.AEXNOTIFY : 0) |
-        (memory.vm ? PLAN_FLAG.VM : 0),
+        (memory.vm ? PLAN_FLAG.VM : 0) |
+        (start.gates.descriptors ? PLAN_FLAG.DESCRIPTORS : 0),
       base,
       size,
       ramBase: memory.ramBase,

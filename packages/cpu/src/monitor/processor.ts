@@ -1,5 +1,5 @@
 import type { EnclaveMemory, EnclaveProcessor, PageRange, ProcessorStart } from '@nestedsgx/arch';
-import { close, memfdCreate, OsError, pwrite, sealMemfd, viewOf } from '@nestedsgx/os';
+import { close, memfdCreate, OsError, pwrite, sealMemfd, socketpair, viewOf } from '@nestedsgx/os';
 import { CpuError } from '../errors.js';
 import { CONTROL } from '../layout/control.js';
 import { GATE, NO_CPU } from '../layout/gate.js';
@@ -104,6 +104,7 @@ export class NativeProcessor implements EnclaveProcessor {
     const runner = this.#takeRunner();
     let control: ControlMemory | undefined;
     let planFd = -1;
+    const grants = start.gates.descriptors ? socketpair() : null;
     let stub: SiteStub | null = null;
     let enclave: NativeEnclave | undefined;
     try {
@@ -122,7 +123,7 @@ export class NativeProcessor implements EnclaveProcessor {
       const gates = this.#options.ramBase + start.gates.gpa;
       resetGates(gates, start.gates.count);
       const { uffd } = runner.start(
-        [planFd, this.#options.ramFd, memory.fd, control.fd, stub?.fd ?? planFd],
+        [planFd, this.#options.ramFd, memory.fd, control.fd, stub?.fd ?? planFd, grants?.[1] ?? planFd],
         plan.byteLength,
         control.address + CONTROL.at.ready,
       );
@@ -136,6 +137,7 @@ export class NativeProcessor implements EnclaveProcessor {
         control,
         memory,
         uffd,
+        grants: grants?.[0] ?? null,
         place: {
           base: start.base,
           gates,
@@ -158,6 +160,7 @@ export class NativeProcessor implements EnclaveProcessor {
       if (planFd >= 0) close(planFd);
       if (enclave) enclave.stop();
       else {
+        if (grants) close(grants[0]);
         runner.kill();
         memory.patches?.restore(0, memory.size);
         memory.patches = null;
@@ -166,6 +169,7 @@ export class NativeProcessor implements EnclaveProcessor {
       }
       throw error;
     } finally {
+      if (grants) close(grants[1]);
       if (this.#options.spare !== 'later') this.prepareSpare();
     }
   }

@@ -6,7 +6,7 @@ import type {
   RunningEnclave,
   ThreadStart,
 } from '@nestedsgx/arch';
-import { futexWake, viewOf } from '@nestedsgx/os';
+import { close, futexWake, viewOf } from '@nestedsgx/os';
 import { CpuError } from '../errors.js';
 import { ANSWER, CONTROL, CONTROL_TCS, LOST_REASON, TCS_STATE } from '../layout/control.js';
 import { EXIT_KIND, GATE, PROGRESS } from '../layout/gate.js';
@@ -58,6 +58,7 @@ export class NativeEnclave implements RunningEnclave {
   /** Threads beyond have never had a TCS: none of them can be inside or ask for anything. */
   #used: number;
   #seenRing = 0;
+  #grants: number | null;
   readonly #onEnd: (enclave: NativeEnclave) => void;
   readonly #watched: boolean;
 
@@ -67,6 +68,8 @@ export class NativeEnclave implements RunningEnclave {
     memory: MemfdEnclaveMemory;
     place: EnclavePlace;
     uffd: number | null;
+    /** The host's end of the socket over which it grants descriptors. */
+    grants: number | null;
     protections: Protections;
     onEnd: (enclave: NativeEnclave) => void;
     /** Whether the pidfd is watched, so that nobody needs to look at the process. */
@@ -83,6 +86,7 @@ export class NativeEnclave implements RunningEnclave {
     this.#used = parts.place.threads;
     this.#onEnd = parts.onEnd;
     this.#watched = parts.watched;
+    this.#grants = parts.grants;
     this.#mappings = new RunnerMappings({
       base: parts.place.base,
       memory: parts.memory,
@@ -90,6 +94,12 @@ export class NativeEnclave implements RunningEnclave {
       protections: parts.protections,
       order: (address, length, prot) => this.#protect(address, length, prot),
     });
+  }
+
+  takeGrants(): number | null {
+    const fd = this.#grants;
+    this.#grants = null;
+    return fd;
   }
 
   /** ENCLU sites that are patched now. */
@@ -324,6 +334,8 @@ export class NativeEnclave implements RunningEnclave {
     if (this.#stopped) return;
     this.#stopped = true;
     this.#runner.kill();
+    const grants = this.takeGrants();
+    if (grants !== null) close(grants);
     if (this.#lost === null) {
       this.#lost = LOST_TEXT[LOST_REASON.STOPPED]!;
       this.#closeGates();

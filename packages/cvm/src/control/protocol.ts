@@ -34,6 +34,11 @@ const request = z.discriminatedUnion('op', [
   }),
   /** One more vCPU for an attached guest. */
   z.strictObject({ op: z.literal('vcpu') }),
+  /** The socket over which descriptors are granted to an enclave of this guest, named by its SECS page; once. */
+  z.strictObject({
+    op: z.literal('grants'),
+    secs: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER),
+  }),
   z.strictObject({ op: z.literal('info') }),
   z.strictObject({ op: z.literal('ps') }),
   /** Counters of the machine and of the enclaves that the asker may see. */

@@ -26,6 +26,8 @@ export interface ControlBackend {
   attach(owner: number, share: GuestShare): void;
   addVcpu(owner: number, vcpu: number, share: GuestShare): void;
   detach(owner: number, share: GuestShare): void;
+  /** The host's end of an enclave's grant socket, the caller's to close; null where there is none to take. */
+  takeGrants(owner: number, secs: number): number | null;
   info(): object;
   processes(): { owner: number }[];
   stats(): MonitorStats;
@@ -173,6 +175,17 @@ export class ControlServer {
           throw error;
         }
         this.send(connection, { ok: true, vcpu: vcpuPlace(vcpu, backend.resources.window.gpa) }, []);
+        return;
+      }
+      case 'grants': {
+        const fd = connection.share === null ? null : backend.takeGrants(connection.token, request.secs);
+        if (fd === null)
+          throw new NsgxError(
+            'CVM_REQUEST_REFUSED',
+            'this is no running enclave of this connection with a grant socket to take',
+          );
+        this.send(connection, { ok: true }, [fd]);
+        close(fd);
         return;
       }
       case 'info':

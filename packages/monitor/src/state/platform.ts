@@ -36,6 +36,8 @@ export interface Platform {
   readonly depositBase: number;
   readonly maxEnclaves: number;
   readonly maxThreads: number;
+  /** Hosts may grant descriptors of theirs to enclaves that ask for it. */
+  readonly hostDescriptors: boolean;
 }
 
 /** Component ends in the standard format as Intel processors lay them out. */
@@ -74,6 +76,7 @@ export const DEFAULT_PLATFORM: Platform = Object.freeze({
   depositBase: 0,
   maxEnclaves: 4096,
   maxThreads: 1024,
+  hostDescriptors: true,
 });
 
 const XFRM_AVX = 0x4n;

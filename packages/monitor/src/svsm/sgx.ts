@@ -1,5 +1,5 @@
 /** Protocol 0x4E53: the SGX leaf functions and what belongs to them. Calls below 0x100 are ENCLS leaf numbers. */
-import { PT_SECS, REPORT, SGX_CALL, SVSM } from '@nestedsgx/arch';
+import { GATES_DESCRIPTORS, PT_SECS, REPORT, SGX_CALL, SVSM } from '@nestedsgx/arch';
 import { addRange, type BulkOutcome } from '../bulk/add-range.js';
 import { augRange } from '../bulk/aug-range.js';
 import { evict } from '../bulk/evict.js';
@@ -16,14 +16,14 @@ import { claimSlot, refreshSlot } from '../state/threads.js';
 import { type CallContext, type CallHandler, failure, isPage, leafAnswer, success } from './context.js';
 import { guestRam } from './core.js';
 
-/** Bits that R9 of BIND_GATES may have. */
+/** Bits that R9 of BIND_GATES may have: where trampolines may lie, and GATES_DESCRIPTORS. */
 const BESIDE_BITS = 7;
 
 /** States that ENCLAVE_STATUS gives in RCX; RDX has the reason of a loss. */
 export const ENCLAVE_STATUS = Object.freeze({ UNINITIALIZED: 0, RUNNING: 1, LOST: 2 } as const);
 
 /** The enclave whose SECS is at `gpa` and belongs to the caller, or null. */
-function enclaveAt({ s, owner }: CallContext, gpa: number): EnclaveRecord | null {
+export function enclaveAt({ s, owner }: Pick<CallContext, 's' | 'owner'>, gpa: number): EnclaveRecord | null {
   if (!isPage(gpa)) return null;
   const frame = s.frames.resolve(owner, gpa);
   if (frame < 0 || !s.epcm.valid(frame) || s.epcm.type(frame) !== PT_SECS) return null;
@@ -71,8 +71,8 @@ function listCall(
 }
 
 /**
- * BIND_GATES: RCX = SECS, RDX = gPA of the gate area, R8 = pages, R9 = where trampolines may lie (0: anywhere). Before
- * EINIT.
+ * BIND_GATES: RCX = SECS, RDX = gPA of the gate area, R8 = pages, R9 = where trampolines may lie (0: anywhere), with
+ * GATES_DESCRIPTORS where the enclave may be granted descriptors of its host. Before EINIT.
  */
 function bindGates(c: CallContext): CallAnswer {
   const { s, call } = c;
@@ -82,8 +82,11 @@ function bindGates(c: CallContext): CallAnswer {
   if (!Number.isInteger(count) || count < 1 || count > s.platform.maxThreads)
     return failure(SVSM.INVALID_PARAMETER);
   if (!isPage(call.rdx) || !guestRam(s, call.rdx, count * 4096)) return failure(SVSM.INVALID_ADDRESS);
-  if (!(call.r9 <= BESIDE_BITS)) return failure(SVSM.INVALID_PARAMETER);
-  enclave.gates = { gpa: call.rdx, count, beside: call.r9 };
+  const descriptors = call.r9 >= GATES_DESCRIPTORS;
+  const beside = descriptors ? call.r9 - GATES_DESCRIPTORS : call.r9;
+  if (!(beside <= BESIDE_BITS)) return failure(SVSM.INVALID_PARAMETER);
+  if (descriptors && !s.platform.hostDescriptors) return failure(SVSM.INVALID_REQUEST);
+  enclave.gates = { gpa: call.rdx, count, beside, descriptors };
   return success();
 }
 

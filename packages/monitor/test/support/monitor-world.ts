@@ -44,9 +44,10 @@ export class MonitorWorld {
     rdx: number | bigint = 0,
     r8: number | bigint = 0,
     vcpu = 0,
+    r9 = 0,
   ): { rax: number; rcx: number; rdx: number; r8: number } {
     const v = this.machine.list[vcpu];
-    v.request = callOf(protocol, call, BigInt(rcx), BigInt(rdx), BigInt(r8));
+    v.request = callOf(protocol, call, BigInt(rcx), BigInt(rdx), BigInt(r8), BigInt(r9));
     v.answered = null;
     this.monitor.serveVcpu(vcpu);
     return numbers(v.answered!);

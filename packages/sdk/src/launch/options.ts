@@ -29,6 +29,7 @@ const schema = z.strictObject({
     .array(z.string().regex(/^[0-9a-fA-F]{64}$/, 'an MRSIGNER is 64 hexadecimal digits'))
     .max(32)
     .optional(),
+  hostDescriptors: z.boolean().optional(),
   user: z.strictObject({ uid: z.number().int().min(0), gid: z.number().int().min(0) }).optional(),
   stderr: z
     .union([z.literal('inherit'), z.literal('ignore'), z.strictObject({ file: z.string().min(1) })])
@@ -49,6 +50,7 @@ const schema = z.strictObject({
  * - `isolation` what keeps the machine apart from its hosts; `user` account to run it under (needs root)
  * - `patch` rewrite ENCLU sites to jump to the gate; `launchSigners` the only MRSIGNERs that EINIT
  *   accepts (hex; measured; none: any signer)
+ * - `hostDescriptors` whether enclaves may be loaded with host descriptors at all (default true)
  * - `lifetime` `host` (default): ends with this process; `service`: lives until stopped. `listen`: Unix socket to serve
  * - `stderr` of the machine's process: inherited (default), ignored, or appended to a file
  */
@@ -67,6 +69,7 @@ export interface CompleteLaunchOptions {
     stateDir: string | null;
     patch: boolean;
     launchSigners: string[];
+    hostDescriptors: boolean;
     tracer?: true;
   };
   user?: { uid: number; gid: number };
@@ -102,6 +105,7 @@ export function completeOptions(options: LaunchOptions = {}): CompleteLaunchOpti
       stateDir: stateDir === null ? null : resolve(stateDir),
       patch: given.patch ?? true,
       launchSigners: canonicalSigners(given.launchSigners ?? []),
+      hostDescriptors: given.hostDescriptors ?? true,
     },
     user: given.user,
     stderr: given.stderr ?? 'inherit',
