@@ -37,6 +37,8 @@ export interface BuildOptions {
   maxThreads: number;
   /** Gates to bind at least: those beyond the image's TCSs are for threads that come later. */
   gates?: number;
+  /** The enclave may be granted descriptors. */
+  descriptors?: boolean;
 }
 
 /** An initialised enclave: its file, gate pages (one per TCS, in order) and MRENCLAVE as signed. */
@@ -53,6 +55,8 @@ export interface BuiltEnclave {
   tcs?: readonly number[];
   /** ATTRIBUTES.AEXNOTIFY. */
   aexNotify?: boolean;
+  /** The grant socket of an enclave built with `descriptors`. */
+  grants?: number;
 }
 
 /**
@@ -87,7 +91,7 @@ export function chooseAttributes(
 
 /**
  * Builds and initialises an enclave. On failure everything is given back.
- * @throws IMAGE_UNSUPPORTED, LAUNCH_SIGNER_REFUSED, SgxIoctlError, the image's errors, ELRANGE_EXHAUSTED, GUEST_MEMORY_EXHAUSTED
+ * @throws IMAGE_UNSUPPORTED, LAUNCH_SIGNER_REFUSED, HOST_DESCRIPTORS_REFUSED, SgxIoctlError, the image's errors, ELRANGE_EXHAUSTED, GUEST_MEMORY_EXHAUSTED
  */
 export function buildEnclave(
   device: SgxDevice,
@@ -125,7 +129,7 @@ export function buildEnclave(
     const threads = tcs.length;
     const gateCount = Math.min(options.maxThreads, Math.max(threads, dynamic, options.gates ?? 0));
     gates = memory.alloc(gateCount * PAGE, { alignment: PAGE, zero: true });
-    file.bindGates(gates, gateCount);
+    file.bindGates(gates, gateCount, options.descriptors);
     initialise(file, sigstruct);
     if (image instanceof IntelImage) takeAwayUnused(file, image);
     const debug = (attributes.FLAGS & ATTRIBUTES_DEBUG) !== 0n;

@@ -108,8 +108,8 @@ export class Cvm implements AsyncDisposable {
    * an image, or its parts. The interface comes from the argument, else from the image's description; for a `.signed.so`
    * it is what `nsgx edl --ts` made, or the EDL file that the option `edl` names.
    * @throws IMAGE_FILES_MISSING, IMAGE_UNSIGNED, IMAGE_UNSUPPORTED, IMAGE_SIMULATION, IMAGE_NO_ENCLU,
-   *   ENCLAVE_NOT_DEBUGGABLE, INTERFACE_INVALID, EDL_FILE, EdlError, ENCLAVE_INIT_FAILED, SgxIoctlError, the
-   *   image's errors, CVM_LOST
+   *   ENCLAVE_NOT_DEBUGGABLE, HOST_DESCRIPTORS_REFUSED, INTERFACE_INVALID, EDL_FILE, EdlError, ENCLAVE_INIT_FAILED,
+   *   SgxIoctlError, the image's errors, CVM_LOST
    */
   load<Ecalls, Ocalls>(
     image: string | IntelImage,
@@ -145,7 +145,9 @@ export class Cvm implements AsyncDisposable {
       provision: options.provision ?? false,
       maxThreads: MAX_THREADS,
       gates: options.threads ?? 0,
+      descriptors: options.hostDescriptors ?? false,
     });
+    if (options.hostDescriptors === true) await takeGrants(device, built);
     const enclave = describe(device.connection, built, loadable, options, () =>
       this.#enclaves.delete(enclave),
     );
@@ -245,6 +247,17 @@ export class Cvm implements AsyncDisposable {
     const message = await this.#control.request({ op });
     for (const fd of message.fds) close(fd);
     return message;
+  }
+}
+
+/** On failure the enclave is given back. */
+async function takeGrants(device: SgxDevice, built: BuiltEnclave): Promise<void> {
+  try {
+    built.grants = await built.file.takeGrants();
+  } catch (error) {
+    built.file.close();
+    if (built.file.gone) device.connection.memory.free(built.gates);
+    throw error;
   }
 }
 

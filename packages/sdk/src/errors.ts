@@ -34,6 +34,8 @@ export const SDK_ERRORS = Object.freeze({
   ENCLAVE_BAD_ENTRY: 'the processor refused to enter the enclave',
   TCS_EXHAUSTED: 'all threads (TCS) of the enclave are inside it',
   SWITCHLESS_UNAVAILABLE: 'the enclave cannot make switchless calls, or has too few threads for them',
+  HOST_DESCRIPTORS_OFF: 'the enclave was not loaded with hostDescriptors',
+  HOST_DESCRIPTORS_FULL: 'the enclave does not take the descriptors that it is granted',
   ECALL_DEPTH: 'ECALLs and OCALLs are nested too deeply',
   SGX_STATUS: "a call of Intel's SDK ended with a status other than SGX_SUCCESS",
   ENCLAVE_FILES_FOLDER: 'the folder given for protected files of an enclave cannot be used',

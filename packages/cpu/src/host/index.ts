@@ -8,7 +8,7 @@ export {
   PROGRESS,
   VM_ROOT_LA57,
 } from '../layout/gate.js';
-export { RUNNER_MEMORY } from '../layout/memory.js';
+export { DESCRIPTOR_CALL, RUNNER_MEMORY } from '../layout/memory.js';
 export {
   BESIDE,
   RELAY,
