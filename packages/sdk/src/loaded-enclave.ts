@@ -1,6 +1,7 @@
 /** A loaded enclave, whatever its runtime: its threads, figures and end. */
 import type { GuestConnection } from '@nestedsgx/guest';
 import type { BuiltEnclave } from './build-enclave.js';
+import { DescriptorGrants } from './descriptor-grants.js';
 import { sdkError } from './errors.js';
 import type { CallState, GateOwner, GateThread } from './gate-thread.js';
 import { type GateSet, openGates } from './gates.js';
@@ -16,6 +17,11 @@ export interface CommonLoadOptions {
   threads?: number;
   /** Asynchronous calls that may wait for a thread. Default 65,536. */
   maxWaitingCalls?: number;
+  /**
+   * Lets the enclave make read, write, poll, epoll_wait and their like itself on descriptors that {@link
+   * LoadedEnclave.grantDescriptor} gives it. Default false.
+   */
+  hostDescriptors?: boolean;
   /** Longest spin for an answer in TSC cycles, where the enclave runs on another CPU. Default 48,000. */
   spinCycles?: number;
 }
@@ -60,6 +66,7 @@ export abstract class LoadedEnclave<Thread extends GateThread<CallState>> implem
   protected readonly pool: ThreadPool<Thread>;
   protected readonly owner: GateOwner;
   readonly #onClose: () => void;
+  readonly #grants: DescriptorGrants | null;
   /** Why no call may start, or null. */
   #unusable: Error | null = null;
   /** The thread inside a synchronous call: calls from its OCALL handlers go to the same thread, as on SGX. */
@@ -80,6 +87,7 @@ export abstract class LoadedEnclave<Thread extends GateThread<CallState>> implem
     this.connection = connection;
     this.built = built;
     this.#onClose = onClose;
+    this.#grants = built.grants === undefined ? null : new DescriptorGrants(built.grants);
     this.mrenclave = built.mrenclave;
     this.debug = built.debug;
     this.range = Object.freeze({ base: built.file.base, size: built.file.size });
@@ -155,6 +163,21 @@ export abstract class LoadedEnclave<Thread extends GateThread<CallState>> implem
         } catch {
           // It has left since, or the enclave is lost.
         }
+  }
+
+  /**
+   * Grants the enclave, loaded with `hostDescriptors`, a descriptor, which stays the caller's. The enclave learns `name`
+   * (by default the number here) with it, and finds it when it asks next.
+   * @throws HOST_DESCRIPTORS_OFF, HOST_DESCRIPTORS_FULL, ENCLAVE_CLOSED; OsError for a descriptor that there is not
+   */
+  grantDescriptor(fd: number, name = fd): void {
+    if (this.#grants === null)
+      throw sdkError(
+        'HOST_DESCRIPTORS_OFF',
+        'this enclave was loaded without hostDescriptors',
+        'load it with { hostDescriptors: true }',
+      );
+    this.#grants.grant(fd, name);
   }
 
   /** What the monitor says about this enclave. */
@@ -319,6 +342,7 @@ export abstract class LoadedEnclave<Thread extends GateThread<CallState>> implem
   async #close(): Promise<void> {
     clearInterval(this.#timer);
     this.ending();
+    this.#grants?.close();
     if (this.#unusable === null && this.#running === 0) this.uninitialise();
     this.owner.closing = true;
     const closed = sdkError('ENCLAVE_CLOSED', 'the enclave has been closed', 'load it again');
