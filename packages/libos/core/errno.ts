@@ -4,6 +4,7 @@ export const ENOENT: i64 = -2;
 export const ESRCH: i64 = -3;
 export const EINTR: i64 = -4;
 export const EIO: i64 = -5;
+export const E2BIG: i64 = -7;
 export const EBADF: i64 = -9;
 export const ECHILD: i64 = -10;
 export const EAGAIN: i64 = -11;

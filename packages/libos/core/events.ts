@@ -4,10 +4,12 @@ import { Inode } from './fs/inode';
 import {
   fileOf, install, O_ACCMODE, O_CLOEXEC, O_NONBLOCK, O_RDWR, opened, OpenFile, Poller, Timer,
 } from './fs/open-file';
-import { activity, deadlineOf, inputOf, ready } from './poll';
+import { activity, deadlineOf, inputOf, parkFor, ready, watchFile } from './poll';
 import { hostWait, THEN_RETRY } from './request';
 import { copyIn, copyOut, now } from './shim';
 import { takeFrom } from './signals';
+import { NEVER, park, watch } from './task/queue';
+import { current } from './task/thread';
 import { scratch } from './user';
 import { waitResult } from './wait';
 
@@ -40,6 +42,11 @@ export class Epoll extends Poller {
       if (ready(watch.file, watch.events & REPORTED) !== 0) return true;
     }
     return false;
+  }
+
+  watchAll(): void {
+    const fds = this.watches.keys();
+    for (let i = 0; i < fds.length; i++) watchFile(this.watches.get(fds[i]).file);
   }
 }
 
@@ -134,7 +141,11 @@ function wait(epoll: u64, user: u64, most: u64, milliseconds: i64): i64 {
     if ((watch.events & EPOLLONESHOT) !== 0) watch.events &= ~REPORTED;
     found++;
   }
-  if (found > 0 || waitResult >= 0 || (milliseconds === 0 && hosts === 0)) return found;
+  if (found > 0 || waitResult() >= 0 || (milliseconds === 0 && hosts === 0)) return found;
+  if (hosts === 0) {
+    for (let i = 0; i < fds.length; i++) watchFile(set.watches.get(fds[i]).file);
+    return parkFor(milliseconds, until);
+  }
   return hostWait(hosts, sooner(milliseconds, until), THEN_RETRY);
 }
 
@@ -192,6 +203,7 @@ export function sysTimerfdSettime(fd: u64, flags: u64, next: u64, before: u64): 
   if (value === 0) timer.next = 0;
   else if ((flags & 1) === 0) timer.next = now(1) + value;
   else timer.next = timer.realtime ? max<u64>(1, now(1) + value - now(0)) : value;
+  timer.queue.wake();
   return 0;
 }
 
@@ -229,11 +241,11 @@ export function sysSignalfd(fd: u64, set: u64, size: u64): i64 {
   return sysSignalfd4(fd, set, size, 0);
 }
 
-export function readSignals(mask: u64, user: u64, length: u64): i64 {
+export function readSignals(file: OpenFile, user: u64, length: u64): i64 {
   if (length < SIGINFO) return EINVAL;
   let done: u64 = 0;
   while (done + SIGINFO <= length) {
-    const signal = takeFrom(mask);
+    const signal = takeFrom(file.signals);
     if (signal === 0) break;
     memory.fill(scratch, 0, 128);
     store<u32>(scratch, signal);
@@ -242,15 +254,19 @@ export function readSignals(mask: u64, user: u64, length: u64): i64 {
     if (!copyOut(user + done, scratch, SIGINFO)) return EFAULT;
     done += SIGINFO;
   }
-  return done > 0 ? done : EAGAIN;
+  if (done > 0 || (file.flags & O_NONBLOCK) !== 0) return done > 0 ? done : EAGAIN;
+  watch(current.process.signalled);
+  return park(NEVER, true);
 }
 
-export function readTimer(timer: Timer, nonBlocking: bool, user: u64, length: u64): i64 {
+export function readTimer(file: OpenFile, user: u64, length: u64): i64 {
+  const timer = file.timer!;
   if (length < 8) return EINVAL;
   const count = timer.expirations();
   if (count === 0) {
-    if (nonBlocking) return EAGAIN;
-    return hostWait(0, sooner(-1, timer.next === 0 ? u64.MAX_VALUE : timer.next), THEN_RETRY);
+    if ((file.flags & O_NONBLOCK) !== 0) return EAGAIN;
+    watch(timer.queue);
+    return park(timer.next === 0 ? NEVER : timer.next, true);
   }
   store<u64>(scratch, count);
   return copyOut(user, scratch, 8) ? 8 : EFAULT;

@@ -1,28 +1,23 @@
-/** The core of the library OS: what the native half calls. It runs to completion and never waits inside. */
+/** The core of the library OS: what the native half calls, under its lock. It runs to completion and never waits inside. */
 import { bootDevices, bootRoot } from './boot';
-import { blockFailed, setMemoryLimit } from './fs/inode';
+import { blockFailed, blockRead, setMemoryLimit } from './fs/inode';
 import { call } from './generated/dispatch';
 import { setStack, startMemory } from './memory-map';
-import { OP_ROOT, OP_WAIT, PENDING, request, THEN_RETRY, then } from './request';
+import { OP_ROOT, OP_WAIT, PENDING, THEN_CLONED, THEN_RESULT } from './request';
 import { setMask, takeFault, takeSignal } from './signals';
-import { setWaitResult } from './wait';
+import { cloneFailed } from './task/clone';
+import { endProcess } from './task/exit';
+import { startFirst } from './task/first';
+import { current, setCurrentThread, takeWakes, threads } from './task/thread';
 import { setWindow } from './terminal';
 import { setVerbose } from './unsupported';
-
-/** The system call under way, for when it has to be made again. */
-let number: u32 = 0;
-let a: u64 = 0;
-let b: u64 = 0;
-let c: u64 = 0;
-let d: u64 = 0;
-let e: u64 = 0;
-let f: u64 = 0;
 
 const COLLECT_EVERY: u32 = 16384;
 let untilCollection: u32 = COLLECT_EVERY;
 
-export function requestAt(): usize {
-  return request;
+/** The request of the thread in a slot. */
+export function requestAt(slot: i32): usize {
+  return threads[slot]!.request;
 }
 
 export function start(
@@ -37,6 +32,7 @@ export function start(
   kinds: u32,
   window: u32,
 ): void {
+  startFirst();
   setMemoryLimit(coreSize);
   startMemory(arena, arenaSize);
   setStack(stack, stackSize);
@@ -46,33 +42,88 @@ export function start(
   bootDevices(kinds);
 }
 
-export function syscall(nr: u32, a1: u64, a2: u64, a3: u64, a4: u64, a5: u64, a6: u64): i64 {
+/** Everything that follows is about the thread of this slot. */
+@inline function select(slot: i32): void {
+  if (current.slot !== slot) setCurrentThread(threads[slot]!);
+}
+
+export function syscall(slot: i32, nr: u32, a: u64, b: u64, c: u64, d: u64, e: u64, f: u64): i64 {
   // No call is on the stack here, so this is where the collector may run.
   if (--untilCollection === 0) {
     untilCollection = COLLECT_EVERY;
     __collect();
   }
-  const result = call(nr, a1, a2, a3, a4, a5, a6);
-  if (result !== PENDING) return result;
-  number = nr;
-  a = a1;
-  b = a2;
-  c = a3;
-  d = a4;
-  e = a5;
-  f = a6;
+  select(slot);
+  const result = call(nr, a, b, c, d, e, f);
+  const thread = current;
+  if (result !== PENDING) return thread.touched ? finish(result) : result;
+  thread.number = nr;
+  thread.a = a;
+  thread.b = b;
+  thread.c = c;
+  thread.d = d;
+  thread.e = e;
+  thread.f = f;
   return PENDING;
 }
 
-/** The result of what the latest request asked for. Returns as `syscall` does. */
-export function complete(result: i64): i64 {
-  if (then !== THEN_RETRY) return result;
-  const operation = load<u64>(request);
-  if (operation === OP_ROOT && result !== 0) return blockFailed();
-  setWaitResult(operation === OP_WAIT ? result : -1);
-  const again = call(number, a, b, c, d, e, f);
-  setWaitResult(-1);
-  return again;
+/** The result of what the thread's latest request asked for. Returns as `syscall` does. */
+export function complete(slot: i32, result: i64): i64 {
+  select(slot);
+  const thread = current;
+  if (thread.then === THEN_RESULT) return finish(result);
+  if (thread.then === THEN_CLONED) return finish(result < 0 ? cloneFailed(result) : result);
+  const operation = load<u64>(thread.request);
+  if (operation === OP_ROOT) {
+    if (result !== 0) return finish(blockFailed());
+    blockRead();
+  }
+  thread.waitResult = operation === OP_WAIT ? result : -1;
+  thread.again = true;
+  thread.unwatch();
+  return finish(call(thread.number, thread.a, thread.b, thread.c, thread.d, thread.e, thread.f));
 }
 
-export { setMask, takeFault, takeSignal };
+/** What a call leaves with its thread ends with it. */
+function finish(result: i64): i64 {
+  if (result === PENDING) return result;
+  const thread = current;
+  thread.waitResult = -1;
+  thread.again = false;
+  thread.touched = false;
+  thread.deadline = 0;
+  thread.done = 0;
+  thread.unwatch();
+  return result;
+}
+
+export function signal(slot: i32, stack: u64): i32 {
+  select(slot);
+  return takeSignal(stack);
+}
+
+export function fault(slot: i32, number: u32, stack: u64): i32 {
+  select(slot);
+  return takeFault(number, stack);
+}
+
+export function mask(slot: i32, value: u64): void {
+  select(slot);
+  setMask(value);
+}
+
+/** The thread has left for good: its slot may be used again. */
+export function gone(slot: i32): void {
+  threads[slot]!.free();
+  threads[slot] = null;
+}
+
+/** Ends the process of a thread with a status; whether that ends the program. */
+export function end(slot: i32, status: i32): bool {
+  select(slot);
+  return endProcess(status);
+}
+
+export function wakes(): u64 {
+  return takeWakes();
+}

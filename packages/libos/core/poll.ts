@@ -6,6 +6,8 @@ import { hostWait, THEN_RETRY } from './request';
 import { sooner } from './events';
 import { copyIn, copyOut, now } from './shim';
 import { waiting } from './signals';
+import { deadline, NEVER, park, timedOut, watch } from './task/queue';
+import { current } from './task/thread';
 import { scratch } from './user';
 import { waitResult } from './wait';
 
@@ -46,16 +48,32 @@ export function ready(file: OpenFile, wanted: u32): u32 {
   if (poller !== null) return poller.any() ? wanted & POLLIN : 0;
   const input = inputOf(file);
   if (input < 0) return wanted & (POLLIN | POLLOUT);
-  const arrived = waitResult > 0 && ((<u32>waitResult >> input) & 1) !== 0;
+  const arrived = waitResult() > 0 && ((<u32>waitResult() >> input) & 1) !== 0;
   return wanted & (POLLOUT | (arrived ? POLLIN : 0));
 }
 
 /** Counts what happened to a file, for those who are told of changes only. */
 export function activity(file: OpenFile): u64 {
   if (file.pipe !== null) return file.pipe!.changes;
-  return file.event !== null ? file.event!.changes : waitResult > 0 ? <u64>(++arrivals) : arrivals;
+  return file.event !== null ? file.event!.changes : waitResult() > 0 ? <u64>(++arrivals) : arrivals;
 }
 let arrivals: u64 = 0;
+
+/** The call under way is to be made again when a file's readiness changes. */
+export function watchFile(file: OpenFile): void {
+  if (file.pipe !== null) watch(file.pipe!.queue);
+  else if (file.event !== null) watch(file.event!.queue);
+  else if (file.timer !== null) watch(file.timer!.queue);
+  else if (file.signals !== 0) watch(current.process.signalled);
+  else if (file.poller !== null) file.poller!.watchAll();
+}
+
+/** Waits for the watched files for so many milliseconds (-1: without end), or until a time that a timer has. */
+export function parkFor(milliseconds: i64, until: u64): i64 {
+  const end = deadline(milliseconds < 0 ? NEVER : <u64>milliseconds * 1_000_000);
+  if (timedOut()) return 0;
+  return park(min(end, until));
+}
 
 /** When a file becomes ready by itself. */
 export function deadlineOf(file: OpenFile): u64 {
@@ -87,9 +105,18 @@ function poll(user: u64, count: u64, milliseconds: i64): i64 {
     store<u16>(scratch, <u16>state);
     if (!copyOut(at + 6, scratch, 2)) return EFAULT;
   }
-  if (waitResult >= 0 || (found > 0 && hosts === 0)) return found;
+  if (waitResult() >= 0 || (found > 0 && hosts === 0)) return found;
   if (found > 0) return hostWait(hosts, 0, THEN_RETRY);
-  return milliseconds === 0 && hosts === 0 ? 0 : hostWait(hosts, sooner(milliseconds, until), THEN_RETRY);
+  if (milliseconds === 0 && hosts === 0) return 0;
+  if (hosts === 0) {
+    for (let i: u64 = 0; i < count; i++) {
+      if (!copyIn(scratch, user + i * 8, 8)) return EFAULT;
+      const file = fileOf(load<u32>(scratch));
+      if (file !== null) watchFile(file);
+    }
+    return parkFor(milliseconds, until);
+  }
+  return hostWait(hosts, sooner(milliseconds, until), THEN_RETRY);
 }
 
 export function sysPoll(user: u64, count: u64, timeout: u64): i64 {
@@ -146,7 +173,15 @@ function select(count: u64, inputs: u64, outputs: u64, errors: u64, milliseconds
     until = min(until, deadlineOf(file));
     if (wantsIn && inputOf(file) >= 0) hosts |= 1 << inputOf(file);
   }
-  if (waitResult < 0 && (hosts !== 0 || (found === 0 && milliseconds !== 0)))
+  if (found === 0 && hosts === 0 && milliseconds !== 0 && !timedOut()) {
+    for (let fd: u32 = 0; fd < <u32>count; fd++) {
+      const bits = load<u8>(sets + <usize>(fd >> 3)) | load<u8>(sets + 128 + <usize>(fd >> 3));
+      const file = (bits & (1 << <u8>(fd & 7))) !== 0 ? fileOf(fd) : null;
+      if (file !== null) watchFile(file);
+    }
+    return parkFor(milliseconds, until);
+  }
+  if (waitResult() < 0 && hosts !== 0)
     return hostWait(hosts, found > 0 ? 0 : sooner(milliseconds, until), THEN_RETRY);
   if (inputs !== 0 && !copyOut(inputs, answers, bytes)) return EFAULT;
   if (outputs !== 0 && !copyOut(outputs, answers + 128, bytes)) return EFAULT;

@@ -1,22 +1,16 @@
-/** The one process: its numbers, limits and end. It is root of its own world. */
-import { ECHILD, EFAULT, EINVAL, ENOSYS, EPERM, ESRCH, EAGAIN, ETIMEDOUT } from './errno';
+/** Numbers and limits of a process. It is root of its own world. */
+import { ECHILD, EFAULT, EINVAL, EPERM, ESRCH } from './errno';
 import { OPEN_MAX } from './fs/open-file';
 import { arenaBytes, freeBytes, stackBytes } from './memory-map';
-import { exitProgram, hostWait, THEN_RETRY } from './request';
 import { copyIn, copyOut, getFs, now, random, setFs } from './shim';
+import { current } from './task/thread';
 import { scratch, storeU32, storeU64 } from './user';
-import { waitResult } from './wait';
 
-export const PID = 2;
 const INFINITY: u64 = u64.MAX_VALUE;
 const NANO: u64 = 1_000_000_000;
 
-export function sysExit(status: u64): i64 {
-  return exitProgram(<i32>status & 0xff);
-}
-
 export function sysGetpid(): i64 {
-  return PID;
+  return current.process.pid;
 }
 
 export function sysGetppid(): i64 {
@@ -37,15 +31,15 @@ export function sysGetresuid(a: u64, b: u64, c: u64): i64 {
 }
 
 export function sysGetpgid(pid: u64): i64 {
-  return <i32>pid === 0 || <i32>pid === PID ? PID : ESRCH;
+  return <i32>pid === 0 || <i32>pid === current.process.pid ? current.process.pgid : ESRCH;
 }
 
 export function sysGetpgrp(): i64 {
-  return PID;
+  return current.process.pgid;
 }
 
 export function sysSetpgid(pid: u64): i64 {
-  return <i32>pid === 0 || <i32>pid === PID ? 0 : ESRCH;
+  return <i32>pid === 0 || <i32>pid === current.process.pid ? 0 : ESRCH;
 }
 
 export function sysSetsid(): i64 {
@@ -99,7 +93,7 @@ function limitOf(resource: u64): u64 {
 }
 
 export function sysPrlimit(pid: u64, resource: u64, next: u64, user: u64): i64 {
-  if (<i32>pid !== 0 && <i32>pid !== PID) return ESRCH;
+  if (<i32>pid !== 0 && <i32>pid !== current.process.pid) return ESRCH;
   if (resource > 15) return EINVAL;
   const limit = limitOf(resource);
   if (next !== 0) {
@@ -170,14 +164,12 @@ export function sysArchPrctl(code: u64, address: u64): i64 {
   }
 }
 
-const name: usize = memory.data(16);
-
 export function sysPrctl(option: u64, argument: u64): i64 {
   switch (<i32>option) {
     case 15:
-      return copyIn(name, argument, 15) ? 0 : EFAULT;
+      return copyIn(current.name, argument, 15) ? 0 : EFAULT;
     case 16:
-      return copyOut(argument, name, 16) ? 0 : EFAULT;
+      return copyOut(argument, current.name, 16) ? 0 : EFAULT;
     // Dumpable, keepcaps, no-new-privs, timer slack, subreaper: one process that nobody looks into.
     case 3:
       return 0;
@@ -209,28 +201,6 @@ export function sysGetcpu(cpu: u64, node: u64): i64 {
 export function sysGetrandom(user: u64, length: u64, flags: u64): i64 {
   if (flags > 7) return EINVAL;
   return random(user, length) ? length : EFAULT;
-}
-
-/** With one thread nobody can wake it: a wait is over at its timeout, or never. */
-export function sysFutex(at: u64, operation: u64, value: u64, timeout: u64): i64 {
-  switch (<u32>operation & 0x7f) {
-    case 0:
-    case 9: {
-      if (!copyIn(scratch, at, 4)) return EFAULT;
-      if (load<u32>(scratch) !== <u32>value) return EAGAIN;
-      if (waitResult >= 0) return ETIMEDOUT;
-      if (timeout === 0) return hostWait(0, -1, THEN_RETRY);
-      if (!copyIn(scratch, timeout, 16)) return EFAULT;
-      let wait = <i64>(load<u64>(scratch) * NANO + load<u64>(scratch, 8));
-      if ((<u32>operation & 0x7f) === 9) wait -= <i64>now((<u32>operation & 256) !== 0 ? 0 : 1);
-      return wait <= 0 ? ETIMEDOUT : hostWait(0, (wait + 999_999) / 1_000_000, THEN_RETRY);
-    }
-    case 1:
-    case 10:
-      return 0;
-    default:
-      return ENOSYS;
-  }
 }
 
 /** All capabilities, of the program's own world. */

@@ -1,8 +1,10 @@
 /**
- * What the core asks to have done outside. A system call that cannot be completed inside leaves a request and returns
- * PENDING; the native half carries it out and calls `complete` with the result. Nothing of a call lives on the stack
- * meanwhile: either the result is the call's own, or the call is made again from its arguments.
+ * What the core asks to have done outside. A system call that cannot be completed inside leaves a request with its thread
+ * and returns PENDING; the native half carries it out and calls `complete` with the result. Nothing of a call lives on the
+ * stack meanwhile: either the result is the call's own, or the call is made again from its arguments.
  */
+import { current } from './task/thread';
+
 export const PENDING: i64 = i64.MIN_VALUE;
 
 const OP_WRITE: u64 = 1;
@@ -11,22 +13,27 @@ export const OP_ROOT: u64 = 3;
 export const OP_WAIT: u64 = 4;
 const OP_EXIT: u64 = 5;
 const OP_NOTE: u64 = 6;
+const OP_PARK: u64 = 7;
+const OP_CLONE: u64 = 8;
+const OP_THREAD_EXIT: u64 = 9;
 
 /** What becomes of the result: it is the call's own, or the call is made again. */
 export const THEN_RESULT: i32 = 0;
 export const THEN_RETRY: i32 = 1;
+/** A thread that could not be started has to go again. */
+export const THEN_CLONED: i32 = 2;
 
-/** u64 operation and six arguments; then whether a signal waits (core/signals.ts). */
-export const request: usize = memory.data(64, 8);
-export let then: i32 = THEN_RESULT;
+/** Behind the operation (u64) and its six arguments: whether a signal waits (core/signals.ts). */
+export const WAITING: usize = 56;
 
-function ask(op: u64, a: u64, b: u64, c: u64, d: u64, after: i32): i64 {
+export function ask(op: u64, a: u64, b: u64, c: u64, d: u64, after: i32): i64 {
+  const request = current.request;
   store<u64>(request, op);
   store<u64>(request, a, 8);
   store<u64>(request, b, 16);
   store<u64>(request, c, 24);
   store<u64>(request, d, 32);
-  then = after;
+  current.then = after;
   return PENDING;
 }
 
@@ -48,8 +55,24 @@ export function hostWait(fds: u32, milliseconds: i64, after: i32): i64 {
   return ask(OP_WAIT, fds, <u64>milliseconds, 0, 0, after);
 }
 
+/** Sleeps until woken or until a time on clock 1; the call is made again. Use `park` of task/queue.ts. */
+export function requestPark(until: u64): i64 {
+  return ask(OP_PARK, until, 0, 0, 0, THEN_RETRY);
+}
+
+/** Starts the thread of a slot with the registers of the caller, but for these. */
+export function startThread(slot: i32, tid: i32, stack: u64, fs: u64): i64 {
+  return ask(OP_CLONE, slot, tid, stack, fs, THEN_CLONED);
+}
+
+/** The program is over. */
 export function exitProgram(status: i32): i64 {
   return ask(OP_EXIT, <u64>(<i64>status), 0, 0, 0, THEN_RESULT);
+}
+
+/** The calling thread is over. */
+export function exitThread(): i64 {
+  return ask(OP_THREAD_EXIT, 0, 0, 0, 0, THEN_RESULT);
 }
 
 /** A line for whoever watches; the call under way is made again. */

@@ -1,11 +1,13 @@
 /**
- * Signals of the one thread. They come from its own calls (kill, a pipe without readers) and from exceptions; what the
- * host sends does not get here. The native half delivers them when a call returns (native/src/signal.c).
+ * Signals. They come from the program's own calls (kill, a pipe without readers), from exceptions and from the host; the
+ * native half delivers them when a call returns (native/src/signal.c), so a thread that only computes is not interrupted.
  */
-import { EAGAIN, EFAULT, EINTR, EINVAL, ENOMEM, ESRCH } from './errno';
-import { PID } from './process';
-import { hostWait, request, THEN_RETRY } from './request';
+import { EAGAIN, EFAULT, EINVAL, ENOMEM, ESRCH } from './errno';
+import { WAITING } from './request';
 import { copyIn, copyOut } from './shim';
+import { Process } from './task/process';
+import { deadline, NEVER, park, timedOut, watch } from './task/queue';
+import { current, MAX_THREADS, Thread, threadOf, threads } from './task/thread';
 import { scratch, storeU64 } from './user';
 
 const SIGNALS: u64 = 65;
@@ -14,6 +16,7 @@ const SIG_IGN: u64 = 1;
 const SIGKILL: u64 = 9;
 const SIGSTOP: u64 = 19;
 const SA_ONSTACK: u64 = 0x0800_0000;
+const SA_RESTART: u64 = 0x1000_0000;
 const SA_NODEFER: u64 = 0x4000_0000;
 const SA_RESETHAND: u64 = 0x8000_0000;
 const SS_ONSTACK: u32 = 1;
@@ -21,40 +24,110 @@ const SS_DISABLE: u32 = 2;
 const MINSIGSTKSZ: u64 = 2048;
 const UNBLOCKABLE: u64 = (1 << 8) | (1 << 18);
 
-/** Where the native half looks whether `takeSignal` has something, behind the request. */
-const WAITING: usize = 56;
+/** si_code: who sent it. */
+export const SI_USER: i32 = 0;
+export const SI_QUEUE: i32 = -1;
+const SI_TKILL: i32 = -6;
+export const SI_KERNEL: i32 = 0x80;
 
-/** struct sigaction as system calls have it: handler, flags, restorer, mask. */
-const actions: usize = memory.data(32 * 65);
-let blocked: u64 = 0;
-let pending: u64 = 0;
-let stackBase: u64 = 0;
-let stackSize: u64 = 0;
-let stackFlags: u32 = SS_DISABLE;
+/** In the request of a thread to which a signal is delivered: handler, flags, restorer, mask, stack; and from here on whether the
+ * interrupted call is made again, si_code with the sender's number, and si_value. */
+const RESTART: usize = 64;
+const CODE: usize = 72;
+const VALUE: usize = 80;
 
 @inline function bit(signal: u64): u64 {
   return (<u64>1) << (signal - 1);
 }
 
-function actionOf(signal: u64): usize {
-  return actions + <usize>signal * 32;
+@inline function actionOf(process: Process, signal: u64): usize {
+  return process.actions + <usize>signal * 32;
 }
 
-function look(): void {
-  store<u64>(request, (pending & ~blocked) !== 0 ? 1 : 0, WAITING);
-}
-
-/** Ignored by default: SIGCHLD, SIGCONT, SIGURG, SIGWINCH. */
-function ignored(signal: u64): bool {
-  const handler = load<u64>(actionOf(signal));
+/** Ignored, or ignored by default: SIGCHLD, SIGCONT, SIGURG, SIGWINCH; stopping is not done, so SIGSTOP and its relatives. */
+function ignored(process: Process, signal: u64): bool {
+  const handler = load<u64>(actionOf(process, signal));
   if (handler === SIG_IGN) return true;
-  return handler === SIG_DFL && (signal === 17 || signal === 18 || signal === 23 || signal === 28);
+  if (handler !== SIG_DFL) return false;
+  return signal === 17 || signal === 18 || (signal >= 19 && signal <= 23) || signal === 28;
 }
 
+/** What can be delivered to a thread now. */
+function readyFor(thread: Thread): u64 {
+  return (thread.pending | thread.process.pending) & ~thread.blocked;
+}
+
+/** Signals that would interrupt the call under way. */
+export function deliverable(): u64 {
+  let ready = readyFor(current);
+  if (ready === 0) return 0;
+  for (let left = ready; left !== 0; left &= left - 1) {
+    const signal = ctz(left) + 1;
+    if (ignored(current.process, signal)) ready &= ~bit(signal);
+  }
+  return ready;
+}
+
+/** Tells the native half, which looks at the end of each call. */
+function look(thread: Thread): void {
+  store<u64>(thread.request, readyFor(thread) !== 0 ? 1 : 0, WAITING);
+}
+
+function remember(senders: usize, signal: u64, code: i32, value: u64): void {
+  const at = senders + <usize>signal * 16;
+  store<i32>(at, code);
+  store<i32>(at, current.process.pid, 4);
+  store<u64>(at, value, 8);
+}
+
+/** Sends a signal to one thread. */
+export function raiseFor(thread: Thread, signal: u64, code: i32 = SI_TKILL, value: u64 = 0): void {
+  if (ignored(thread.process, signal) && (thread.blocked & bit(signal)) === 0) return;
+  thread.pending |= bit(signal);
+  remember(thread.senders, signal, code, value);
+  look(thread);
+  if ((thread.blocked & bit(signal)) === 0) thread.wake();
+  thread.process.signalled.wake();
+}
+
+/** To the calling thread. */
 export function raise(signal: u64): void {
-  if (ignored(signal) && (blocked & bit(signal)) === 0) return;
-  pending |= bit(signal);
-  look();
+  raiseFor(current, signal, SI_KERNEL);
+}
+
+/** Sends a signal to a process: one of its threads that does not block it takes it. */
+export function sendTo(process: Process, signal: u64, code: i32 = SI_USER, value: u64 = 0): void {
+  let wanted = !ignored(process, signal);
+  for (let slot = 0; slot < MAX_THREADS && !wanted; slot++) {
+    const thread = threads[slot];
+    wanted = thread !== null && thread.process === process && (thread.blocked & bit(signal)) !== 0;
+  }
+  if (!wanted) return;
+  process.pending |= bit(signal);
+  remember(process.senders, signal, code, value);
+  for (let slot = 0; slot < MAX_THREADS; slot++) {
+    const thread = threads[slot];
+    if (thread === null || thread.process !== process || (thread.blocked & bit(signal)) !== 0) continue;
+    look(thread);
+    thread.wake();
+  }
+  process.signalled.wake();
+}
+
+/** Takes a pending signal of a set from the thread or its process: its number, or 0. Who sent it goes to the request. */
+function take(set: u64): u64 {
+  const process = current.process;
+  const own = (current.pending & set) !== 0;
+  const ready = (own ? current.pending : process.pending) & set;
+  if (ready === 0) return 0;
+  const signal = <u64>ctz(ready) + 1;
+  if (own) current.pending &= ~bit(signal);
+  else process.pending &= ~bit(signal);
+  const at = (own ? current.senders : process.senders) + <usize>signal * 16;
+  store<u64>(current.request, load<u64>(at), CODE);
+  store<u64>(current.request, load<u64>(at, 8), VALUE);
+  look(current);
+  return signal;
 }
 
 /**
@@ -62,29 +135,25 @@ export function raise(signal: u64): void {
  * come back to, and top of the alternate stack (0: the present one). Without: minus the status that the program ends with. 0: none.
  */
 export function takeSignal(stack: u64): i32 {
-  const ready = pending & ~blocked;
-  if (ready === 0) {
-    look();
-    return 0;
-  }
-  const signal = ctz(ready) + 1;
-  pending &= ~bit(signal);
-  if (ignored(signal)) {
-    look();
-    return takeSignal(stack);
-  }
-  return deliver(signal, stack);
+  let signal = take(~current.blocked);
+  while (signal !== 0 && ignored(current.process, signal)) signal = take(~current.blocked);
+  if (signal !== 0) return deliver(signal, stack);
+  store<u64>(current.request, current.restart ? 1 : 0, RESTART);
+  current.restart = false;
+  look(current);
+  return 0;
 }
 
 /** The same for an exception: it cannot wait, so a blocked or ignored one ends the program. */
 export function takeFault(signal: u32, stack: u64): i32 {
-  const handler = load<u64>(actionOf(signal));
-  if (handler <= SIG_IGN || (blocked & bit(signal)) !== 0) return -(128 + <i32>signal);
+  const handler = load<u64>(actionOf(current.process, signal));
+  if (handler <= SIG_IGN || (current.blocked & bit(signal)) !== 0) return -(128 + <i32>signal);
   return deliver(signal, stack);
 }
 
 function deliver(signal: u64, stack: u64): i32 {
-  const at = actionOf(signal);
+  const at = actionOf(current.process, signal);
+  const request = current.request;
   const handler = load<u64>(at);
   const flags = load<u64>(at, 8);
   if (handler === SIG_DFL) return -(128 + <i32>signal);
@@ -92,30 +161,32 @@ function deliver(signal: u64, stack: u64): i32 {
   store<u64>(request, flags, 8);
   store<u64>(request, load<u64>(at, 16), 16);
   // A handler that ends a sigsuspend comes back to the mask before it.
-  store<u64>(request, suspended === u64.MAX_VALUE ? blocked : suspended, 24);
-  suspended = u64.MAX_VALUE;
-  const alternate = (flags & SA_ONSTACK) !== 0 && stackFlags !== SS_DISABLE && !onStack(stack);
-  store<u64>(request, alternate ? stackBase + stackSize : 0, 32);
-  blocked |= load<u64>(at, 24) & ~UNBLOCKABLE;
-  if ((flags & SA_NODEFER) === 0) blocked |= bit(signal);
+  store<u64>(request, current.suspended === u64.MAX_VALUE ? current.blocked : current.suspended, 24);
+  current.suspended = u64.MAX_VALUE;
+  const alternate = (flags & SA_ONSTACK) !== 0 && current.stackFlags !== SS_DISABLE && !onStack(stack);
+  store<u64>(request, alternate ? current.stackBase + current.stackSize : 0, 32);
+  store<u64>(request, current.restart && (flags & SA_RESTART) !== 0 ? 1 : 0, RESTART);
+  current.restart = false;
+  current.blocked |= load<u64>(at, 24) & ~UNBLOCKABLE;
+  if ((flags & SA_NODEFER) === 0) current.blocked |= bit(signal);
   if ((flags & SA_RESETHAND) !== 0) store<u64>(at, SIG_DFL);
-  look();
+  look(current);
   return <i32>signal;
 }
 
 function onStack(stack: u64): bool {
-  return stack > stackBase && stack <= stackBase + stackSize;
+  return stack > current.stackBase && stack <= current.stackBase + current.stackSize;
 }
 
 /** The mask that a handler's frame brings back. */
 export function setMask(mask: u64): void {
-  blocked = mask & ~UNBLOCKABLE;
-  look();
+  current.blocked = mask & ~UNBLOCKABLE;
+  look(current);
 }
 
 export function sysRtSigaction(signal: u64, next: u64, user: u64, size: u64): i64 {
   if (size !== 8 || signal === 0 || signal >= SIGNALS) return EINVAL;
-  const at = actionOf(signal);
+  const at = actionOf(current.process, signal);
   if (next !== 0) {
     if (signal === SIGKILL || signal === SIGSTOP) return EINVAL;
     if (!copyIn(scratch, next, 32)) return EFAULT;
@@ -123,123 +194,160 @@ export function sysRtSigaction(signal: u64, next: u64, user: u64, size: u64): i6
   if (user !== 0 && !copyOut(user, at, 32)) return EFAULT;
   if (next !== 0) {
     memory.copy(at, scratch, 32);
-    if (ignored(signal)) pending &= ~bit(signal);
-    look();
+    if (ignored(current.process, signal)) {
+      current.pending &= ~bit(signal);
+      current.process.pending &= ~bit(signal);
+    }
+    look(current);
   }
   return 0;
 }
 
 export function sysRtSigprocmask(how: u64, next: u64, user: u64, size: u64): i64 {
   if (size !== 8) return EINVAL;
-  const before = blocked;
+  const before = current.blocked;
   if (next !== 0) {
     if (!copyIn(scratch, next, 8)) return EFAULT;
     const set = load<u64>(scratch) & ~UNBLOCKABLE;
-    if (<u32>how === 0) blocked |= set;
-    else if (<u32>how === 1) blocked &= ~set;
-    else if (<u32>how === 2) blocked = set;
+    if (<u32>how === 0) current.blocked |= set;
+    else if (<u32>how === 1) current.blocked &= ~set;
+    else if (<u32>how === 2) current.blocked = set;
     else return EINVAL;
-    look();
+    look(current);
   }
   return user === 0 ? 0 : storeU64(user, before);
 }
 
 export function sysRtSigpending(user: u64, size: u64): i64 {
-  return size > 8 ? EINVAL : storeU64(user, pending & blocked);
+  return size > 8 ? EINVAL : storeU64(user, waiting() & current.blocked);
 }
 
-/** Takes a pending signal of a set without delivering it. None other can come: EAGAIN, whatever the timeout. */
+/** struct siginfo of the signal that was taken. */
+function storeInfo(user: u64, signal: u64): bool {
+  memory.fill(scratch, 0, 128);
+  store<u32>(scratch, <u32>signal);
+  store<i32>(scratch, load<i32>(current.request, CODE), 8);
+  store<i32>(scratch, load<i32>(current.request, CODE + 4), 16);
+  store<u64>(scratch, load<u64>(current.request, VALUE), 24);
+  return copyOut(user, scratch, 128);
+}
+
+/** Takes a pending signal of a set without delivering it, and waits for one. */
 export function sysRtSigtimedwait(set: u64, info: u64, timeout: u64, size: u64): i64 {
   if (size !== 8) return EINVAL;
   if (!copyIn(scratch, set, 8)) return EFAULT;
-  const signal = takeFrom(load<u64>(scratch));
-  if (signal === 0) return EAGAIN;
-  if (info !== 0) {
-    memory.fill(scratch, 0, 128);
-    store<u32>(scratch, signal);
-    if (!copyOut(info, scratch, 128)) return EFAULT;
+  const wanted = load<u64>(scratch) & ~UNBLOCKABLE;
+  const signal = take(wanted);
+  if (signal !== 0) return info === 0 || storeInfo(info, signal) ? signal : EFAULT;
+  let until = NEVER;
+  if (timeout !== 0) {
+    if (!copyIn(scratch, timeout, 16)) return EFAULT;
+    until = deadline(load<u64>(scratch) * 1_000_000_000 + load<u64>(scratch, 8));
+    if (timedOut()) return EAGAIN;
   }
-  return signal;
+  watch(current.process.signalled);
+  return park(until);
 }
 
 export function sysSigaltstack(next: u64, user: u64): i64 {
-  // The first stack is the only one that handlers change: where the program stands now is not asked.
   if (next !== 0 && !copyIn(scratch, next, 24)) return EFAULT;
   const base = load<u64>(scratch);
   const flags = load<u32>(scratch, 8);
   const size = load<u64>(scratch, 16);
   if (user !== 0) {
-    store<u64>(scratch, stackBase);
-    store<u64>(scratch, stackFlags, 8);
-    store<u64>(scratch, stackSize, 16);
+    store<u64>(scratch, current.stackBase);
+    store<u64>(scratch, current.stackFlags, 8);
+    store<u64>(scratch, current.stackSize, 16);
     if (!copyOut(user, scratch, 24)) return EFAULT;
   }
   if (next === 0) return 0;
   if ((flags & ~(SS_DISABLE | SS_ONSTACK)) !== 0) return EINVAL;
   if ((flags & SS_DISABLE) !== 0) {
-    stackBase = stackSize = 0;
-    stackFlags = SS_DISABLE;
+    current.stackBase = current.stackSize = 0;
+    current.stackFlags = SS_DISABLE;
     return 0;
   }
   if (size < MINSIGSTKSZ) return ENOMEM;
-  stackBase = base;
-  stackSize = size;
-  stackFlags = 0;
+  current.stackBase = base;
+  current.stackSize = size;
+  current.stackFlags = 0;
   return 0;
 }
 
-/** Signals that are blocked and wait. */
+/** Signals that wait for the thread, blocked or not. */
 export function waiting(): u64 {
-  return pending;
+  return current.pending | current.process.pending;
 }
 
 /** Takes a waiting signal of a set; 0 when there is none. */
 export function takeFrom(set: u64): u32 {
-  const ready = pending & set;
-  if (ready === 0) return 0;
-  const signal = ctz(ready) + 1;
-  pending &= ~bit(signal);
-  look();
-  return <u32>signal;
+  return <u32>take(set);
 }
 
-/** Waits for a signal with another mask. What waits already is delivered at once; others do not come. */
+/** Waits for a signal with another mask. */
 export function sysRtSigsuspend(set: u64, size: u64): i64 {
   if (size !== 8) return EINVAL;
-  if (!copyIn(scratch, set, 8)) return EFAULT;
-  const mask = load<u64>(scratch) & ~UNBLOCKABLE;
-  if ((pending & ~mask) === 0) return hostWait(0, -1, THEN_RETRY);
-  const before = blocked;
-  blocked = mask;
-  look();
-  suspended = before;
-  return EINTR;
+  if (current.suspended === u64.MAX_VALUE) {
+    if (!copyIn(scratch, set, 8)) return EFAULT;
+    current.suspended = current.blocked;
+    current.blocked = load<u64>(scratch) & ~UNBLOCKABLE;
+    look(current);
+  }
+  return park(NEVER);
 }
-let suspended: u64 = u64.MAX_VALUE;
 
 export function sysPause(): i64 {
-  return (pending & ~blocked) !== 0 ? EINTR : hostWait(0, -1, THEN_RETRY);
+  return park(NEVER);
 }
 
-export function sysRtSigqueueinfo(pid: u64, signal: u64): i64 {
-  return sysKill(pid, signal);
-}
-
-function send(signal: u64): i64 {
+function kill(pid: i32, signal: u64, code: i32, value: u64): i64 {
   if (signal >= SIGNALS) return EINVAL;
-  if (signal !== 0) raise(signal);
-  return 0;
+  let sent = false;
+  // The processes that there are, each by the first of its threads.
+  for (let slot = 0; slot < MAX_THREADS; slot++) {
+    const thread = threads[slot];
+    if (thread === null || thread.tid !== thread.process.pid) continue;
+    const process = thread.process;
+    const meant = pid > 0 ? process.pid === pid : pid === -1 || process.pgid === (pid === 0 ? current.process.pgid : -pid);
+    if (!meant) continue;
+    sent = true;
+    if (signal !== 0) sendTo(process, signal, code, value);
+  }
+  return sent ? 0 : ESRCH;
 }
 
 export function sysKill(pid: u64, signal: u64): i64 {
-  const to = <i32>pid;
-  return to === PID || to === 0 || to === -PID || to === -1 ? send(signal) : ESRCH;
+  return kill(<i32>pid, signal, SI_USER, 0);
 }
 
-export function sysTkill(thread: u64, signal: u64): i64 {
-  return <i32>thread === PID ? send(signal) : ESRCH;
+/** Code and value that a program gives with a signal to itself: SI_USER and the kernel's own codes are not its to give. */
+function queued(info: u64): i64 {
+  if (!copyIn(scratch, info, 32)) return EFAULT;
+  return load<i32>(scratch, 8) >= 0 || load<i32>(scratch, 8) === SI_TKILL ? EINVAL : 0;
 }
 
-export function sysTgkill(pid: u64, thread: u64, signal: u64): i64 {
-  return <i32>pid === PID && <i32>thread === PID ? send(signal) : ESRCH;
+export function sysRtSigqueueinfo(pid: u64, signal: u64, info: u64): i64 {
+  const failed = queued(info);
+  return failed !== 0 ? failed : kill(<i32>pid, signal, load<i32>(scratch, 8), load<u64>(scratch, 24));
+}
+
+export function sysRtTgsigqueueinfo(pid: u64, tid: u64, signal: u64, info: u64): i64 {
+  const failed = queued(info);
+  return failed !== 0 ? failed : toThread(<i32>pid, <i32>tid, signal, load<i32>(scratch, 8), load<u64>(scratch, 24));
+}
+
+function toThread(pid: i32, tid: i32, signal: u64, code: i32, value: u64): i64 {
+  if (signal >= SIGNALS || tid <= 0) return EINVAL;
+  const thread = threadOf(tid);
+  if (thread === null || (pid !== 0 && thread.process.pid !== pid)) return ESRCH;
+  if (signal !== 0) raiseFor(thread, signal, code, value);
+  return 0;
+}
+
+export function sysTkill(tid: u64, signal: u64): i64 {
+  return toThread(0, <i32>tid, signal, SI_TKILL, 0);
+}
+
+export function sysTgkill(pid: u64, tid: u64, signal: u64): i64 {
+  return <i32>pid <= 0 ? EINVAL : toThread(<i32>pid, <i32>tid, signal, SI_TKILL, 0);
 }

@@ -1,11 +1,12 @@
 /** Clocks and sleeping. */
-import { EFAULT, EINVAL } from './errno';
-import { hostWait, THEN_RETRY } from './request';
+import { EFAULT, EINTR, EINVAL } from './errno';
 import { copyIn, copyOut, now } from './shim';
+import { deadline, deadlineAt, NEVER, park, timedOut } from './task/queue';
+import { current } from './task/thread';
 import { scratch, storeU64 } from './user';
-import { waitResult } from './wait';
 
 const NANO: u64 = 1_000_000_000;
+const MAX_SECONDS: u64 = 9_000_000_000;
 
 function known(clock: u64): bool {
   return clock <= 11 && clock !== 10;
@@ -36,21 +37,33 @@ export function sysTime(user: u64): i64 {
   return seconds;
 }
 
-function sleep(request: u64, clock: i32, absolute: bool): i64 {
-  if (waitResult >= 0) return 0;
-  if (!copyIn(scratch, request, 16)) return EFAULT;
-  const seconds = load<i64>(scratch);
-  const rest = load<u64>(scratch, 8);
-  if (seconds < 0 || rest >= NANO) return EINVAL;
-  let wait = seconds * <i64>NANO + <i64>rest;
-  if (absolute) wait -= <i64>now(clock);
-  return wait <= 0 ? 0 : hostWait(0, (wait + 999_999) / 1_000_000, THEN_RETRY);
+/** Sleeps; a relative one that a signal ends says how long it would have gone on. */
+function sleep(request: u64, clock: i32, absolute: bool, remainder: u64): i64 {
+  if (!current.again) {
+    if (!copyIn(scratch, request, 16)) return EFAULT;
+    const seconds = load<i64>(scratch);
+    const rest = load<u64>(scratch, 8);
+    if (seconds < 0 || rest >= NANO) return EINVAL;
+    const time = <u64>seconds > MAX_SECONDS ? NEVER : seconds * NANO + rest;
+    if (absolute) deadlineAt(clock, time);
+    else deadline(time);
+  }
+  if (timedOut()) return 0;
+  const result = park(current.deadline, absolute);
+  if (result === EINTR && !absolute && remainder !== 0) {
+    const present = now(1);
+    const left = current.deadline > present ? current.deadline - present : 0;
+    if (storeTime(remainder, left, 1) !== 0) return EFAULT;
+  }
+  return result;
 }
 
-export function sysNanosleep(request: u64): i64 {
-  return sleep(request, 1, false);
+export function sysNanosleep(request: u64, remainder: u64): i64 {
+  return sleep(request, 1, false, remainder);
 }
 
-export function sysClockNanosleep(clock: u64, flags: u64, request: u64): i64 {
-  return known(clock) ? sleep(request, <i32>clock, (flags & 1) !== 0) : EINVAL;
+export function sysClockNanosleep(clock: u64, flags: u64, request: u64, remainder: u64): i64 {
+  if (!known(clock)) return EINVAL;
+  // Time of the processor is not counted: its clocks run as time does.
+  return sleep(request, <i32>clock, (flags & 1) !== 0, remainder);
 }

@@ -118,6 +118,10 @@ test('static position-independent programs', async () => {
   await same(compile('process', '-static-pie'), () => ['x'], { PROBE: 'static' });
 });
 
+test('threads: mutexes, conditions, joins, pipes between them, waits with an end', async () => {
+  await same(compile('threads', '-pthread'), () => []);
+});
+
 test('system calls that are rewritten, and those that trap', async () => {
   const found = await same(compile('trapping'), () => []);
   assert.ok(found.exceptions >= 3, `${found.exceptions} exceptions`);

@@ -2,6 +2,7 @@
 import { EIO, ENOMEM, ENOSPC } from '../errno';
 import { rootRead } from '../request';
 import { copyOut, now } from '../shim';
+import { current } from '../task/thread';
 
 export const S_IFMT: u32 = 0o170000;
 export const S_IFIFO: u32 = 0o010000;
@@ -82,17 +83,11 @@ export class Inode {
       if (blocks[block] !== 0) continue;
       const at = <u64>block * BLOCK;
       const bytes = this.size - at < BLOCK ? <u32>(this.size - at) : <u32>BLOCK;
-      if (asked === this && askedBlock === block) {
-        // The request before this one brought it; a failure is told by `blockFailed`.
-        asked = null;
-        blocks[block] = askedMemory;
-        continue;
-      }
       const to = allocate(bytes);
       if (to === 0) return ENOMEM;
-      asked = this;
-      askedBlock = block;
-      askedMemory = to;
+      current.asked = this;
+      current.askedBlock = block;
+      current.askedMemory = to;
       return rootRead(this.rootOffset + at, bytes, to, this.digests + <usize>block * 32);
     }
     return 0;
@@ -162,15 +157,18 @@ export class Inode {
   }
 }
 
-/** The block that the latest request asked for. */
-let asked: Inode | null = null;
-let askedBlock: i32 = -1;
-let askedMemory: usize = 0;
+/** The block that the thread asked for is there. Another thread may have brought it as well. */
+export function blockRead(): void {
+  const blocks = current.asked!.blocks!;
+  if (blocks[current.askedBlock] === 0) blocks[current.askedBlock] = current.askedMemory;
+  else heap.free(current.askedMemory);
+  current.asked = null;
+}
 
 /** Called when a request for a block failed. */
 export function blockFailed(): i64 {
-  asked = null;
-  heap.free(askedMemory);
+  current.asked = null;
+  heap.free(current.askedMemory);
   return EIO;
 }
 

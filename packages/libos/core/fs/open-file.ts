@@ -1,6 +1,7 @@
 /** Open files and the table of descriptors. */
 import { EBADF, EINVAL, EMFILE } from '../errno';
 import { now } from '../shim';
+import { Queue } from '../task/queue';
 import { Inode } from './inode';
 
 export const O_ACCMODE: u32 = 3;
@@ -26,6 +27,8 @@ export class Pipe {
   start: u32 = 0;
   length: u32 = 0;
   changes: u64 = 0;
+  /** Of both ends. */
+  queue: Queue = new Queue();
   readers: i32 = 1;
   writers: i32 = 1;
 
@@ -57,6 +60,7 @@ export class Pipe {
     this.start = (this.start + bytes) % PIPE_BYTES;
     this.length -= bytes;
     this.changes++;
+    this.queue.wake();
   }
 }
 
@@ -64,6 +68,7 @@ export class Pipe {
 export class EventCounter {
   value: u64 = 0;
   changes: u64 = 0;
+  queue: Queue = new Queue();
   constructor(public semaphore: bool) {}
 }
 
@@ -72,6 +77,8 @@ export class Timer {
   /** When it expires next; 0 when it is not set. */
   next: u64 = 0;
   interval: u64 = 0;
+  /** Woken when it is set. */
+  queue: Queue = new Queue();
   constructor(public realtime: bool) {}
 
   /** How often it has expired since it was asked last. */
@@ -87,6 +94,8 @@ export class Timer {
 /** What watches other files (core/events.ts). */
 export abstract class Poller {
   abstract any(): bool;
+  /** The call under way is to be made again when one of them changes. */
+  abstract watchAll(): void;
 }
 
 /** What descriptors made by dup share. */
@@ -120,21 +129,31 @@ export class OpenFile {
   }
 }
 
-const table = new Array<OpenFile | null>(LIMIT);
-const closeOnExec = new StaticArray<bool>(LIMIT);
+/** The descriptors of a process. */
+export class FileTable {
+  table: StaticArray<OpenFile | null> = new StaticArray<OpenFile | null>(LIMIT);
+  closeOnExec: StaticArray<bool> = new StaticArray<bool>(LIMIT);
+}
+
+/** Of the process whose call is served. */
+let files: FileTable = new FileTable();
+
+export function setFiles(table: FileTable): void {
+  files = table;
+}
 
 export const OPEN_MAX = LIMIT;
 
 /** The open file of a descriptor, or null (EBADF). */
 @inline export function fileOf(fd: u64): OpenFile | null {
   const n = <u32>fd;
-  return n < <u32>LIMIT ? unchecked(table[n]) : null;
+  return n < <u32>LIMIT ? unchecked(files.table[n]) : null;
 }
 
 /** The lowest free descriptor from `from` on gets the file; EMFILE. */
 export function install(file: OpenFile, from: i32, cloexec: bool): i64 {
   for (let fd = from; fd < LIMIT; fd++)
-    if (table[fd] === null) {
+    if (files.table[fd] === null) {
       place(fd, file, cloexec);
       return fd;
     }
@@ -142,20 +161,21 @@ export function install(file: OpenFile, from: i32, cloexec: bool): i64 {
 }
 
 export function place(fd: i32, file: OpenFile, cloexec: bool): void {
-  table[fd] = file;
-  closeOnExec[fd] = cloexec;
+  files.table[fd] = file;
+  files.closeOnExec[fd] = cloexec;
   file.references++;
 }
 
 export function closeDescriptor(fd: u64): i64 {
   const file = fileOf(fd);
   if (file === null) return EBADF;
-  table[<i32>fd] = null;
+  files.table[<i32>fd] = null;
   if (--file.references > 0) return 0;
   const pipe = file.pipe;
   if (pipe !== null) {
     if (file.readable) pipe.readers--;
     else pipe.writers--;
+    pipe.queue.wake();
     if (pipe.readers === 0 && pipe.writers === 0) heap.free(pipe.data);
   }
   const inode = file.inode;
@@ -186,9 +206,9 @@ export function duplicate(fd: u64, from: i32, cloexec: bool): i64 {
 }
 
 export function getCloexec(fd: u64): bool {
-  return closeOnExec[<i32>fd];
+  return files.closeOnExec[<i32>fd];
 }
 
 export function setCloexec(fd: u64, value: bool): void {
-  closeOnExec[<i32>fd] = value;
+  files.closeOnExec[<i32>fd] = value;
 }

@@ -14,6 +14,8 @@ import {
   Inode,
 } from './inode';
 import { readSignals, readTimer } from '../events';
+import { NEVER, park, Queue, watch } from '../task/queue';
+import { current } from '../task/thread';
 import { fileOf, O_APPEND, O_NONBLOCK, OpenFile, Pipe } from './open-file';
 
 const MAX_TRANSFER: u64 = 0x7fff_f000;
@@ -60,11 +62,17 @@ function writeDevice(device: i32, user: u64, length: u64): i64 {
   return length === 0 ? 0 : hostWrite(device === DEVICE_TTY ? 1 : hostOf(device), user, length);
 }
 
+/** The call is made again when the other side has done something; EAGAIN for those who do not wait. */
+function until(file: OpenFile, queue: Queue): i64 {
+  if ((file.flags & O_NONBLOCK) !== 0) return EAGAIN;
+  watch(queue);
+  return park(NEVER, true);
+}
+
 function readPipe(file: OpenFile, pipe: Pipe, user: u64, length: u64): i64 {
   if (pipe.length === 0) {
     if (pipe.writers === 0 || length === 0) return 0;
-    // With one thread nobody else can write: waiting would be for ever.
-    return EAGAIN;
+    return until(file, pipe.queue);
   }
   let done: u64 = 0;
   while (done < length && pipe.length > 0) {
@@ -77,12 +85,14 @@ function readPipe(file: OpenFile, pipe: Pipe, user: u64, length: u64): i64 {
   return done;
 }
 
+/** A write that has to wait goes on where it stopped: `current.done` bytes are in the pipe already. */
 function writePipe(file: OpenFile, pipe: Pipe, user: u64, length: u64): i64 {
-  if (pipe.readers === 0) return EPIPE;
+  let done = current.done;
+  current.done = 0;
+  if (pipe.readers === 0) return done > 0 ? done : EPIPE;
   // Up to PIPE_BUF bytes go in one piece or not at all.
-  if (length <= 4096 && pipe.room < <u32>length) return EAGAIN;
-  let done: u64 = 0;
-  while (done < length && pipe.room > 0) {
+  const whole = length <= 4096 && pipe.room < <u32>length;
+  while (!whole && done < length && pipe.room > 0) {
     let part = <u64>pipe.putLength;
     if (part > length - done) part = length - done;
     if (!copyIn(pipe.putAt, user + done, part)) return done > 0 ? done : EFAULT;
@@ -90,18 +100,26 @@ function writePipe(file: OpenFile, pipe: Pipe, user: u64, length: u64): i64 {
     pipe.changes++;
     done += part;
   }
-  return done > 0 || length === 0 ? done : EAGAIN;
+  if (done > 0) pipe.queue.wake();
+  if (done === length) return done;
+  const blocks = (file.flags & O_NONBLOCK) === 0;
+  if (!blocks) return done > 0 ? done : EAGAIN;
+  const result = until(file, pipe.queue);
+  if (result === PENDING) current.done = done;
+  else if (done > 0) return done;
+  return result;
 }
 
 function readEvent(file: OpenFile, user: u64, length: u64): i64 {
   const event = file.event!;
   if (length < 8) return EINVAL;
-  if (event.value === 0) return EAGAIN;
+  if (event.value === 0) return until(file, event.queue);
   const value: u64 = event.semaphore ? 1 : event.value;
   store<u64>(scratch, value);
   if (!copyOut(user, scratch, 8)) return EFAULT;
   event.value -= value;
   event.changes++;
+  event.queue.wake();
   return 8;
 }
 
@@ -111,9 +129,10 @@ function writeEvent(file: OpenFile, user: u64, length: u64): i64 {
   const value = load<u64>(scratch);
   const event = file.event!;
   if (value === u64.MAX_VALUE) return EINVAL;
-  if (value > u64.MAX_VALUE - 1 - event.value) return EAGAIN;
+  if (value > u64.MAX_VALUE - 1 - event.value) return until(file, event.queue);
   event.value += value;
   event.changes++;
+  event.queue.wake();
   return 8;
 }
 
@@ -122,8 +141,8 @@ export function readFile(file: OpenFile, user: u64, given: u64): i64 {
   const length = given > MAX_TRANSFER ? MAX_TRANSFER : given;
   if (file.pipe !== null) return readPipe(file, file.pipe!, user, length);
   if (file.event !== null) return readEvent(file, user, length);
-  if (file.timer !== null) return readTimer(file.timer!, (file.flags & O_NONBLOCK) !== 0, user, length);
-  if (file.signals !== 0) return readSignals(file.signals, user, length);
+  if (file.timer !== null) return readTimer(file, user, length);
+  if (file.signals !== 0) return readSignals(file, user, length);
   if (file.poller !== null) return EINVAL;
   const inode = file.inode;
   if (inode.device !== DEVICE_NONE) return readDevice(inode.device, user, length);
@@ -206,7 +225,12 @@ function vectors(fd: u64, list: u64, count: u64, write: bool, positioned: bool, 
     if (positioned) moved = write ? sysPwrite(fd, base, length, at + done) : sysPread(fd, base, length, at + done);
     else moved = write ? writeFile(file, base, length) : readFile(file, base, length);
     // A block of the root that is still outside: what was read before it is the answer; else the call is made again.
-    if (moved === PENDING) return done > 0 && !outside ? done : PENDING;
+    if (moved === PENDING) {
+      if (done === 0 || outside) return PENDING;
+      done += current.done;
+      current.done = 0;
+      return done;
+    }
     if (moved < 0) return done > 0 ? done : moved;
     done += moved;
     if (<u64>moved < length) break;

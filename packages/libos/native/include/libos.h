@@ -43,6 +43,7 @@ bool libos_in_user(uint64_t address, uint64_t length);
 
 /* entry.S */
 int64_t libos_enter_user(uint64_t rip, uint64_t rsp);
+int64_t libos_enter_thread(const void *registers, uint64_t fs, uint32_t mxcsr);
 _Noreturn void libos_leave_user(int64_t status);
 void libos_syscall(void);
 bool libos_guarded_copy(void *to, const void *from, size_t length);
@@ -64,14 +65,16 @@ int64_t libos_host_write(uint32_t fd, uint64_t user, uint64_t length);
 int64_t libos_host_read(uint32_t fd, uint64_t user, uint64_t length);
 int64_t libos_host_root(uint64_t offset, uint32_t length, uint8_t *to, const uint8_t digest[32]);
 int64_t libos_host_wait(uint32_t fds, int64_t timeout_ms);
+void libos_host_park(uint32_t slot, int64_t timeout_ns);
+void libos_host_unpark(uint32_t slot);
+void libos_host_yield(void);
+bool libos_host_thread(uint32_t slot);
+_Noreturn void libos_host_exit(int32_t status);
 void libos_host_note(const char *text, size_t length);
 bool libos_host_clock(uint64_t now[2]);
 
 /* clock.c */
 uint64_t libos_clock_now(uint32_t clock);
-
-/* signal.c */
-bool libos_signal_waits(void);
 
 /* kernel.c */
 int64_t libos_dispatch(uint32_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f);

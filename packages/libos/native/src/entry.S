@@ -1,10 +1,16 @@
 /* Ways between a program and the library OS. GS stays the thread data (native/runtime/thread.h of package enclave); the
  * library OS keeps its own fields behind them. Vector registers are the program's throughout. */
+#define TD_EXCEPTIONS 112
 #define USER_RSP 1024    /* the program's RSP while a system call runs */
 #define KERNEL_RSP 1032  /* the thread's own stack as it was when the program was entered */
 #define SIGNAL 1040      /* u32: whether a signal waits; written by libos_dispatch */
 #define RESUME_RIP 1048
+#define SLOT 1056
+#define NUMBER 1060      /* u32: of the system call under way */
 #define SYS_RT_SIGRETURN 15
+#define SYS_CLONE 56 /* and fork, vfork */
+#define SYS_EXECVE 59
+#define SYS_CLONE3 435
 
 /* nsgx_registers */
 #define REGISTERS 144
@@ -20,8 +26,14 @@
 libos_syscall:
     mov %rsp, %gs:USER_RSP
     mov %gs:KERNEL_RSP, %rsp
+    mov %eax, %gs:NUMBER
     cmp $SYS_RT_SIGRETURN, %eax
     je .Lsignal_return
+    lea -SYS_CLONE(%rax), %r11d
+    cmp $SYS_EXECVE-SYS_CLONE, %r11d
+    jbe .Lfull
+    cmp $SYS_CLONE3, %eax
+    je .Lfull
     push %rcx
     push %rdi
     push %rsi
@@ -51,8 +63,8 @@ libos_syscall:
     mov %gs:USER_RSP, %rsp
     jmp *%rcx
 
-/* A signal waits: delivered to the registers as they are behind the call. */
-.Lsignal:
+/* nsgx_registers of the program as they are behind the call. */
+    .macro PUSH_REGISTERS
     push %rcx
     pushq $0x202
     push %r15
@@ -71,12 +83,27 @@ libos_syscall:
     push %rdx
     push %rcx
     push %rax
+    .endm
+
+/* Calls that begin threads and programs want all registers. */
+.Lfull:
+    PUSH_REGISTERS
+    mov %rsp, %rdi
+    cld
+    call libos_dispatch_full
+    jmp .Ldeliver
+
+/* A signal waits. */
+.Lsignal:
+    PUSH_REGISTERS
 .Ldeliver:
     movl $0, %gs:SIGNAL
     mov %rsp, %rdi
+    mov %gs:NUMBER, %esi
     call libos_signals
 
 /* The program goes on with the registers at RSP. */
+.Lgo_on:
     mov %rsp, %rbx
     mov R_RIP(%rbx), %rax
     mov %rax, %gs:RESUME_RIP
@@ -142,10 +169,37 @@ libos_enter_user:
     xor %r15d, %r15d
     jmp *%rcx
 
+/* int64_t libos_enter_thread(const nsgx_registers *registers, fs, mxcsr): the same for a thread that begins as another stands. */
+    .globl libos_enter_thread
+    .hidden libos_enter_thread
+libos_enter_thread:
+    push %rbx
+    push %rbp
+    push %r12
+    push %r13
+    push %r14
+    push %r15
+    sub $8, %rsp
+    stmxcsr (%rsp)
+    fnstcw 4(%rsp)
+    mov %rsp, %gs:KERNEL_RSP
+    sub $16, %rsp
+    mov %edx, (%rsp)
+    ldmxcsr (%rsp)
+    wrfsbase %rsi
+    sub $REGISTERS, %rsp
+    mov %rdi, %rsi
+    mov %rsp, %rdi
+    mov $REGISTERS/8, %ecx
+    cld
+    rep movsq
+    jmp .Lgo_on
+
     .globl libos_leave_user
     .hidden libos_leave_user
 libos_leave_user:
     mov %gs:KERNEL_RSP, %rsp
+    movl $0, %gs:TD_EXCEPTIONS  /* it may come out of one */
     mov %gs:0, %rax             /* FS is the runtime's again: its stack protector reads it */
     wrfsbase %rax
     cld

@@ -2,6 +2,7 @@
  * and so does CPUID, which is illegal in an enclave. */
 #include "libos.h"
 #include "nsgx_exception.h"
+#include "task.h"
 
 #define SYSCALL_OPCODE 0x050f
 #define CPUID_OPCODE 0xa20f
@@ -12,7 +13,7 @@
 #define SIGSEGV 11
 
 bool libos_signal_fault(nsgx_exception *exception, uint32_t signal);
-void libos_signals(nsgx_registers *registers);
+void libos_signals(nsgx_registers *registers, uint32_t number);
 void libos_signal_return(nsgx_registers *registers);
 
 static void set_low(uint64_t *to, uint32_t value) { *to = value; }
@@ -32,8 +33,9 @@ static bool emulate(nsgx_exception *exception) {
         if ((uint32_t)r->rax == SYS_RT_SIGRETURN) {
             libos_signal_return(r);
         } else {
-            r->rax = (uint64_t)libos_dispatch((uint32_t)r->rax, r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9);
-            if (libos_signal_waits()) libos_signals(r);
+            uint32_t number = (uint32_t)r->rax;
+            libos_dispatch_full(r);
+            if (libos_signal_waits()) libos_signals(r, number);
         }
         libos_save_vectors(exception->xstate);
         return true;
@@ -60,7 +62,7 @@ _Noreturn void libos_user_exception(nsgx_exception *exception) {
     uint32_t signal = exception->vector < 32 ? signals[exception->vector] : 0;
     if (signal == 0) signal = SIGILL;
     if (libos_signal_fault(exception, signal)) nsgx_exception_continue(exception);
-    libos_leave_user(128 + (int64_t)signal);
+    libos_end(128 + (int32_t)signal);
 }
 
 /* A copy to or from memory that the program does not have. */

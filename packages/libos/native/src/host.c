@@ -1,10 +1,13 @@
 /* Calls out. The answer of a host is copied once, and its lengths and results are checked before they are used. */
+#include <stdlib.h>
+
 #include "libos.h"
 #include "nsgx_crypto.h"
 #include "nsgx_interface.h"
 #include "nsgx_message.h"
+#include "task.h"
 
-enum { CALL_WRITE, CALL_READ, CALL_ROOT, CALL_CLOCK, CALL_WAIT, CALL_NOTE };
+enum { CALL_WRITE, CALL_READ, CALL_ROOT, CALL_CLOCK, CALL_WAIT, CALL_NOTE, CALL_PARK, CALL_UNPARK, CALL_THREAD, CALL_EXIT };
 
 #define EIO 5
 #define EFAULT 14
@@ -12,41 +15,53 @@ enum { CALL_WRITE, CALL_READ, CALL_ROOT, CALL_CLOCK, CALL_WAIT, CALL_NOTE };
 /* Bytes of one transfer. */
 #define PIECE 65536u
 
-static uint8_t piece[PIECE];
-static struct {
-    uint64_t length; /* of the data that follow, as messages have it */
-    uint8_t data[PIECE + 16];
-} answer;
+/* Of each thread: calls of several go on at the same time. */
+struct io {
+    uint8_t piece[PIECE];
+    struct {
+        uint64_t length; /* of the data that follow, as messages have it */
+        uint8_t data[PIECE + 16];
+    } answer;
+};
 
-/* One call; true when the answer's form is right. `answer` then holds it, and `got` its bytes. */
-static bool call(uint32_t index, nsgx_writer *request, size_t *got) {
-    size_t length = sizeof answer;
-    nsgx_status status = nsgx_ocall_into(index, request, &answer, &length);
+static struct io *io_of_thread(void) {
+    static struct io *of[LIBOS_THREADS];
+    uint32_t slot = libos_slot();
+    if (of[slot] == NULL) of[slot] = malloc(sizeof **of);
+    if (of[slot] == NULL) nsgx_abort();
+    return of[slot];
+}
+
+/* One call; true when the answer's form is right. `io->answer` then holds it, and `got` its bytes. */
+static bool call(struct io *io, uint32_t index, nsgx_writer *request, size_t *got) {
+    size_t length = sizeof io->answer;
+    nsgx_status status = nsgx_ocall_into(index, request, &io->answer, &length);
     nsgx_writer_free(request);
     *got = length;
     return status == NSGX_OK;
 }
 
 /* The same, for an answer of type bytes: checks the length that stands before them. */
-static bool call_bytes(uint32_t index, nsgx_writer *request, size_t *bytes) {
+static bool call_bytes(struct io *io, uint32_t index, nsgx_writer *request, size_t *bytes) {
     size_t got;
-    if (!call(index, request, &got) || got < 8 || answer.length > sizeof answer.data ||
-        ((answer.length + 7) & ~7ull) != got - 8)
+    if (!call(io, index, request, &got) || got < 8 || io->answer.length > sizeof io->answer.data ||
+        ((io->answer.length + 7) & ~7ull) != got - 8)
         return false;
-    *bytes = answer.length;
+    *bytes = io->answer.length;
     return true;
 }
 
 int64_t libos_host_write(uint32_t fd, uint64_t user, uint64_t length) {
+    struct io *io = io_of_thread();
     if (length > PIECE) length = PIECE;
-    if (!libos_in_user(user, length) || !libos_guarded_copy(piece, (const void *)user, length)) return -EFAULT;
+    if (!libos_in_user(user, length) || !libos_guarded_copy(io->piece, (const void *)user, length)) return -EFAULT;
     nsgx_writer request;
     size_t got;
     nsgx_writer_start(&request);
     nsgx_write_u32(&request, fd);
-    nsgx_write_bytes(&request, (nsgx_bytes){piece, length});
-    if (!call(CALL_WRITE, &request, &got) || got != 8) return -EIO;
-    int64_t result = (int64_t)answer.length;
+    nsgx_write_bytes(&request, (nsgx_bytes){io->piece, length});
+    if (!call(io, CALL_WRITE, &request, &got) || got != 8) return -EIO;
+    int64_t result = (int64_t)io->answer.length;
     return result > (int64_t)length || result < -ERRNO_LIMIT ? -EIO : result;
 }
 
@@ -54,63 +69,113 @@ int64_t libos_host_write(uint32_t fd, uint64_t user, uint64_t length) {
 int64_t libos_host_read(uint32_t fd, uint64_t user, uint64_t length) {
     if (length > PIECE) length = PIECE;
     if (!libos_in_user(user, length)) return -EFAULT;
+    struct io *io = io_of_thread();
     nsgx_writer request;
     size_t bytes;
     nsgx_writer_start(&request);
     nsgx_write_u32(&request, fd);
     nsgx_write_u32(&request, (uint32_t)length);
-    if (!call_bytes(CALL_READ, &request, &bytes) || bytes < 8) return -EIO;
+    if (!call_bytes(io, CALL_READ, &request, &bytes) || bytes < 8) return -EIO;
     int64_t result;
-    memcpy(&result, answer.data, 8);
+    memcpy(&result, io->answer.data, 8);
     if (result < -ERRNO_LIMIT || result > (int64_t)length || (result > 0 && (uint64_t)result != bytes - 8)) return -EIO;
-    if (result > 0 && !libos_guarded_copy((void *)user, answer.data + 8, (size_t)result)) return -EFAULT;
+    if (result > 0 && !libos_guarded_copy((void *)user, io->answer.data + 8, (size_t)result)) return -EFAULT;
     return result;
 }
 
 /* A block of the root: what has not the measured digest is an error, and stays outside. */
 int64_t libos_host_root(uint64_t offset, uint32_t length, uint8_t *to, const uint8_t digest[32]) {
     if (length > PIECE) return -EIO;
+    struct io *io = io_of_thread();
     nsgx_writer request;
     size_t bytes;
     uint8_t found[32];
     nsgx_writer_start(&request);
     nsgx_write_u64(&request, offset);
     nsgx_write_u32(&request, length);
-    if (!call_bytes(CALL_ROOT, &request, &bytes) || bytes != length) return -EIO;
-    nsgx_sha256(answer.data, length, found);
+    if (!call_bytes(io, CALL_ROOT, &request, &bytes) || bytes != length) return -EIO;
+    nsgx_sha256(io->answer.data, length, found);
     if (!nsgx_equal(found, digest, 32)) {
         static const char text[] = "a block of the root is not the one that was measured";
         libos_host_note(text, sizeof text - 1);
         return -EIO;
     }
-    memcpy(to, answer.data, length);
+    memcpy(to, io->answer.data, length);
     return 0;
 }
 
 int64_t libos_host_wait(uint32_t fds, int64_t timeout_ms) {
+    struct io *io = io_of_thread();
     nsgx_writer request;
     size_t got;
     nsgx_writer_start(&request);
     nsgx_write_u32(&request, fds);
     nsgx_write_i64(&request, timeout_ms);
-    if (!call(CALL_WAIT, &request, &got) || got != 8) return -EIO;
-    return (int64_t)(answer.length & fds);
+    if (!call(io, CALL_WAIT, &request, &got) || got != 8) return -EIO;
+    return (int64_t)(io->answer.length & fds);
 }
 
 void libos_host_note(const char *text, size_t length) {
+    struct io *io = io_of_thread();
     nsgx_writer request;
     size_t got;
     nsgx_writer_start(&request);
     nsgx_write_bytes(&request, (nsgx_bytes){(const uint8_t *)text, length});
-    call(CALL_NOTE, &request, &got);
+    call(io, CALL_NOTE, &request, &got);
 }
 
 /* Nanoseconds since 1970, and of a clock that only runs forward. */
 bool libos_host_clock(uint64_t now[2]) {
+    struct io *io = io_of_thread();
     nsgx_writer request;
     size_t bytes;
     nsgx_writer_start(&request);
-    if (!call_bytes(CALL_CLOCK, &request, &bytes) || bytes != 16) return false;
-    memcpy(now, answer.data, 16);
+    if (!call_bytes(io, CALL_CLOCK, &request, &bytes) || bytes != 16) return false;
+    memcpy(now, io->answer.data, 16);
     return true;
+}
+
+/* Of the waits here the host is believed nothing: whoever has waited looks for himself. */
+void libos_host_park(uint32_t slot, int64_t timeout_ns) {
+    struct io *io = io_of_thread();
+    nsgx_writer request;
+    size_t got;
+    nsgx_writer_start(&request);
+    nsgx_write_u32(&request, slot);
+    nsgx_write_i64(&request, timeout_ns);
+    call(io, CALL_PARK, &request, &got);
+}
+
+void libos_host_yield(void) { libos_host_park(LIBOS_THREADS, 0); }
+
+void libos_host_unpark(uint32_t slot) {
+    struct io *io = io_of_thread();
+    nsgx_writer request;
+    size_t got;
+    nsgx_writer_start(&request);
+    nsgx_write_u32(&request, slot);
+    call(io, CALL_UNPARK, &request, &got);
+}
+
+/* Asks for a thread of the host that enters for this slot. */
+bool libos_host_thread(uint32_t slot) {
+    struct io *io = io_of_thread();
+    nsgx_writer request;
+    size_t got;
+    nsgx_writer_start(&request);
+    nsgx_write_u32(&request, slot);
+    return call(io, CALL_THREAD, &request, &got) && got == 8 && io->answer.length == 0;
+}
+
+/* The program is over: its host is told how it ended. */
+_Noreturn void libos_host_exit(int32_t status) {
+    for (;;) {
+        struct io *io = io_of_thread();
+        nsgx_writer request;
+        size_t got;
+        nsgx_writer_start(&request);
+        nsgx_write_u32(&request, (uint32_t)status);
+        call(io, CALL_EXIT, &request, &got);
+        libos_host_park(LIBOS_THREADS, -1);
+    }
 }

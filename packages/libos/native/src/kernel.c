@@ -2,10 +2,11 @@
 #include "core.h"
 #include "libos.h"
 #include "nsgx_crypto.h"
+#include "task.h"
 
 /* What the core leaves when a system call cannot be completed inside (core/request.ts). */
 #define PENDING INT64_MIN
-enum { OP_WRITE = 1, OP_READ, OP_ROOT, OP_WAIT, OP_EXIT, OP_NOTE };
+enum { OP_WRITE = 1, OP_READ, OP_ROOT, OP_WAIT, OP_EXIT, OP_NOTE, OP_PARK, OP_CLONE, OP_THREAD_EXIT };
 struct request {
     uint64_t op, argument[6];
 };
@@ -15,8 +16,8 @@ struct request {
 
 static w2c_core core;
 static uint8_t *memory;
-static uint32_t request_at;
-static uint8_t vectors[4096] __attribute__((aligned(64)));
+/* Where the request of each thread lies, as the core said when its slot was first used. */
+static uint32_t request_at[LIBOS_THREADS];
 
 const struct libos_boot *libos_boot(void) {
     static const struct libos_boot *boot;
@@ -125,7 +126,8 @@ u64 w2c_shim_getFs(struct w2c_shim *shim) {
 
 /* ---- system calls ----------------------------------------------------------------------------------------------- */
 
-static int64_t serve(const struct request *r) {
+/* The core's memory does not move, but another thread may make it longer: what is copied from it stays within its size. */
+static int64_t serve(const struct request *r, const nsgx_registers *registers) {
     const uint64_t *a = r->argument;
     switch (r->op) {
         case OP_WRITE:
@@ -140,59 +142,103 @@ static int64_t serve(const struct request *r) {
         case OP_NOTE:
             if (in_core(a[0], a[1])) libos_host_note((const char *)memory + a[0], a[1]);
             return 0;
+        case OP_PARK:
+            libos_sleep(libos_slot(), a[0]);
+            return 0;
+        case OP_CLONE:
+            /* What the core has to take back when there is no thread: minus one and the slot. */
+            if (registers == NULL || !libos_start_thread((uint32_t)a[0], registers, a[2], a[3])) return -1 - (int64_t)a[0];
+            return (int64_t)a[1];
         case OP_EXIT:
-            libos_leave_user((int64_t)a[0]);
+            if (libos_slot() == 0) libos_leave_user((int64_t)a[0]);
+            libos_host_exit((int32_t)a[0]);
+        case OP_THREAD_EXIT:
+            libos_leave_user(0);
         default:
             libos_die("the core asked for something unknown", r->op);
     }
 }
 
-/* Leaves the enclave as often as the core wants it: with FS as the runtime has it, and the program's vectors kept. */
-static int64_t outside(void) {
+static struct request *request_of(uint32_t slot) { return (struct request *)(memory + request_at[slot]); }
+
+/* Does what a call of the thread needs done outside, as often as the core wants it: without the lock, with FS as the runtime
+ * has it, and the program's vectors kept. */
+static int64_t outside(uint32_t slot, const nsgx_registers *registers) {
+    uint8_t vectors[4096] __attribute__((aligned(64)));
     uint64_t program_fs, own_fs;
     int64_t result = PENDING;
     __asm__ volatile("rdfsbase %0" : "=r"(program_fs));
     __asm__ volatile("movq %%gs:0, %0" : "=r"(own_fs));
+    memset(vectors + 512, 0, 64);
     libos_save_vectors(vectors);
     __asm__ volatile("wrfsbase %0" : : "r"(own_fs));
     while (result == PENDING) {
         struct request request;
-        memcpy(&request, memory + request_at, sizeof request);
-        result = (int64_t)w2c_core_complete(&core, (u64)serve(&request));
+        memcpy(&request, request_of(slot), sizeof request);
+        libos_unlock();
+        int64_t served = serve(&request, registers);
+        libos_lock();
+        result = (int64_t)w2c_core_complete(&core, slot, (u64)served);
     }
     __asm__ volatile("wrfsbase %0" : : "r"(program_fs));
     libos_restore_vectors(vectors);
     return result;
 }
 
-w2c_core *libos_core(void);
 w2c_core *libos_core(void) { return &core; }
 
-const uint64_t *libos_request(void);
-const uint64_t *libos_request(void) { return (const uint64_t *)(memory + request_at); }
+const uint64_t *libos_request(void) { return (const uint64_t *)request_of(libos_slot()); }
 
-bool libos_signal_waits(void) {
-    uint64_t waits;
-    memcpy(&waits, memory + request_at + sizeof(struct request), 8);
-    return waits != 0;
+bool libos_signal_waits(void) { return ((volatile const uint64_t *)libos_request())[7] != 0; }
+
+static int64_t dispatch(uint32_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f,
+                        const nsgx_registers *registers) {
+    uint32_t slot = libos_slot();
+    libos_lock();
+    int64_t result = (int64_t)w2c_core_syscall(&core, slot, number, a, b, c, d, e, f);
+    if (__builtin_expect(result == PENDING, 0)) result = outside(slot, registers);
+    libos_unlock();
+    return result;
 }
 
 int64_t libos_dispatch(uint32_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f) {
-    int64_t result = (int64_t)w2c_core_syscall(&core, number, a, b, c, d, e, f);
-    if (result == PENDING) result = outside();
+    int64_t result = dispatch(number, a, b, c, d, e, f, NULL);
     if (__builtin_expect(libos_signal_waits(), 0)) __asm__ volatile("movl $1, %%gs:1040" : : : "memory");
     return result;
+}
+
+void libos_dispatch_full(nsgx_registers *r) {
+    r->rax = (uint64_t)dispatch((uint32_t)r->rax, r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9, r);
+}
+
+_Noreturn void libos_end(int32_t status) {
+    uint32_t slot = libos_slot();
+    libos_lock();
+    bool all = w2c_core_end(&core, slot, (u32)status);
+    libos_unlock();
+    uint64_t own_fs;
+    __asm__ volatile("movq %%gs:0, %0" : "=r"(own_fs));
+    __asm__ volatile("wrfsbase %0" : : "r"(own_fs));
+    if (all && slot != 0) libos_host_exit(status);
+    libos_leave_user(status);
+}
+
+/* The slot's request is known from its thread's first moment on. */
+void libos_thread_known(uint32_t slot) {
+    libos_lock();
+    request_at[slot] = w2c_core_requestAt(&core, slot);
+    if (!in_core(request_at[slot], 128)) libos_die("the core has no request", request_at[slot]);
+    libos_unlock();
 }
 
 void libos_kernel_start(const struct libos_host *host) {
     const struct libos_boot *boot = libos_boot();
     uint64_t base = (uint64_t)__image_base;
     wasm2c_core_instantiate(&core, NULL);
-    request_at = w2c_core_requestAt(&core);
-    if (!in_core(request_at, sizeof(struct request) + 8)) libos_die("the core has no request", request_at);
     w2c_core_start(&core, base, base + boot->arena_start, boot->arena_size, base + boot->stack_start, boot->stack_size,
                    boot->manifest_size, boot->core_size, boot->flags, host->kind[0] | host->kind[1] << 8 | host->kind[2] << 16,
                    host->rows << 16 | host->columns);
+    libos_thread_known(0);
 }
 
 _Noreturn void libos_die(const char *why, uint64_t number) {

@@ -3,6 +3,7 @@
 #include "core.h"
 #include "libos.h"
 #include "nsgx_exception.h"
+#include "task.h"
 
 #define RED_ZONE 128
 #define SA_SIGINFO 4u
@@ -29,13 +30,12 @@ struct frame {
 _Static_assert(offsetof(struct frame, mask) == 8 + 296, "struct ucontext");
 _Static_assert(sizeof(struct frame) == 8 + 304 + 128, "struct rt_sigframe");
 
-static uint8_t xstate[4096] __attribute__((aligned(64)));
+#define EINTR 4
 
 extern w2c_core *libos_core(void);
-extern const uint64_t *libos_request(void);
 
 /* The program ends where its stack has no room for a frame, as on Linux. */
-static _Noreturn void no_room(void) { libos_leave_user(128 + SIGSEGV); }
+static _Noreturn void no_room(void) { libos_end(128 + SIGSEGV); }
 
 static void save(struct frame *frame, const nsgx_registers *r) {
     uint64_t *g = frame->gregs;
@@ -52,7 +52,7 @@ static void restore(nsgx_registers *r, const uint64_t *g) {
 
 /* Makes the registers those of a handler's first instruction. `taken` is what takeSignal or takeFault said. */
 static void enter(nsgx_registers *r, int32_t taken, const uint8_t *vectors, uint64_t address, uint32_t trap, uint32_t error) {
-    static struct frame frame;
+    struct frame frame;
     const uint64_t *request = libos_request();
     uint64_t handler = request[0], flags = request[1], top = request[4];
     libos_fill(&frame, 0, sizeof frame);
@@ -71,15 +71,16 @@ static void enter(nsgx_registers *r, int32_t taken, const uint8_t *vectors, uint
         frame.info[2] = 1;
         memcpy(&frame.info[4], &r->rip, 8);
     } else {
-        frame.info[2] = (uint32_t)-6; /* SI_TKILL */
-        frame.info[4] = 2;
+        frame.info[2] = (uint32_t)request[9];         /* si_code */
+        frame.info[4] = (uint32_t)(request[9] >> 32); /* who sent it */
+        memcpy(&frame.info[6], &request[10], 8);      /* si_value */
     }
     uint64_t stack = top != 0 ? top : r->rsp - RED_ZONE;
     uint64_t floating = (stack - XSTATE_BYTES - 4) & ~63ull;
     uint64_t at = ((floating - sizeof frame) & ~15ull) - 8;
     frame.fpstate = floating;
     /* The legacy area tells how much extended state follows (struct _fpx_sw_bytes). */
-    static uint8_t image[XSTATE_BYTES + 4];
+    uint8_t image[XSTATE_BYTES + 4];
     memcpy(image, vectors, XSTATE_BYTES);
     uint32_t words[5] = {FP_XSTATE_MAGIC1, XSTATE_BYTES + 4, 0xe7, 0, XSTATE_BYTES};
     uint32_t last = FP_XSTATE_MAGIC2;
@@ -98,12 +99,24 @@ static void enter(nsgx_registers *r, int32_t taken, const uint8_t *vectors, uint
     r->rflags = FIXED_FLAGS;
 }
 
-/* After a system call, with all registers of the program: delivers what waits. */
-void libos_signals(nsgx_registers *registers);
-void libos_signals(nsgx_registers *registers) {
-    int32_t taken;
-    while ((taken = (int32_t)w2c_core_takeSignal(libos_core(), registers->rsp)) != 0) {
-        if (taken < 0) libos_leave_user(-taken);
+/* After a system call, with all registers of the program: delivers what waits. An interrupted call that is to be made again is
+ * so behind the handler: it returns to the entry for system calls. */
+void libos_signals(nsgx_registers *registers, uint32_t number);
+void libos_signals(nsgx_registers *registers, uint32_t number) {
+    uint8_t xstate[4096] __attribute__((aligned(64)));
+    uint32_t slot = libos_slot();
+    for (;;) {
+        libos_lock();
+        int32_t taken = (int32_t)w2c_core_signal(libos_core(), slot, registers->rsp);
+        libos_unlock();
+        if (taken < 0) libos_end(-taken);
+        if (libos_request()[8] != 0 && registers->rax == (uint64_t)-EINTR) {
+            registers->rcx = registers->rip;
+            registers->rip = (uint64_t)libos_syscall;
+            registers->rax = number;
+        }
+        if (taken == 0) return;
+        memset(xstate + 512, 0, 64);
         libos_save_vectors(xstate);
         enter(registers, taken, xstate, 0, 0, 0);
     }
@@ -112,7 +125,9 @@ void libos_signals(nsgx_registers *registers) {
 /* An exception of the program: true when a handler takes it. */
 bool libos_signal_fault(nsgx_exception *exception, uint32_t signal);
 bool libos_signal_fault(nsgx_exception *exception, uint32_t signal) {
-    int32_t taken = (int32_t)w2c_core_takeFault(libos_core(), signal, exception->registers.rsp);
+    libos_lock();
+    int32_t taken = (int32_t)w2c_core_fault(libos_core(), libos_slot(), signal, exception->registers.rsp);
+    libos_unlock();
     if (taken < 0) return false;
     enter(&exception->registers, taken, exception->xstate, exception->has_address ? exception->address : 0,
           exception->vector, exception->error_code);
@@ -122,10 +137,11 @@ bool libos_signal_fault(nsgx_exception *exception, uint32_t signal) {
 /* rt_sigreturn: registers and extended state of the frame that RSP points behind the first word of. */
 void libos_signal_return(nsgx_registers *registers);
 void libos_signal_return(nsgx_registers *registers) {
-    static struct frame frame;
+    struct frame frame;
     uint64_t at = registers->rsp - 8;
     if (!libos_in_user(at, sizeof frame) || !libos_guarded_copy(&frame, (const void *)at, sizeof frame)) no_room();
     if (frame.fpstate != 0) {
+        uint8_t xstate[4096] __attribute__((aligned(64)));
         if (!libos_in_user(frame.fpstate, XSTATE_BYTES) ||
             !libos_guarded_copy(xstate, (const void *)frame.fpstate, XSTATE_BYTES))
             no_room();
@@ -142,5 +158,7 @@ void libos_signal_return(nsgx_registers *registers) {
         libos_restore_vectors(xstate);
     }
     restore(registers, frame.gregs);
-    w2c_core_setMask(libos_core(), frame.mask);
+    libos_lock();
+    w2c_core_mask(libos_core(), libos_slot(), frame.mask);
+    libos_unlock();
 }

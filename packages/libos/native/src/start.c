@@ -2,6 +2,7 @@
 #include "libos.h"
 #include "nsgx_crypto.h"
 #include "nsgx_interface.h"
+#include "task.h"
 
 enum {
     AT_NULL, AT_PHDR = 3, AT_PHENT, AT_PHNUM, AT_PAGESZ, AT_BASE, AT_FLAGS, AT_ENTRY, AT_UID = 11, AT_EUID, AT_GID, AT_EGID,
@@ -93,4 +94,9 @@ int32_t run(nsgx_bytes argv, nsgx_bytes envp, nsgx_bytes host) {
     libos_exceptions_start();
     libos_kernel_start(&facts);
     return (int32_t)libos_start_program(argv, envp);
+}
+
+int32_t thread(uint32_t slot) {
+    if (!libos_run_thread(slot)) nsgx_fail(EXIT_NOT_STARTED);
+    return 0;
 }

@@ -40,7 +40,15 @@ const MAX_SIZE = 2 ** 36;
 const CORE_READY = 512 * 1024;
 const ARENA_READY = 512 * 1024;
 /** Settings of native/enclave.json that the layout repeats. */
-const KERNEL = Object.freeze({ threads: 1, heapPages: 64, heapMeasured: true, stackPages: 32, ssaFrames: 3 });
+const KERNEL = Object.freeze({
+  threads: 2,
+  maxThreads: 66,
+  heapPages: 64,
+  heapMaxPages: 4096,
+  heapMeasured: true,
+  stackPages: 32,
+  ssaFrames: 3,
+});
 
 /** What an image is made of. Sizes in bytes. */
 export interface ProgramImageOptions {

@@ -4,6 +4,10 @@ import { signImage } from '@nestedsgx/image/node';
 import type { Cvm } from '@nestedsgx/sdk';
 import type { ProgramImage } from '../image/build.js';
 import { hostFacts, hostHandlers } from './host.js';
+import { type ThreadSource, threadHandlers } from './threads.js';
+
+/** TCSs of a program at most: LIBOS_THREADS of the native half, and one for commands. */
+const MAX_THREADS = 66;
 
 /** The interface of native/interface.json. */
 export const LIBOS_INTERFACE = Object.freeze({
@@ -17,6 +21,7 @@ export const LIBOS_INTERFACE = Object.freeze({
       ],
       returns: 'i32',
     },
+    { name: 'thread', params: [{ name: 'slot', type: 'u32' }], returns: 'i32' },
   ],
   ocalls: [
     {
@@ -53,6 +58,17 @@ export const LIBOS_INTERFACE = Object.freeze({
       returns: 'u32',
     },
     { name: 'note', params: [{ name: 'text', type: 'bytes' }], returns: 'void' },
+    {
+      name: 'park',
+      params: [
+        { name: 'slot', type: 'u32' },
+        { name: 'timeout_ns', type: 'i64' },
+      ],
+      returns: 'void',
+    },
+    { name: 'unpark', params: [{ name: 'slot', type: 'u32' }], returns: 'void' },
+    { name: 'start_thread', params: [{ name: 'slot', type: 'u32' }], returns: 'i32' },
+    { name: 'exit', params: [{ name: 'status', type: 'u32' }], returns: 'void' },
   ],
 } as const);
 
@@ -89,16 +105,42 @@ function strings(list: readonly string[]): Uint8Array {
 export async function runProgram(cvm: Cvm, program: ProgramImage, options: RunOptions): Promise<RunResult> {
   const sigstruct = program.image.sigstruct ?? signImage(program.image, options.key!, program.signOptions);
   const { descriptors } = options;
+  let over!: (status: number) => void;
+  let failed!: (error: unknown) => void;
+  const ended = new Promise<number>((resolve, reject) => {
+    over = resolve;
+    failed = reject;
+  });
+  let threads: ThreadSource | undefined;
   await using enclave = await cvm.load({ sgxs: program.image, sig: sigstruct }, LIBOS_INTERFACE, {
-    ocalls: hostHandlers({ root: program.root, descriptors, onNote: options.onNote }),
-    ocallBufferBytes: 512 * 1024,
+    ocalls: {
+      ...hostHandlers({ root: program.root, descriptors, onNote: options.onNote }),
+      ...threadHandlers(() => threads!),
+    },
+    ocallBufferBytes: 192 * 1024,
+    threads: MAX_THREADS,
     debug: options.debug,
   });
-  const status = enclave.ecalls.run(
+  let inside = 1;
+  threads = {
+    run(slot) {
+      // One is kept free for commands, with which further ones are made.
+      while (enclave.stats().threads < inside + 2) enclave.addThread();
+      inside++;
+      return enclave.async.thread(slot).finally(() => {
+        inside--;
+      });
+    },
+    failed,
+    exited: over,
+  };
+  const first = enclave.async.run(
     strings(options.argv),
     strings(options.environment ?? []),
     hostFacts(descriptors),
   );
+  first.then(over, failed);
+  const status = await ended;
   const { exceptions, ocalls } = enclave.stats();
   return { status, mrenclave: Buffer.from(enclave.mrenclave).toString('hex'), exceptions, ocalls };
 }

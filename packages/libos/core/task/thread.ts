@@ -1,0 +1,127 @@
+/** A thread of a program: what belongs to it alone, and the call that it is in. */
+import { Inode } from '../fs/inode';
+import { setFiles } from '../fs/open-file';
+import { Process } from './process';
+import { Queue } from './queue';
+
+/** Threads of one enclave; the native half's LIBOS_THREADS. */
+export const MAX_THREADS = 64;
+/** 16 bytes for each signal. */
+export const SENDERS: usize = 65 * 16;
+const REQUEST_BYTES: usize = 128;
+
+export class Thread {
+  /** Where the native half looks for what is to be done (core/request.ts). */
+  request: usize = heap.alloc(REQUEST_BYTES);
+
+  // The call under way, for when it has to be made again.
+  number: u32 = 0;
+  a: u64 = 0;
+  b: u64 = 0;
+  c: u64 = 0;
+  d: u64 = 0;
+  e: u64 = 0;
+  f: u64 = 0;
+  /** What becomes of the result of a request (core/request.ts). */
+  then: i32 = 0;
+  /** Whether the call has been made before. */
+  again: bool = false;
+  deadline: u64 = 0;
+  /** It has left something that must go with its end. */
+  touched: bool = false;
+  /** An interrupted call may be made again behind a handler. */
+  restart: bool = false;
+  watched: Array<Queue> = new Array<Queue>();
+  /** Bytes that a call which waits has moved already. */
+  done: u64 = 0;
+  /** Answer of the host to the latest wait; -1 in a call that has not waited. */
+  waitResult: i64 = -1;
+  /** The futex that it waits for, and whether it was woken there. */
+  futex: Queue | null = null;
+  futexAt: u64 = 0;
+  futexBits: u32 = 0;
+  futexWoken: bool = false;
+  /** The block of the root that the request asks for. */
+  asked: Inode | null = null;
+  askedBlock: i32 = -1;
+  askedMemory: usize = 0;
+
+  // Signals (core/signals.ts).
+  blocked: u64 = 0;
+  pending: u64 = 0;
+  stackBase: u64 = 0;
+  stackSize: u64 = 0;
+  stackFlags: u32 = 2;
+  suspended: u64 = u64.MAX_VALUE;
+  /** Why each pending signal was sent (SENDER of core/signals.ts). */
+  senders: usize = heap.alloc(SENDERS);
+
+  /** Where a zero is to be written, and waiters woken, at the end (CLONE_CHILD_CLEARTID). */
+  clearTid: u64 = 0;
+  robustList: u64 = 0;
+  /** It has ended, or waits for the others of its process to end. */
+  leaving: bool = false;
+  name: usize = heap.alloc(16);
+
+  constructor(
+    public tid: i32,
+    public slot: i32,
+    public process: Process,
+  ) {
+    memory.fill(this.request, 0, REQUEST_BYTES);
+    memory.fill(this.name, 0, 16);
+  }
+
+  /** Makes it look again. */
+  wake(): void {
+    wakes |= (<u64>1) << this.slot;
+  }
+
+  /** Leaves all queues. */
+  unwatch(): void {
+    const watched = this.watched;
+    for (let i = 0; i < watched.length; i++) watched[i].remove(this);
+    watched.length = 0;
+  }
+
+  free(): void {
+    this.unwatch();
+    heap.free(this.request);
+    heap.free(this.name);
+    heap.free(this.senders);
+  }
+}
+
+/** By slot: the native half knows threads by these numbers. */
+export const threads = new StaticArray<Thread | null>(MAX_THREADS);
+
+/** Whose call is served. */
+export let current: Thread = changetype<Thread>(0);
+
+export function setCurrentThread(thread: Thread): void {
+  current = thread;
+  setFiles(thread.process.files);
+}
+
+/** Threads to be woken once the lock is free, a bit for each slot. */
+let wakes: u64 = 0;
+
+export function takeWakes(): u64 {
+  const taken = wakes;
+  wakes = 0;
+  return taken;
+}
+
+export function freeSlot(): i32 {
+  for (let slot = 0; slot < MAX_THREADS; slot++) if (threads[slot] === null) return slot;
+  return -1;
+}
+
+/** A thread by its number, or null. */
+export function threadOf(tid: i32): Thread | null {
+  for (let slot = 0; slot < MAX_THREADS; slot++) {
+    const thread = threads[slot];
+    if (thread !== null && thread.tid === tid) return thread;
+  }
+  return null;
+}

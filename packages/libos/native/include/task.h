@@ -1,0 +1,42 @@
+/* Threads of the program: a slot each, which is what the core and the host know them by. */
+#ifndef LIBOS_TASK_H
+#define LIBOS_TASK_H
+
+#include "libos.h"
+#include "nsgx_exception.h"
+
+#define LIBOS_THREADS 64 /* core/task/thread.ts */
+
+/* The lock of the core: around every use of it. */
+void libos_lock(void);
+/* Gives it back, and wakes the threads that the core wants to have woken. */
+void libos_unlock(void);
+
+/* Of the thread that runs. */
+uint32_t libos_slot(void);
+void libos_set_slot(uint32_t slot);
+
+/* Sleeps until libos_wake or until a time on clock 1. A wake-up that comes before is not lost. */
+void libos_sleep(uint32_t slot, uint64_t until);
+
+/* Tells kernel.c of a thread that begins. */
+void libos_thread_known(uint32_t slot);
+
+/* A system call of which all registers may be needed; its result is in RAX. */
+void libos_dispatch_full(nsgx_registers *registers);
+
+/* Ends the process of the calling thread as a signal does. */
+_Noreturn void libos_end(int32_t status);
+
+/* Whether libos_signals has something to do for the calling thread. */
+bool libos_signal_waits(void);
+/* The calling thread's request (core/request.ts). */
+const uint64_t *libos_request(void);
+
+/* Starts a thread with these registers but for RAX, RSP and FS; false when the host does not. */
+bool libos_start_thread(uint32_t slot, const nsgx_registers *registers, uint64_t stack, uint64_t fs);
+
+/* The ECALL of a started thread: runs it to its end. False when no thread of this slot was started. */
+bool libos_run_thread(uint32_t slot);
+
+#endif

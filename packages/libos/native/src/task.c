@@ -1,0 +1,135 @@
+/* Threads: the lock of the core, sleeping and waking, and how threads begin. Which thread may begin is said in here: the host
+ * only lends a TCS for it. */
+#include "task.h"
+
+#include "core.h"
+
+#define SPINS 256         /* tries for the lock before others are let run */
+#define AWAKE_MOST 16384u /* pauses before a thread sleeps outside */
+#define AWAKE_LEAST 64u
+
+enum { RUNNING, AWAKE, ASLEEP, WOKEN };
+enum { FREE, STARTED, TAKEN };
+
+struct start {
+    nsgx_registers registers;
+    uint64_t fs;
+    uint32_t mxcsr, state;
+};
+
+static struct start starts[LIBOS_THREADS];
+static uint32_t sleeping[LIBOS_THREADS];
+static uint32_t patience[LIBOS_THREADS];
+static volatile uint32_t lock_word;
+
+extern w2c_core *libos_core(void);
+
+static void pause_once(void) { __asm__ volatile("pause" : : : "memory"); }
+
+uint32_t libos_slot(void) {
+    uint32_t slot;
+    __asm__ volatile("movl %%gs:1056, %0" : "=r"(slot));
+    return slot;
+}
+
+void libos_set_slot(uint32_t slot) { __asm__ volatile("movl %0, %%gs:1056" : : "r"(slot) : "memory"); }
+
+/* Calls out from wherever the thread stands: the runtime wants FS as it has it, and leaving clears the vector registers,
+ * which are the program's unless FS is the runtime's already. */
+static void call_out(void (*call)(uint32_t), uint32_t argument) {
+    uint8_t vectors[4096] __attribute__((aligned(64)));
+    uint64_t present, own;
+    __asm__ volatile("rdfsbase %0" : "=r"(present));
+    __asm__ volatile("movq %%gs:0, %0" : "=r"(own));
+    if (present == own) return call(argument);
+    memset(vectors + 512, 0, 64);
+    libos_save_vectors(vectors);
+    __asm__ volatile("wrfsbase %0" : : "r"(own));
+    call(argument);
+    __asm__ volatile("wrfsbase %0" : : "r"(present));
+    libos_restore_vectors(vectors);
+}
+
+static void yield(uint32_t unused) {
+    (void)unused;
+    libos_host_yield();
+}
+
+static void wake(uint32_t slot) {
+    if (__atomic_exchange_n(&sleeping[slot], WOKEN, __ATOMIC_ACQ_REL) == ASLEEP) call_out(libos_host_unpark, slot);
+}
+
+void libos_lock(void) {
+    for (uint32_t tries = 0; __atomic_exchange_n(&lock_word, 1, __ATOMIC_ACQUIRE) != 0; tries++) {
+        for (uint32_t i = 0; i < SPINS && lock_word != 0; i++) pause_once();
+        if (tries > 64) call_out(yield, 0);
+    }
+}
+
+void libos_unlock(void) {
+    uint64_t wakes = w2c_core_wakes(libos_core());
+    __atomic_store_n(&lock_word, 0, __ATOMIC_RELEASE);
+    while (__builtin_expect(wakes != 0, 0)) {
+        wake((uint32_t)__builtin_ctzll(wakes));
+        wakes &= wakes - 1;
+    }
+}
+
+static bool change(uint32_t slot, uint32_t from, uint32_t to) {
+    return __atomic_compare_exchange_n(&sleeping[slot], &from, to, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
+/* Whether it was woken while awake. Waiting so pays where the waker runs on another CPU and is quick. */
+static bool stay_awake(uint32_t slot) {
+    uint32_t limit = patience[slot] < AWAKE_LEAST ? AWAKE_LEAST : patience[slot];
+    for (uint32_t i = 0; i < limit; i++) {
+        if (__atomic_load_n(&sleeping[slot], __ATOMIC_ACQUIRE) == WOKEN) {
+            if (limit < AWAKE_MOST) patience[slot] = limit * 2;
+            return true;
+        }
+        pause_once();
+    }
+    patience[slot] = limit / 2;
+    return false;
+}
+
+void libos_sleep(uint32_t slot, uint64_t until) {
+    if (change(slot, RUNNING, AWAKE) && !stay_awake(slot) && change(slot, AWAKE, ASLEEP)) {
+        uint64_t now = libos_clock_now(1);
+        if (now < until) libos_host_park(slot, until == UINT64_MAX ? -1 : (int64_t)(until - now));
+    }
+    __atomic_store_n(&sleeping[slot], RUNNING, __ATOMIC_RELEASE);
+}
+
+bool libos_start_thread(uint32_t slot, const nsgx_registers *registers, uint64_t stack, uint64_t fs) {
+    if (slot >= LIBOS_THREADS || __atomic_load_n(&starts[slot].state, __ATOMIC_ACQUIRE) != FREE)
+        libos_die("a thread was started twice", slot);
+    struct start *start = &starts[slot];
+    start->registers = *registers;
+    start->registers.rax = 0;
+    if (stack != 0) start->registers.rsp = stack;
+    start->fs = fs;
+    __asm__ volatile("stmxcsr %0" : "=m"(start->mxcsr));
+    sleeping[slot] = RUNNING;
+    __atomic_store_n(&start->state, STARTED, __ATOMIC_RELEASE);
+    if (libos_host_thread(slot)) return true;
+    uint32_t expected = STARTED;
+    /* A host that says no and comes in with it all the same has a thread. */
+    return !__atomic_compare_exchange_n(&start->state, &expected, FREE, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
+bool libos_run_thread(uint32_t slot) {
+    uint32_t expected = STARTED;
+    if (slot >= LIBOS_THREADS) return false;
+    struct start *start = &starts[slot];
+    if (!__atomic_compare_exchange_n(&start->state, &expected, TAKEN, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+        return false;
+    libos_set_slot(slot);
+    libos_thread_known(slot);
+    libos_enter_thread(&start->registers, start->fs, start->mxcsr);
+    libos_lock();
+    w2c_core_gone(libos_core(), slot);
+    __atomic_store_n(&start->state, FREE, __ATOMIC_RELEASE);
+    libos_unlock();
+    return true;
+}
