@@ -10,6 +10,17 @@ export const LIBOS_ERRORS = Object.freeze({
   PROGRAM_FIXED_ADDRESS:
     'The program is linked for a fixed address, where no enclave can lie on this machine.',
   PROGRAM_TOO_LARGE: 'The program, its files and its memory do not fit an enclave.',
+  APP_IMAGE_UNREADABLE: 'An image of a program cannot be read.',
+  APP_IMAGE_MALFORMED: 'A file is no image of a program, or is damaged.',
+  APP_IMAGE_VERSION: 'An image of a program has another version than this reads.',
+  APP_IMAGE_WRITE: 'An image of a program cannot be written.',
+  ENTRY_REFUSED:
+    'The program is not in a folder that Occlum.json lets programs be started from, or none is named.',
+  SPEC_INVALID: 'A description of an image cannot be read, or says what it cannot say.',
+  OCCLUM_UNSUPPORTED: 'Occlum.json wants something that means something else here.',
+  PACKAGE_MISSING: 'A Debian package is not installed, or a .deb file cannot be unpacked.',
+  POLICY_INVALID: 'Arguments or environment given for an image cannot be.',
+  POLICY_REFUSED: 'The image does not let its host give these arguments or this variable.',
 } as const);
 
 /** Codes of {@link LIBOS_ERRORS}. */

@@ -1,12 +1,33 @@
 /** The library OS: images of Linux programs, and running them in enclaves. */
 
 export { LIBOS_ERRORS, type LibosErrorCode } from './errors.js';
+export { type AppImage, isAppImage, openAppImage } from './image/app-read.js';
+export { writeAppImage } from './image/app-write.js';
+export {
+  type Assembled,
+  type AssembleOptions,
+  assembleImage,
+  buildAppImage,
+  withDefaults,
+} from './image/assemble.js';
 export {
   type BuiltProgram,
   buildProgramImage,
   type ProgramImage,
   type ProgramImageOptions,
 } from './image/build.js';
+export { appFacts, type InspectedFile, type InspectedImage, inspectAppImage } from './image/inspect.js';
+export { type OcclumSpec, readOcclum } from './image/occlum.js';
+export { type ArgumentPolicy, checkPolicy, maySet, type ProgramPolicy } from './image/policy.js';
+export {
+  type Copy,
+  type ImageSpec,
+  isEntryPoint,
+  mergeSpecs,
+  parseCopy,
+  parseSize,
+  readSpec,
+} from './image/spec.js';
 export { buildKernel, KERNEL_PATH } from './kernel/build-kernel.js';
 export { LIBOS_INTERFACE, type RunOptions, type RunResult, runProgram } from './run/exec.js';
 export { syscallsMarkdown } from './syscalls/markdown.js';

@@ -22,6 +22,9 @@ export interface BootPage {
   readonly headerCount: number;
   readonly interpreter: number;
   readonly flags: number;
+  /** What the host may say to the program (src/image/policy.ts); none without bytes. */
+  readonly policyStart: number;
+  readonly policySize: number;
 }
 
 const MAGIC = 0x31534f42494c534en;
@@ -38,6 +41,7 @@ export function bootPage(boot: BootPage): Uint8Array {
     ...[boot.manifestStart, boot.manifestSize, boot.userStart, boot.userSize],
     ...[boot.stackStart, boot.stackSize, boot.arenaStart, boot.arenaSize, boot.entry, boot.programEntry],
     ...[boot.headers, boot.headerCount, boot.interpreter, boot.flags],
+    ...[boot.policyStart, boot.policySize],
   ];
   view.setBigUint64(0, MAGIC, true);
   words.forEach((word, i) => {
@@ -45,3 +49,22 @@ export function bootPage(boot: BootPage): Uint8Array {
   });
   return page;
 }
+
+/** What a boot page says that images are inspected for; undefined for another page. */
+export function readBoot(page: Uint8Array): Pick<BootPage, (typeof READ)[number][0]> | undefined {
+  const view = new DataView(page.buffer, page.byteOffset, page.byteLength);
+  if (view.getBigUint64(0, true) !== MAGIC) return undefined;
+  const fields = READ.map(([name, word]) => [name, Number(view.getBigUint64(8 * word, true))]);
+  return Object.fromEntries(fields) as Pick<BootPage, (typeof READ)[number][0]>;
+}
+
+/** Fields that are read back, by their word. */
+const READ = [
+  ['coreSize', 2],
+  ['manifestStart', 7],
+  ['manifestSize', 8],
+  ['stackSize', 12],
+  ['arenaSize', 14],
+  ['policyStart', 21],
+  ['policySize', 22],
+] as const;

@@ -30,6 +30,7 @@ import { type Binary, type Collected, collect } from './collect.js';
 import type { Layers } from './layers.js';
 import { buildRoot } from './manifest.js';
 import { type Placed, placeProgram, roundUp } from './place.js';
+import { encodePolicy, type ProgramPolicy } from './policy.js';
 
 const PAGE = 4096;
 const RW = (PT_REG << 8) | SECINFO_R | SECINFO_W;
@@ -64,6 +65,8 @@ export interface ProgramImageOptions {
   readonly onNote?: (text: string) => void;
   /** Memory for brk and mmap; 64 MiB. */
   readonly memory?: number;
+  /** What the host may say to the program; anything. */
+  readonly policy?: ProgramPolicy;
   /** Stack; 1 MiB. */
   readonly stack?: number;
   /** Memory of the library OS with the files that the program writes; 32 MiB. */
@@ -76,20 +79,23 @@ export interface ProgramImageOptions {
 
 /** An image with what belongs to it outside. */
 export interface ProgramImage {
+  /** With its signature, if it is signed. */
   readonly image: EnclaveImage;
   /** What the host serves for the root. */
   readonly root: RootContents;
+  /** How an image that is not signed wants to be. */
+  readonly signOptions?: SignOptions;
+}
+
+/** An image as it was built: with its root in memory, unsigned. */
+export interface BuiltProgram extends ProgramImage {
+  readonly root: readonly Uint8Array[];
   readonly signOptions: SignOptions;
   /** SYSCALL instructions that jump, and that trap. */
   readonly rewritten: number;
   readonly trapping: number;
   /** Paths of the binaries in place. */
   readonly binaries: readonly string[];
-}
-
-/** An image with its root in memory, as it was built. */
-export interface BuiltProgram extends ProgramImage {
-  readonly root: readonly Uint8Array[];
 }
 
 function zeros(offset: number, length: number): PageRun[] {
@@ -165,7 +171,9 @@ export function buildProgramImage(options: ProgramImageOptions): BuiltProgram {
   const manifestStart = pagesStart + pagesSize;
   // Digests and names do not depend on where things are, so a first description tells how long it will be.
   const manifestSize = describe(collected, new Map()).manifest.length;
-  const stackStart = manifestStart + roundUp(manifestSize) + PAGE;
+  const policy = options.policy === undefined ? new Uint8Array(0) : encodePolicy(options.policy);
+  const policyStart = manifestStart + roundUp(manifestSize);
+  const stackStart = policyStart + roundUp(policy.length) + PAGE;
   const placed = new Map<Binary, Placed>();
   let end = stackStart + stackSize + PAGE;
   for (const binary of collected.binaries) {
@@ -206,12 +214,17 @@ export function buildProgramImage(options: ProgramImageOptions): BuiltProgram {
     headerCount: main.program.headerCount,
     interpreter: interpreter?.bias ?? 0,
     flags: options.verbose ? BOOT_VERBOSE : 0,
+    policyStart,
+    policySize: policy.length,
   });
   const all: PageRun[] = [
     ...runs,
     ...zeros(coreStart, Math.min(CORE_READY, coreSize)),
     { offset: pagesStart, secinfoFlags: RW, data: new Uint8Array(pagesSize), measured: true },
     { offset: manifestStart, secinfoFlags: R, data: padded(root.manifest), measured: true },
+    ...(policy.length === 0
+      ? []
+      : [{ offset: policyStart, secinfoFlags: R, data: padded(policy), measured: true }]),
     ...zeros(stackStart, stackSize),
     ...[...placed.values()].flatMap((place) => place.runs),
     ...zeros(arenaStart, Math.min(ARENA_READY, memory)),

@@ -137,19 +137,19 @@ export class Layers {
     if (item.size > MAX_FILE) throw new RangeError(`it has ${item.size} bytes, which is too much`);
     return new Uint8Array(readFileSync(item.from!));
   }
+}
 
-  /** Paths of all that the folders have, but not this machine, sorted. */
-  list(): string[] {
-    const paths = new Set<string>();
-    const walk = (folder: string, path: string) => {
-      for (const entry of readdirSync(join(folder, path), { withFileTypes: true })) {
-        const name = join(path, entry.name);
-        paths.add(name);
-        if (entry.isDirectory()) walk(folder, name);
-        if (paths.size > MAX_COPIED) throw new RangeError(`${folder} has more than ${MAX_COPIED} files`);
-      }
-    };
-    for (const folder of this.folders) if (folder !== '/') walk(folder, '/');
-    return [...paths].sort();
-  }
+/** Paths below a folder, sorted. @throws the errors of `fs`, RangeError for too many files */
+export function listFolder(folder: string): string[] {
+  const paths: string[] = [];
+  const walk = (path: string) => {
+    for (const entry of readdirSync(join(folder, path), { withFileTypes: true })) {
+      const name = join(path, entry.name);
+      paths.push(name);
+      if (entry.isDirectory()) walk(name);
+      if (paths.length > MAX_COPIED) throw new RangeError(`${folder} has more than ${MAX_COPIED} files`);
+    }
+  };
+  walk('/');
+  return paths.sort();
 }

@@ -7,8 +7,9 @@
  */
 import { createHash } from 'node:crypto';
 
-const SIGNATURE = 0x314d534e;
-const ENTRY_BYTES = 56;
+/** First word, and bytes of an entry's head. */
+export const SIGNATURE = 0x314d534e;
+export const ENTRY_BYTES = 56;
 const READ_ONLY = 1;
 const IMAGE_TAKEN = 2;
 

@@ -1,29 +1,48 @@
-import { chmodSync, existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { generateKey } from '@nestedsgx/image/node';
-import { buildProgramImage, runProgram } from '@nestedsgx/libos';
-import { defaultStateDir, makeDirectories } from '@nestedsgx/sdk';
+import {
+  appFacts,
+  buildProgramImage,
+  checkPolicy,
+  isAppImage,
+  maySet,
+  openAppImage,
+  type ProgramImage,
+  type ProgramPolicy,
+  type RunResult,
+  runProgram,
+} from '@nestedsgx/libos';
+import { defaultStateDir } from '@nestedsgx/sdk';
 import type { Command } from 'commander';
-import { readLimited } from '../files.js';
+import { execKey } from '../exec-key.js';
 import { type MachineOptions, openMachine, withMachineOptions } from '../machine-options.js';
 import type { ActionWrapper, CommandModule } from '../program.js';
 import { ExitWith, type Terminal, UsageError } from '../terminal.js';
 
 const MIB = 2 ** 20;
-const KEY_LIMIT = 64 * 1024;
 /** Variables that programs get without being asked for. */
 const PASSED = ['TERM', 'LANG', 'LC_ALL', 'TZ'];
+const USUAL = ['PATH=/usr/local/bin:/usr/bin:/bin', 'HOME=/'];
 
 interface ExecOptions extends MachineOptions {
   copy: string[];
   env: string[];
-  memory: string;
-  files: string;
-  stack: string;
+  memory?: string;
+  files?: string;
+  stack?: string;
   key?: string;
   debug?: boolean;
   stats?: boolean;
   verbose?: boolean;
+}
+
+/** What is run: an image, and what the program is told. */
+interface Prepared {
+  readonly program: ProgramImage;
+  readonly argv: readonly string[];
+  readonly environment: readonly string[];
+  readonly key?: Uint8Array;
+  readonly sites?: string;
+  close(): void;
 }
 
 export const execCommand: CommandModule = {
@@ -32,22 +51,24 @@ export const execCommand: CommandModule = {
     withMachineOptions(
       program
         .command('exec')
-        .description('run a program of this machine in an enclave, unmodified')
-        .argument('<command...>', 'the program by its path, and its arguments'),
+        .description('run a program of this machine, or an image of one, in an enclave, unmodified')
+        .argument('<command...>', 'an image of nsgx image build or a program, by its path, and arguments'),
     )
       .option('--copy <file>', 'a further file for its read-only root; may be repeated', collect, [])
-      .option('--env <name=value>', 'a variable of its environment; may be repeated', collect, [])
-      .option('--memory <MiB>', 'memory that it can allocate', '64')
-      .option('--files <MiB>', 'memory for files that it writes, and for the library OS', '32')
-      .option('--stack <MiB>', 'its stack', '1')
+      .option('--env <name[=value]>', 'a variable of its environment; may be repeated', collect, [])
+      .option('--memory <MiB>', 'memory that it can allocate (default: 64)')
+      .option('--files <MiB>', 'memory for files that it writes, and for the library OS (default: 32)')
+      .option('--stack <MiB>', 'its stack (default: 1)')
       .option('--key <pem>', 'signing key (default: one of its own in the state directory)')
       .option('--debug', 'load as a debug enclave')
       .option('--stats', 'tell MRENCLAVE, system calls that trap and calls to the host on stderr')
       .addHelpText(
         'after',
         '\nExamples:\n  $ nsgx exec -- /bin/ls -l /\n  $ nsgx exec --memory 256 -- /usr/bin/sqlite3 :memory: "select 6*7"' +
+          '\n  $ nsgx exec redis.img' +
           "\n\nThe program gets stdin, stdout and stderr, its libraries, and a /tmp in the enclave's memory; nothing else" +
-          '\nof this machine. What it may ask of its system: docs/SYSCALLS.md.',
+          '\nof this machine. What it may ask of its system: docs/SYSCALLS.md. Memory, files and key of an image are measured' +
+          '\nand signed with it, so they are options of nsgx image build.',
       )
       .action(act(runExec));
   },
@@ -57,22 +78,89 @@ function collect(value: string, all: string[]): string[] {
   return [...all, value];
 }
 
-function mebibytes(text: string, name: string): number {
+function mebibytes(text: string | undefined, name: string): number | undefined {
+  if (text === undefined) return undefined;
   const value = Number(text);
   if (!Number.isInteger(value) || value < 1 || value > 32_768)
     throw new UsageError(`--${name} is a whole number of MiB from 1 to 32768, not "${text}"`);
   return value * MIB;
 }
 
-/** The key that programs are signed with where none is given: made once for this account. */
-async function ownKey(): Promise<Uint8Array> {
-  const path = join(defaultStateDir(), 'exec-key.pem');
-  if (!existsSync(path)) {
-    makeDirectories(defaultStateDir());
-    writeFileSync(path, (await generateKey()).privateKeyPem, { mode: 0o600, flag: 'wx' });
-    chmodSync(path, 0o600);
+/** `NAME=VALUE`; a name alone has the value that it has here. */
+function variables(given: readonly string[]): string[] {
+  return given.map((text) => {
+    if (/^[^=]+=/.test(text)) return text;
+    if (text === '' || text.startsWith('='))
+      throw new UsageError(`--env takes NAME=VALUE or NAME, not "${text}"`);
+    if (process.env[text] === undefined) throw new UsageError(`--env ${text}: it is not set here`);
+    return `${text}=${process.env[text]}`;
+  });
+}
+
+function inherited(policy?: ProgramPolicy): string[] {
+  const names = PASSED.filter((name) => process.env[name] !== undefined);
+  return names
+    .filter((name) => policy === undefined || maySet(policy, name))
+    .map((name) => `${name}=${process.env[name]}`);
+}
+
+/** A program of this machine: its image is built now, and signed when it is run. */
+async function fromMachine(
+  [program, ...args]: readonly string[],
+  options: ExecOptions,
+  verbose: boolean,
+  note: (text: string) => void,
+): Promise<Prepared> {
+  if (!program.includes('/'))
+    throw new UsageError(`give the program by its path, such as /usr/bin/${program}`);
+  const image = buildProgramImage({
+    program,
+    copy: options.copy,
+    memory: mebibytes(options.memory, 'memory'),
+    files: mebibytes(options.files, 'files'),
+    stack: mebibytes(options.stack, 'stack'),
+    cache: join(defaultStateDir(), 'sites'),
+    onNote: note,
+    verbose,
+  });
+  return {
+    program: image,
+    argv: [program, ...args],
+    environment: [...USUAL, ...inherited(), ...variables(options.env)],
+    key: await execKey(options.key),
+    sites: `${image.rewritten} sites jump, ${image.trapping} trap`,
+    close: () => undefined,
+  };
+}
+
+/** An image: what it allows is checked here, so that it can be named, and again by the enclave. */
+function fromImage([path, ...args]: readonly string[], options: ExecOptions): Prepared {
+  const measured = (['memory', 'files', 'stack', 'key'] as const).find((name) => options[name] !== undefined);
+  if (measured !== undefined || options.copy.length > 0)
+    throw new UsageError(
+      `--${measured ?? 'copy'} is an option of nsgx image build: an image is measured with it`,
+    );
+  const app = openAppImage(path);
+  try {
+    const { policy } = appFacts(app);
+    const { policy: kind, values } = policy.arguments;
+    const own = args.length === 0 || kind !== 'any' ? values : values.slice(0, 1);
+    const argv = [...(own.length === 0 ? [path] : own), ...args];
+    const usual = policy.environment === 'any' ? USUAL : [];
+    const environment = [...usual, ...inherited(policy), ...variables(options.env)];
+    checkPolicy(policy, argv, environment);
+    return { program: app, argv, environment, close: () => app.close() };
+  } catch (error) {
+    app.close();
+    throw error;
   }
-  return readLimited(path, KEY_LIMIT, 'key');
+}
+
+function tellStats(terminal: Terminal, result: RunResult, sites = 'of an image'): void {
+  terminal.note(
+    `nsgx: mrenclave ${result.mrenclave}; system calls: ${sites}; ${result.exceptions} exceptions, ` +
+      `${result.ocalls} calls to the host`,
+  );
 }
 
 async function runExec(
@@ -81,40 +169,22 @@ async function runExec(
   options: ExecOptions,
   of: Command,
 ): Promise<void> {
-  const [program, ...args] = command;
-  if (!program.includes('/'))
-    throw new UsageError(`give the program by its path, such as /usr/bin/${program}`);
-  for (const variable of options.env)
-    if (!/^[^=]+=/.test(variable)) throw new UsageError(`--env takes NAME=VALUE, not "${variable}"`);
   const verbose = options.verbose ?? of.parent?.opts<{ verbose?: boolean }>().verbose ?? false;
-  const image = buildProgramImage({
-    program,
-    copy: options.copy,
-    memory: mebibytes(options.memory, 'memory'),
-    files: mebibytes(options.files, 'files'),
-    stack: mebibytes(options.stack, 'stack'),
-    cache: join(defaultStateDir(), 'sites'),
-    verbose,
-  });
-  const key = options.key === undefined ? await ownKey() : readLimited(options.key, KEY_LIMIT, 'key');
-  await using cvm = await openMachine(options);
-  const inherited = PASSED.filter((name) => process.env[name] !== undefined);
-  const result = await runProgram(cvm, image, {
-    argv: [program, ...args],
-    environment: [
-      'PATH=/usr/local/bin:/usr/bin:/bin',
-      'HOME=/',
-      ...inherited.map((name) => `${name}=${process.env[name]}`),
-      ...options.env,
-    ],
-    key,
-    debug: options.debug,
-    onNote: (text) => terminal.note(`nsgx: ${text}`),
-  });
-  if (options.stats)
-    terminal.note(
-      `nsgx: mrenclave ${result.mrenclave}; system calls: ${image.rewritten} sites jump, ${image.trapping} trap; ` +
-        `${result.exceptions} exceptions, ${result.ocalls} calls to the host`,
-    );
-  if (result.status !== 0) throw new ExitWith(result.status);
+  const note = (text: string) => terminal.note(`nsgx: ${text}`);
+  const prepared = isAppImage(command[0])
+    ? fromImage(command, options)
+    : await fromMachine(command, options, verbose, note);
+  try {
+    await using cvm = await openMachine(options);
+    const { argv, environment, key } = prepared;
+    const result = await runProgram(cvm, prepared.program, {
+      ...{ argv, environment, key },
+      debug: options.debug,
+      onNote: note,
+    });
+    if (options.stats) tellStats(terminal, result, prepared.sites);
+    if (result.status !== 0) throw new ExitWith(result.status);
+  } finally {
+    prepared.close();
+  }
 }

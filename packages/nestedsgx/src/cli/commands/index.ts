@@ -10,6 +10,7 @@ import { demoCommand } from './demo.js';
 import { doctorCommand } from './doctor.js';
 import { edlCommand } from './edl.js';
 import { execCommand } from './exec.js';
+import { imageCommand } from './image.js';
 import { inspectCommand } from './inspect.js';
 import { measureCommand } from './measure.js';
 import { newCommand } from './new.js';
@@ -33,6 +34,7 @@ export const commands: readonly CommandModule[] = [
   measureCommand,
   runCommand,
   execCommand,
+  imageCommand,
   attestCommand,
   verifyCommand,
   collateralCommand,

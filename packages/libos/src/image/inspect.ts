@@ -1,0 +1,125 @@
+/** What an image of a program is: all of it read from what is measured, and checked. */
+import { mrsigner, SIGSTRUCT, verifySigstruct } from '@nestedsgx/arch';
+import { nodeHash } from '@nestedsgx/arch/node';
+import { measureImage } from '@nestedsgx/image';
+import { malformed } from './app-format.js';
+import { type AppImage, openAppImage } from './app-read.js';
+import { readBoot } from './boot.js';
+import { decodePolicy, type ProgramPolicy } from './policy.js';
+import { digestFile, readRoot } from './root-read.js';
+
+const PAGE = 4096;
+const ATTRIBUTES_DEBUG = 2n;
+
+/** Policy and place of things of an open image. */
+export interface AppFacts {
+  readonly boot: NonNullable<ReturnType<typeof readBoot>>;
+  readonly policy: ProgramPolicy;
+}
+
+/** A file of the root. */
+export interface InspectedFile {
+  readonly path: string;
+  readonly kind: 'file' | 'folder' | 'link';
+  /** As `ls -l` has it in octal digits. */
+  readonly mode: string;
+  readonly size: number;
+  readonly sha256?: string;
+  readonly target?: string;
+  readonly inPlace?: boolean;
+}
+
+/** An image of a program. hex is in lower case. */
+export interface InspectedImage {
+  readonly mrenclave: string;
+  readonly mrsigner: string;
+  readonly isvProdId: number;
+  readonly isvSvn: number;
+  readonly debuggable: boolean;
+  readonly signatureValid: boolean;
+  /** Whether the pages are those that were signed. */
+  readonly signatureMatches: boolean;
+  readonly entry: string;
+  readonly size: number;
+  /** Bytes that the program can allocate, of its stack, and of the files that it writes. */
+  readonly memory: number;
+  readonly stack: number;
+  readonly files: number;
+  readonly policy: ProgramPolicy;
+  readonly root: readonly InspectedFile[];
+  /** What the builder wrote beside: not measured. */
+  readonly description: unknown;
+  /** What is not as it must be; empty for an intact image. */
+  readonly damage: readonly string[];
+}
+
+/** What any image lets its host say when it says nothing of it. */
+const ANY: ProgramPolicy = { arguments: { policy: 'any', values: [] }, environment: 'any' };
+
+/** The facts that running an image needs. @throws APP_IMAGE_MALFORMED */
+export function appFacts({ path, image }: AppImage): AppFacts {
+  const boot = readBoot(image.read(image.size - PAGE, PAGE));
+  if (boot === undefined) throw malformed(path, 'has no boot page');
+  for (const size of [boot.policySize, boot.manifestSize])
+    if (size > image.size) throw malformed(path, 'has an impossible boot page');
+  const policy = boot.policySize === 0 ? ANY : decodePolicy(image.read(boot.policyStart, boot.policySize));
+  return { boot, policy };
+}
+
+function signature(sigstruct: Uint8Array): boolean {
+  try {
+    verifySigstruct(nodeHash, sigstruct);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Reads an image wholly. @throws APP_IMAGE_UNREADABLE, APP_IMAGE_MALFORMED, APP_IMAGE_VERSION */
+export function inspectAppImage(path: string): InspectedImage {
+  const app = openAppImage(path);
+  try {
+    return inspect(app);
+  } finally {
+    app.close();
+  }
+}
+
+function inspect(app: AppImage): InspectedImage {
+  const { image, root } = app;
+  const { boot, policy } = appFacts(app);
+  const signed = SIGSTRUCT.decode(image.sigstruct!);
+  const mrenclave = Buffer.from(measureImage(nodeHash, image)).toString('hex');
+  const signatureValid = signature(image.sigstruct!);
+  const signatureMatches = Buffer.from(signed.ENCLAVEHASH).toString('hex') === mrenclave;
+  const damage = app.damaged().map((name) => `the section ${name} is damaged`);
+  if (!signatureValid) damage.push('the signature is not valid');
+  if (!signatureMatches) damage.push('the signature is of other pages');
+  const files = readRoot(app.path, image.read(boot.manifestStart, boot.manifestSize)).map((file) => {
+    const { kind, size, target, inPlace } = file;
+    const entry = { path: file.path, kind, mode: file.mode.toString(8), size };
+    if (kind !== 'file') return { ...entry, ...(target === undefined ? {} : { target }) };
+    const { sha256, intact } = digestFile(file, root);
+    if (!intact) damage.push(`${file.path} is not the file that was measured`);
+    return { ...entry, sha256, inPlace };
+  });
+  return {
+    mrenclave,
+    mrsigner: Buffer.from(mrsigner(nodeHash, signed.MODULUS)).toString('hex'),
+    isvProdId: signed.ISVPRODID,
+    isvSvn: signed.ISVSVN,
+    debuggable:
+      (signed.ATTRIBUTEMASK.FLAGS & ATTRIBUTES_DEBUG) === 0n ||
+      (signed.ATTRIBUTES.FLAGS & ATTRIBUTES_DEBUG) !== 0n,
+    ...{ signatureValid, signatureMatches },
+    entry: policy.arguments.values[0] ?? '',
+    size: image.size,
+    memory: boot.arenaSize,
+    stack: boot.stackSize,
+    files: boot.coreSize,
+    policy,
+    root: files,
+    description: app.description,
+    damage,
+  };
+}
