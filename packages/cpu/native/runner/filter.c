@@ -92,7 +92,7 @@ static void allow_descriptor_calls(void) {
     { { 0, 1, 232, 19, 20, 17, 18, 3 }, 8, { granted } }, /* read write epoll_wait readv writev pread64 pwrite64 close */
     { { 45, 44 }, 2, { granted, EXACTLY(4, 0), EXACTLY(5, 0) } }, /* recvfrom sendto */
     { { 202 }, 1, { { 1, ~1ul, 128 } } }, /* futex: WAIT or WAKE, private */
-    { { 7, 219 }, 2, { { 0 } } }, /* poll; restart_syscall: what the kernel makes of a poll or futex */
+    { { 7, 24, 219 }, 3, { { 0 } } }, /* poll; sched_yield; restart_syscall: what the kernel makes of a poll or futex */
     { { 47 }, 1, { EXACTLY(0, GRANT_SOCKET) } }, /* recvmsg */
   };
   step(LOAD, 0, 0, DATA_IP);
