@@ -6,6 +6,7 @@ export const CLI_ERRORS = Object.freeze({
   IMAGE_NOT_FOUND: 'There is no enclave image at the path given, or several.',
   SIGN_CONFIGURATION: 'A signing configuration is no JSON, or has an unknown or ill-typed field.',
   PASSPHRASE_UNAVAILABLE: 'A key is encrypted and there is no terminal to ask for its passphrase.',
+  PROGRAM_NOT_RUNNING: 'No program in an enclave has the number given.',
   TRACE_RECORD: 'A traced machine sent a record that cannot be read.',
   TRACE_REFUSED: 'A machine does not let itself be traced, for the reason it gives.',
   TRACE_COMMAND: 'The command whose machines are to be traced cannot be started.',

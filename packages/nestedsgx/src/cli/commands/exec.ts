@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import {
   appFacts,
   buildProgramImage,
@@ -16,6 +16,7 @@ import type { Command } from 'commander';
 import { execKey } from '../exec-key.js';
 import { type MachineOptions, openMachine, withMachineOptions } from '../machine-options.js';
 import type { ActionWrapper, CommandModule } from '../program.js';
+import { announce } from '../running.js';
 import { ExitWith, type Terminal, UsageError } from '../terminal.js';
 
 const MIB = 2 ** 20;
@@ -174,6 +175,7 @@ async function runExec(
   const prepared = isAppImage(command[0])
     ? fromImage(command, options)
     : await fromMachine(command, options, verbose, note);
+  const leave = announce(prepared.argv, isAppImage(command[0]) ? resolve(command[0]) : null);
   try {
     await using cvm = await openMachine(options);
     const { argv, environment, key } = prepared;
@@ -185,6 +187,7 @@ async function runExec(
     if (options.stats) tellStats(terminal, result, prepared.sites);
     if (result.status !== 0) throw new ExitWith(result.status);
   } finally {
+    leave();
     prepared.close();
   }
 }

@@ -14,6 +14,7 @@ import { imageCommand } from './image.js';
 import { inspectCommand } from './inspect.js';
 import { measureCommand } from './measure.js';
 import { newCommand } from './new.js';
+import { killCommand, psCommand } from './ps.js';
 import { runCommand } from './run.js';
 import { signCommand } from './sign.js';
 import { simulateCommand } from './simulate.js';
@@ -35,6 +36,8 @@ export const commands: readonly CommandModule[] = [
   runCommand,
   execCommand,
   imageCommand,
+  psCommand,
+  killCommand,
   attestCommand,
   verifyCommand,
   collateralCommand,
