@@ -47,6 +47,11 @@ export function sysIoctl(fd: u64, command64: u64, argument: u64): i64 {
     store<u32>(scratch, file.pipe!.length);
     return copyOut(argument, scratch, 4) ? 0 : EFAULT;
   }
+  if (command === FIONREAD && file.inode.isFile) {
+    const size = file.inode.size;
+    store<u32>(scratch, size > file.position ? <u32>(size - file.position) : 0);
+    return copyOut(argument, scratch, 4) ? 0 : EFAULT;
+  }
   if (!isTerminal(file.inode.device)) return ENOTTY;
   memory.fill(scratch, 0, 64);
   switch (command) {

@@ -1,5 +1,5 @@
 /** Clocks and sleeping. */
-import { EFAULT, EINTR, EINVAL } from './errno';
+import { EFAULT, EINTR, EINVAL, EOPNOTSUPP } from './errno';
 import { copyIn, copyOut, now } from './shim';
 import { deadline, deadlineAt, NEVER, park, timedOut } from './task/queue';
 import { current } from './task/thread';
@@ -7,6 +7,15 @@ import { scratch, storeU64 } from './user';
 
 const NANO: u64 = 1_000_000_000;
 const MAX_SECONDS: u64 = 9_000_000_000;
+
+/** CLOCK_PROCESS_CPUTIME_ID and CLOCK_THREAD_CPUTIME_ID: time of the processor is not counted, so they run since the start. */
+const CPU_PROCESS = 2;
+const CPU_THREAD = 3;
+const started: u64 = now(1);
+
+function read(clock: i32): u64 {
+  return clock === CPU_PROCESS || clock === CPU_THREAD ? now(1) - started : now(clock);
+}
 
 function known(clock: u64): bool {
   return clock <= 11 && clock !== 10;
@@ -19,7 +28,7 @@ function storeTime(user: u64, time: u64, unit: u64): i64 {
 }
 
 export function sysClockGettime(clock: u64, user: u64): i64 {
-  return known(clock) ? storeTime(user, now(<i32>clock), 1) : EINVAL;
+  return known(clock) ? storeTime(user, read(<i32>clock), 1) : EINVAL;
 }
 
 export function sysClockGetres(clock: u64, user: u64): i64 {
@@ -27,8 +36,10 @@ export function sysClockGetres(clock: u64, user: u64): i64 {
   return user === 0 ? 0 : storeTime(user, 1, 1);
 }
 
-export function sysGettimeofday(user: u64): i64 {
-  return user === 0 ? 0 : storeTime(user, now(0), 1000);
+export function sysGettimeofday(user: u64, zone: u64): i64 {
+  if (user !== 0 && storeTime(user, now(0), 1000) !== 0) return EFAULT;
+  // Minutes west of Greenwich, and what nobody uses any more.
+  return zone === 0 ? 0 : storeU64(zone, 0);
 }
 
 export function sysTime(user: u64): i64 {
@@ -64,6 +75,6 @@ export function sysNanosleep(request: u64, remainder: u64): i64 {
 
 export function sysClockNanosleep(clock: u64, flags: u64, request: u64, remainder: u64): i64 {
   if (!known(clock)) return EINVAL;
-  // Time of the processor is not counted: its clocks run as time does.
+  if (clock === CPU_THREAD) return EOPNOTSUPP;
   return sleep(request, <i32>clock, (flags & 1) !== 0, remainder);
 }

@@ -3,14 +3,16 @@ import {
   EBADF, EEXIST, EFAULT, EINVAL, EISDIR, ENODATA, ENOENT, ENOTDIR, ENOTEMPTY, EOPNOTSUPP, EPERM, EROFS,
 } from '../errno';
 import { copyIn, copyOut, now } from '../shim';
+import { current } from '../task/thread';
 import { failure, loadPath, scratch, stringToBytes } from '../user';
 import { Inode, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG } from './inode';
-import { fileOf, isOpen } from './open-file';
+import { fileOf, isOpen, O_PATH } from './open-file';
 import { lastName, lastSlash, link, root, walk, walkFailure, walkParent } from './path';
 import {
   AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW, directoryOf, startFailure, umask,
 } from './process-files';
 
+const EBUSY: i64 = -16;
 let failed: i64 = 0;
 let name: string = '';
 
@@ -37,6 +39,7 @@ function existing(folder: i64, path: u64, flags: u32): Inode | null {
   failed = failure;
   if (failed !== 0) return null;
   if (given.length === 0) {
+    if (folder === AT_FDCWD) return current.process.cwd;
     const file = fileOf(<u64>folder);
     failed = file === null ? EBADF : 0;
     return file === null ? null : file.inode;
@@ -143,7 +146,7 @@ export function sysUnlinkat(folder: u64, path: u64, flags: u64): i64 {
   const parent = parentOf(<i64>(<i32>folder), path);
   if (parent === null) return failed;
   const removes = <u32>flags === AT_REMOVEDIR;
-  if (special(name)) return removes ? (name === '.' ? EINVAL : ENOTEMPTY) : EISDIR;
+  if (special(name)) return removes ? (name === '.' ? EINVAL : name === '' ? EBUSY : ENOTEMPTY) : EISDIR;
   if (!parent.entries!.has(name)) return ENOENT;
   const inode = parent.entries!.get(name);
   if (removes) return removeFolder(parent, name, inode);
@@ -169,13 +172,17 @@ export function sysRenameat2(fromFolder: u64, from: u64, toFolder: u64, to: u64,
   const source = parentOf(<i64>(<i32>fromFolder), from);
   if (source === null) return failed;
   const oldName = name;
+  const oldSlash = lastSlash;
   const target = parentOf(<i64>(<i32>toFolder), to);
   if (target === null) return failed;
   const newName = name;
-  if (special(oldName) || special(newName)) return -16;
+  const newSlash = lastSlash;
+  if (special(oldName) || special(newName)) return EBUSY;
   if (!source.entries!.has(oldName)) return ENOENT;
   const inode = source.entries!.get(oldName);
   if (inode.readOnly || source.readOnly || target.readOnly) return EROFS;
+  // A slash behind a name says that it is a folder's.
+  if (!inode.isDirectory && (oldSlash || (newSlash && (flags & 2) === 0))) return ENOTDIR;
   const there = target.entries!.has(newName) ? target.entries!.get(newName) : null;
   if (inode.isDirectory)
     for (let at: Inode = target; at !== root; at = at.parent!) if (at === inode) return EINVAL;
@@ -236,6 +243,7 @@ export function sysGetdents64(fd: u64, user: u64, size: u64): i64 {
   if (file === null) return EBADF;
   const folder = file.inode;
   if (!folder.isDirectory) return ENOTDIR;
+  if (folder.links === 0) return ENOENT;
   const names = folder.entries!.keys();
   const count = names.length + 2;
   let done: u64 = 0;
@@ -264,6 +272,7 @@ export function sysGetdents(fd: u64, user: u64, size: u64): i64 {
   if (file === null) return EBADF;
   const folder = file.inode;
   if (!folder.isDirectory) return ENOTDIR;
+  if (folder.links === 0) return ENOENT;
   const names = folder.entries!.keys();
   let done: u64 = 0;
   while (file.position < <u64>names.length + 2) {
@@ -285,9 +294,13 @@ export function sysGetdents(fd: u64, user: u64, size: u64): i64 {
   return done;
 }
 
+const AT_EACCESS: u32 = 0x200;
+/** Flags of calls that change attributes. */
+const ATTRIBUTE_FLAGS: u32 = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH;
+
 /** The program is root of its own world, so only what does not exist and what is read-only is refused. */
 export function sysFaccessat2(folder: u64, path: u64, mode: u64, flags: u64): i64 {
-  if ((mode & ~7) !== 0) return EINVAL;
+  if ((mode & ~7) !== 0 || (<u32>flags & ~(AT_EACCESS | ATTRIBUTE_FLAGS)) !== 0) return EINVAL;
   const inode = existing(<i64>(<i32>folder), path, <u32>flags & (AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH));
   if (inode === null) return failed;
   if ((mode & 2) !== 0 && inode.readOnly) return EROFS;
@@ -321,18 +334,21 @@ export function sysChmod(path: u64, mode: u64): i64 {
 
 export function sysFchmod(fd: u64, mode: u64): i64 {
   const file = fileOf(fd);
-  return file === null ? EBADF : chmod(file.inode, mode);
+  return file === null || (file.flags & O_PATH) !== 0 ? EBADF : chmod(file.inode, mode);
 }
 
 function chown(inode: Inode, uid: u64, gid: u64): i64 {
   if (inode.readOnly) return EROFS;
   if (<i32>uid !== -1) inode.uid = <u32>uid;
   if (<i32>gid !== -1) inode.gid = <u32>gid;
+  // Whoever owns it now has not decided that it runs as its owner or its group.
+  if (inode.isFile) inode.mode &= (inode.mode & 0o10) !== 0 ? ~0o6000 : ~0o4000;
   inode.changed = now(0);
   return 0;
 }
 
 export function sysFchownat(folder: u64, path: u64, uid: u64, gid: u64, flags: u64): i64 {
+  if ((<u32>flags & ~ATTRIBUTE_FLAGS) !== 0) return EINVAL;
   const inode = existing(<i64>(<i32>folder), path, <u32>flags);
   return inode === null ? failed : chown(inode, uid, gid);
 }
@@ -347,7 +363,7 @@ export function sysLchown(path: u64, uid: u64, gid: u64): i64 {
 
 export function sysFchown(fd: u64, uid: u64, gid: u64): i64 {
   const file = fileOf(fd);
-  return file === null ? EBADF : chown(file.inode, uid, gid);
+  return file === null || (file.flags & O_PATH) !== 0 ? EBADF : chown(file.inode, uid, gid);
 }
 
 const UTIME_NOW: u64 = 0x3fffffff;
@@ -355,6 +371,7 @@ const UTIME_OMIT: u64 = 0x3ffffffe;
 
 export function sysUtimensat(folder: u64, path: u64, times: u64, flags: u64): i64 {
   let inode: Inode | null;
+  if ((<u32>flags & ~ATTRIBUTE_FLAGS) !== 0) return EINVAL;
   if (path === 0) {
     const file = fileOf(folder);
     if (file === null) return EBADF;

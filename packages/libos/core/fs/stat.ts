@@ -1,11 +1,12 @@
 /** stat, statx and statfs (include/uapi/asm/stat.h, linux/stat.h, asm-generic/statfs.h). */
 import { EBADF, EFAULT, EINVAL } from '../errno';
 import { copyOut } from '../shim';
+import { current } from '../task/thread';
 import { failure, loadPath, scratch } from '../user';
 import { DEVICE_HOST, DEVICE_NULL, DEVICE_RANDOM, DEVICE_TTY, DEVICE_ZERO, Inode } from './inode';
 import { fileOf } from './open-file';
 import { walk, walkFailure } from './path';
-import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, directoryOf, startFailure } from './process-files';
+import { AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, directoryOf, startFailure } from './process-files';
 
 const BLOCK: u64 = 4096;
 const NANO: u64 = 1_000_000_000;
@@ -56,6 +57,7 @@ function named(folder: i64, path: u64, flags: u32): Inode | null {
   failing = failure;
   if (failing !== 0) return null;
   if (name.length === 0) {
+    if (folder === AT_FDCWD) return current.process.cwd;
     const file = fileOf(<u64>folder);
     if (file !== null) return file.inode;
     failing = EBADF;
@@ -70,7 +72,12 @@ function named(folder: i64, path: u64, flags: u32): Inode | null {
 }
 let failing: i64 = 0;
 
+const AT_NO_AUTOMOUNT: u32 = 0x800;
+const STAT_FLAGS: u32 = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT;
+const AT_STATX_SYNC: u32 = 0x6000;
+
 export function sysNewfstatat(folder: u64, path: u64, user: u64, flags: u64): i64 {
+  if ((<u32>flags & ~STAT_FLAGS) !== 0) return EINVAL;
   const inode = named(<i64>(<i32>folder), path, <u32>flags);
   return inode === null ? failing : fill(inode, user);
 }
@@ -95,6 +102,7 @@ function statxTime(at: usize, time: u64): void {
 
 export function sysStatx(folder: u64, path: u64, flags: u64, mask: u64, user: u64): i64 {
   if ((mask & 0x80000000) !== 0) return EINVAL;
+  if ((<u32>flags & ~(STAT_FLAGS | AT_STATX_SYNC)) !== 0 || (<u32>flags & AT_STATX_SYNC) === AT_STATX_SYNC) return EINVAL;
   const inode = named(<i64>(<i32>folder), path, <u32>flags);
   if (inode === null) return failing;
   memory.fill(scratch, 0, 256);
