@@ -6,7 +6,7 @@ import { setStack, startMemory } from './memory-map';
 import { OP_ROOT, OP_WAIT, PENDING, THEN_CLONED, THEN_RESULT } from './request';
 import { setMask, takeFault, takeSignal } from './signals';
 import { cloneFailed } from './task/clone';
-import { endProcess } from './task/exit';
+import { endProcess, lastSteps } from './task/exit';
 import { startFirst } from './task/first';
 import { current, setCurrentThread, takeWakes, threads } from './task/thread';
 import { setWindow } from './terminal';
@@ -54,6 +54,7 @@ export function syscall(slot: i32, nr: u32, a: u64, b: u64, c: u64, d: u64, e: u
     __collect();
   }
   select(slot);
+  if (current.process.exiting) return lastSteps();
   const result = call(nr, a, b, c, d, e, f);
   const thread = current;
   if (result !== PENDING) return thread.touched ? finish(result) : result;
@@ -81,6 +82,7 @@ export function complete(slot: i32, result: i64): i64 {
   thread.waitResult = operation === OP_WAIT ? result : -1;
   thread.again = true;
   thread.unwatch();
+  if (thread.process.exiting) return lastSteps();
   return finish(call(thread.number, thread.a, thread.b, thread.c, thread.d, thread.e, thread.f));
 }
 
@@ -118,10 +120,10 @@ export function gone(slot: i32): void {
   threads[slot] = null;
 }
 
-/** Ends the process of a thread with a status; whether that ends the program. */
-export function end(slot: i32, status: i32): bool {
+/** A signal ends the process of a thread: what is to be done with the thread is then in its request. */
+export function end(slot: i32, signal: i32): void {
   select(slot);
-  return endProcess(status);
+  endProcess(signal);
 }
 
 export function wakes(): u64 {

@@ -1,5 +1,5 @@
 /** Numbers and limits of a process. It is root of its own world. */
-import { ECHILD, EFAULT, EINVAL, EPERM, ESRCH } from './errno';
+import { EFAULT, EINVAL, EPERM, ESRCH } from './errno';
 import { OPEN_MAX } from './fs/open-file';
 import { arenaBytes, freeBytes, stackBytes } from './memory-map';
 import { copyIn, copyOut, getFs, now, random, setFs } from './shim';
@@ -11,10 +11,6 @@ const NANO: u64 = 1_000_000_000;
 
 export function sysGetpid(): i64 {
   return current.process.pid;
-}
-
-export function sysGetppid(): i64 {
-  return 1;
 }
 
 export function sysZero(): i64 {
@@ -30,32 +26,12 @@ export function sysGetresuid(a: u64, b: u64, c: u64): i64 {
   return storeU32(a, 0) | storeU32(b, 0) | storeU32(c, 0);
 }
 
-export function sysGetpgid(pid: u64): i64 {
-  return <i32>pid === 0 || <i32>pid === current.process.pid ? current.process.pgid : ESRCH;
-}
-
-export function sysGetpgrp(): i64 {
-  return current.process.pgid;
-}
-
-export function sysSetpgid(pid: u64): i64 {
-  return <i32>pid === 0 || <i32>pid === current.process.pid ? 0 : ESRCH;
-}
-
-export function sysSetsid(): i64 {
-  return EPERM;
-}
-
 export function sysGetgroups(): i64 {
   return 0;
 }
 
 export function sysSetgroups(count: u64): i64 {
   return count === 0 ? 0 : EPERM;
-}
-
-export function sysWait4(): i64 {
-  return ECHILD;
 }
 
 function put(text: string, at: usize): void {

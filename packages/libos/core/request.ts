@@ -16,6 +16,8 @@ const OP_NOTE: u64 = 6;
 const OP_PARK: u64 = 7;
 const OP_CLONE: u64 = 8;
 const OP_THREAD_EXIT: u64 = 9;
+const OP_VFORK: u64 = 10;
+const OP_END_VFORK: u64 = 11;
 
 /** What becomes of the result: it is the call's own, or the call is made again. */
 export const THEN_RESULT: i32 = 0;
@@ -63,6 +65,16 @@ export function requestPark(until: u64): i64 {
 /** Starts the thread of a slot with the registers of the caller, but for these. */
 export function startThread(slot: i32, tid: i32, stack: u64, fs: u64): i64 {
   return ask(OP_CLONE, slot, tid, stack, fs, THEN_CLONED);
+}
+
+/** The thread goes on as a child, on another stack if that is not 0; its registers are kept for the parent. */
+export function startVfork(stack: u64): i64 {
+  return ask(OP_VFORK, stack, 0, 0, 0, THEN_RESULT);
+}
+
+/** The thread goes on as the parent that it was, behind the call that made the child. */
+export function endVfork(pid: i32): i64 {
+  return ask(OP_END_VFORK, pid, 0, 0, 0, THEN_RESULT);
 }
 
 /** The program is over. */

@@ -29,6 +29,8 @@ export const SI_USER: i32 = 0;
 export const SI_QUEUE: i32 = -1;
 const SI_TKILL: i32 = -6;
 export const SI_KERNEL: i32 = 0x80;
+/** CLD_EXITED; one more is CLD_KILLED. */
+export const SI_CHILD: i32 = 1;
 
 /** In the request of a thread to which a signal is delivered: handler, flags, restorer, mask, stack; and from here on whether the
  * interrupted call is made again, si_code with the sender's number, and si_value. */
@@ -73,10 +75,10 @@ function look(thread: Thread): void {
   store<u64>(thread.request, readyFor(thread) !== 0 ? 1 : 0, WAITING);
 }
 
-function remember(senders: usize, signal: u64, code: i32, value: u64): void {
+function remember(senders: usize, signal: u64, code: i32, value: u64, sender: i32): void {
   const at = senders + <usize>signal * 16;
   store<i32>(at, code);
-  store<i32>(at, current.process.pid, 4);
+  store<i32>(at, sender, 4);
   store<u64>(at, value, 8);
 }
 
@@ -84,7 +86,7 @@ function remember(senders: usize, signal: u64, code: i32, value: u64): void {
 export function raiseFor(thread: Thread, signal: u64, code: i32 = SI_TKILL, value: u64 = 0): void {
   if (ignored(thread.process, signal) && (thread.blocked & bit(signal)) === 0) return;
   thread.pending |= bit(signal);
-  remember(thread.senders, signal, code, value);
+  remember(thread.senders, signal, code, value, current.process.pid);
   look(thread);
   if ((thread.blocked & bit(signal)) === 0) thread.wake();
   thread.process.signalled.wake();
@@ -96,7 +98,7 @@ export function raise(signal: u64): void {
 }
 
 /** Sends a signal to a process: one of its threads that does not block it takes it. */
-export function sendTo(process: Process, signal: u64, code: i32 = SI_USER, value: u64 = 0): void {
+export function sendTo(process: Process, signal: u64, code: i32, value: u64, sender: i32): void {
   let wanted = !ignored(process, signal);
   for (let slot = 0; slot < MAX_THREADS && !wanted; slot++) {
     const thread = threads[slot];
@@ -104,7 +106,7 @@ export function sendTo(process: Process, signal: u64, code: i32 = SI_USER, value
   }
   if (!wanted) return;
   process.pending |= bit(signal);
-  remember(process.senders, signal, code, value);
+  remember(process.senders, signal, code, value, sender);
   for (let slot = 0; slot < MAX_THREADS; slot++) {
     const thread = threads[slot];
     if (thread === null || thread.process !== process || (thread.blocked & bit(signal)) !== 0) continue;
@@ -132,7 +134,7 @@ function take(set: u64): u64 {
 
 /**
  * The next signal to deliver, for the native half. With a handler: its number, and in the request handler, flags, restorer, mask to
- * come back to, and top of the alternate stack (0: the present one). Without: minus the status that the program ends with. 0: none.
+ * come back to, and top of the alternate stack (0: the present one). Without: minus the number of the one that ends the process. 0: none.
  */
 export function takeSignal(stack: u64): i32 {
   let signal = take(~current.blocked);
@@ -147,7 +149,7 @@ export function takeSignal(stack: u64): i32 {
 /** The same for an exception: it cannot wait, so a blocked or ignored one ends the program. */
 export function takeFault(signal: u32, stack: u64): i32 {
   const handler = load<u64>(actionOf(current.process, signal));
-  if (handler <= SIG_IGN || (current.blocked & bit(signal)) !== 0) return -(128 + <i32>signal);
+  if (handler <= SIG_IGN || (current.blocked & bit(signal)) !== 0) return -<i32>signal;
   return deliver(signal, stack);
 }
 
@@ -156,7 +158,7 @@ function deliver(signal: u64, stack: u64): i32 {
   const request = current.request;
   const handler = load<u64>(at);
   const flags = load<u64>(at, 8);
-  if (handler === SIG_DFL) return -(128 + <i32>signal);
+  if (handler === SIG_DFL) return -<i32>signal;
   store<u64>(request, handler);
   store<u64>(request, flags, 8);
   store<u64>(request, load<u64>(at, 16), 16);
@@ -311,7 +313,7 @@ function kill(pid: i32, signal: u64, code: i32, value: u64): i64 {
     const meant = pid > 0 ? process.pid === pid : pid === -1 || process.pgid === (pid === 0 ? current.process.pgid : -pid);
     if (!meant) continue;
     sent = true;
-    if (signal !== 0) sendTo(process, signal, code, value);
+    if (signal !== 0) sendTo(process, signal, code, value, current.process.pid);
   }
   return sent ? 0 : ESRCH;
 }

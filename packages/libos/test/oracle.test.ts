@@ -122,6 +122,10 @@ test('threads: mutexes, conditions, joins, pipes between them, waits with an end
   await same(compile('threads', '-pthread'), () => []);
 });
 
+test('children: vfork, wait, waitid, SIGCHLD', async () => {
+  await same(compile('vfork'), () => []);
+});
+
 test('system calls that are rewritten, and those that trap', async () => {
   const found = await same(compile('trapping'), () => []);
   assert.ok(found.exceptions >= 3, `${found.exceptions} exceptions`);

@@ -135,6 +135,28 @@ export class FileTable {
   closeOnExec: StaticArray<bool> = new StaticArray<bool>(LIMIT);
 }
 
+/** The same open files for a child. */
+export function copyTable(from: FileTable): FileTable {
+  const to = new FileTable();
+  for (let fd = 0; fd < LIMIT; fd++) {
+    const file = from.table[fd];
+    if (file === null) continue;
+    to.table[fd] = file;
+    to.closeOnExec[fd] = from.closeOnExec[fd];
+    file.references++;
+  }
+  return to;
+}
+
+/** Closes all descriptors of a process, or those that do not outlive a change of program. */
+export function closeAll(table: FileTable, onlyMarked: bool = false): void {
+  const before = files;
+  files = table;
+  for (let fd = 0; fd < LIMIT; fd++)
+    if (table.table[fd] !== null && (!onlyMarked || table.closeOnExec[fd])) closeDescriptor(fd);
+  files = before;
+}
+
 /** Of the process whose call is served. */
 let files: FileTable = new FileTable();
 

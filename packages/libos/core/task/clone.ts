@@ -1,13 +1,12 @@
 /** clone, clone3 and the names of threads. */
-import { E2BIG, EAGAIN, EFAULT, EINVAL, ENOSYS } from '../errno';
-import { note, startThread } from '../request';
+import { E2BIG, EAGAIN, EFAULT, EINVAL } from '../errno';
+import { startThread } from '../request';
 import { copyIn, getFs } from '../shim';
-import { scratch, storeU32, stringToBytes } from '../user';
+import { scratch, storeU32 } from '../user';
 import { nextId } from './process';
 import { current, freeSlot, Thread, threads } from './thread';
+import { cloneProcess } from './vfork';
 
-const CLONE_VM: u64 = 0x100;
-const CLONE_VFORK: u64 = 0x4000;
 const CLONE_THREAD: u64 = 0x1_0000;
 const CLONE_SETTLS: u64 = 0x8_0000;
 const CLONE_PARENT_SETTID: u64 = 0x10_0000;
@@ -19,7 +18,7 @@ const THREAD_FLAGS: u64 = 0x1_0f00;
 const HARMLESS: u64 = 0x8004_0000 | 0x40_0000 | 0x80_0000 | THREAD_FLAGS | CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID;
 
 function clone(flags: u64, stack: u64, parentTid: u64, childTid: u64, tls: u64): i64 {
-  if ((flags & CLONE_THREAD) === 0) return fork(flags);
+  if ((flags & CLONE_THREAD) === 0) return cloneProcess(flags, stack);
   if ((flags & THREAD_FLAGS) !== THREAD_FLAGS) return EINVAL;
   if ((flags & ~HARMLESS & ~0xff) !== 0) return EINVAL;
   const slot = freeSlot();
@@ -43,16 +42,6 @@ export function cloneFailed(result: i64): i64 {
   return EAGAIN;
 }
 
-let told: bool = false;
-const line: usize = memory.data(128);
-
-function fork(flags: u64): i64 {
-  if (told) return ENOSYS;
-  told = true;
-  const text = 'fork: a copy of an enclave does not exist; use posix_spawn, or vfork and exec';
-  return note(line, stringToBytes(text, line));
-}
-
 export function sysClone(flags: u64, stack: u64, parentTid: u64, childTid: u64, tls: u64): i64 {
   return clone(flags, stack, parentTid, childTid, tls);
 }
@@ -65,10 +54,6 @@ export function sysClone3(user: u64, size: u64): i64 {
   const stack = load<u64>(scratch, 40);
   const top = stack === 0 ? 0 : stack + load<u64>(scratch, 48);
   return clone(load<u64>(scratch), top, load<u64>(scratch, 24), load<u64>(scratch, 16), load<u64>(scratch, 56));
-}
-
-export function sysFork(): i64 {
-  return fork(0);
 }
 
 export function sysGettid(): i64 {

@@ -1,15 +1,22 @@
 /** The end of threads and of processes. */
-import { exitProgram, exitThread } from '../request';
+import { closeAll } from '../fs/open-file';
+import { endVfork, exitProgram, exitThread } from '../request';
 import { copyIn, copyOut } from '../shim';
+import { sendTo, SI_CHILD } from '../signals';
 import { scratch } from '../user';
 import { wakeFutex } from './futex';
+import { FIRST_PID, Process } from './process';
 import { NEVER, park } from './queue';
 import { current, MAX_THREADS, Thread, threads } from './thread';
+import { isVforked, resumeParent } from './vfork';
 
 const FUTEX_WAITERS: u32 = 0x8000_0000;
 const FUTEX_OWNER_DIED: u32 = 0x4000_0000;
 const FUTEX_TID_MASK: u32 = 0x3fff_ffff;
 const ROBUST_LIMIT = 2048;
+const SIGCHLD: u64 = 17;
+const SIG_IGN: u64 = 1;
+const SA_NOCLDWAIT: u64 = 2;
 
 /** Locks of a thread that ends are marked as such, and one waiter of each is woken (Documentation/locking/robust-futexes.rst). */
 function releaseRobust(head: u64): void {
@@ -36,6 +43,8 @@ function releaseLock(at: u64): void {
 
 /** What a thread leaves to others. */
 function leave(thread: Thread): void {
+  if (thread.leaving) return;
+  thread.leaving = true;
   releaseRobust(thread.robustList);
   thread.robustList = 0;
   if (thread.clearTid === 0) return;
@@ -44,40 +53,115 @@ function leave(thread: Thread): void {
   thread.clearTid = 0;
 }
 
-/** The first thread of the process, or null. */
-function leader(): Thread | null {
+/** Threads of a process that are not at their end. */
+function othersOf(process: Process): i32 {
+  let others = 0;
   for (let slot = 0; slot < MAX_THREADS; slot++) {
     const thread = threads[slot];
-    if (thread !== null && thread.tid === current.process.pid) return thread;
+    if (thread !== null && thread !== current && thread.process === process && !thread.leaving) others++;
+  }
+  return others;
+}
+
+/** The first thread of the process, or null. */
+function leaderOf(process: Process): Thread | null {
+  for (let slot = 0; slot < MAX_THREADS; slot++) {
+    const thread = threads[slot];
+    if (thread !== null && thread.process === process && thread.tid === process.pid) return thread;
   }
   return null;
 }
 
+/** The last that happens to a process: its parent is told. `status` is as wait4 gives it. */
+function finishProcess(process: Process, status: i32): void {
+  process.ended = true;
+  process.status = status;
+  closeAll(process.files);
+  const parent = process.parent;
+  // Whoever is left alone belongs to the first process, which may wait for it or not.
+  for (let i = 0; i < process.children.length; i++) {
+    const orphan = process.children[i];
+    orphan.parent = first;
+    if (first !== null) first!.children.push(orphan);
+  }
+  process.children.length = 0;
+  if (parent === null) return;
+  const action = parent.actions + <usize>SIGCHLD * 32;
+  if (load<u64>(action) === SIG_IGN || (load<u64>(action, 8) & SA_NOCLDWAIT) !== 0) forget(parent, process);
+  const killed = (status & 0x7f) !== 0;
+  sendTo(parent, SIGCHLD, killed ? SI_CHILD + 1 : SI_CHILD, <u64>(killed ? status & 0x7f : status >> 8), process.pid);
+  parent.childEnded.wake();
+}
+
+/** The program's first process. */
+let first: Process | null = null;
+export function setFirst(process: Process): void {
+  first = process;
+}
+
+/** Takes an ended child from its parent's list. */
+export function forget(parent: Process, child: Process): void {
+  const at = parent.children.indexOf(child);
+  if (at >= 0) parent.children.splice(at, 1);
+}
+
+/** The calling thread is at its end. The last one of a process ends that. */
 export function sysExit(status: u64): i64 {
-  if (!current.again) {
-    leave(current);
-    current.leaving = true;
-  }
-  let others = 0;
-  for (let slot = 0; slot < MAX_THREADS; slot++) {
-    const thread = threads[slot];
-    if (thread !== null && thread !== current && thread.process === current.process && !thread.leaving) others++;
-  }
-  const first = leader();
-  if (first === current) {
+  const process = current.process;
+  const code = <i32>status & 0xff;
+  if (isVforked(current)) return endVforked(code << 8);
+  leave(current);
+  if (process.exiting) return lastSteps();
+  const others = othersOf(process);
+  const leader = leaderOf(process);
+  if (leader === current) {
     // Its end is the process's, so it stays until the others have gone. Nothing interrupts it.
     current.blocked = u64.MAX_VALUE;
-    return others > 0 ? park(NEVER) : exitProgram(<i32>status & 0xff);
+    if (others > 0) return park(NEVER);
+    return sysExitGroup(status);
   }
-  if (others === 0 && first !== null) first.wake();
+  if (others === 0 && leader !== null) leader.wake();
   return exitThread();
 }
 
 export function sysExitGroup(status: u64): i64 {
-  return exitProgram(<i32>status & 0xff);
+  return endGroup((<i32>status & 0xff) << 8);
 }
 
-/** Ends the process of the thread; whether the program is over with it. */
-export function endProcess(status: i32): bool {
-  return true;
+/** Ends the process with a status as wait4 gives it: as far as the calling thread is concerned. */
+function endGroup(status: i32): i64 {
+  const process = current.process;
+  if (isVforked(current)) return endVforked(status);
+  if (process.pid === FIRST_PID) return exitProgram((status & 0x7f) !== 0 ? 128 + (status & 0x7f) : status >> 8);
+  if (!process.exiting) {
+    process.exiting = true;
+    process.status = status;
+    // The others see it at their next call.
+    for (let slot = 0; slot < MAX_THREADS; slot++) {
+      const thread = threads[slot];
+      if (thread !== null && thread.process === process && thread !== current) thread.wake();
+    }
+  }
+  leave(current);
+  return lastSteps();
+}
+
+/** A thread of a process that is ending goes; the last one finishes the process. */
+export function lastSteps(): i64 {
+  const process = current.process;
+  leave(current);
+  if (othersOf(process) === 0) finishProcess(process, process.status);
+  return exitThread();
+}
+
+function endVforked(status: i32): i64 {
+  const child = current.process;
+  resumeParent(current);
+  finishProcess(child, status);
+  return endVfork(child.pid);
+}
+
+/** Ends the process of the thread as a signal does; what is to be done is then in its request. */
+export function endProcess(signal: i32): void {
+  endGroup(signal & 0x7f);
 }

@@ -26,6 +26,8 @@ export class Process {
   /** As wait4 tells it, once it has ended. */
   status: i32 = 0;
   ended: bool = false;
+  /** Its threads are to go. */
+  exiting: bool = false;
 
   constructor(
     public pid: i32,

@@ -3,6 +3,7 @@ import { Inode } from '../fs/inode';
 import { setFiles } from '../fs/open-file';
 import { Process } from './process';
 import { Queue } from './queue';
+import { Suspended } from './vfork';
 
 /** Threads of one enclave; the native half's LIBOS_THREADS. */
 export const MAX_THREADS = 64;
@@ -59,6 +60,8 @@ export class Thread {
   /** Where a zero is to be written, and waiters woken, at the end (CLONE_CHILD_CLEARTID). */
   clearTid: u64 = 0;
   robustList: u64 = 0;
+  /** Parents that it is the child of, until that runs a program or ends; the latest last. */
+  parents: Array<Suspended> = new Array<Suspended>();
   /** It has ended, or waits for the others of its process to end. */
   leaving: bool = false;
   name: usize = heap.alloc(16);

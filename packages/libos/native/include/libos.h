@@ -45,6 +45,7 @@ bool libos_in_user(uint64_t address, uint64_t length);
 int64_t libos_enter_user(uint64_t rip, uint64_t rsp);
 int64_t libos_enter_thread(const void *registers, uint64_t fs, uint32_t mxcsr);
 _Noreturn void libos_leave_user(int64_t status);
+_Noreturn void libos_resume(const void *registers);
 void libos_syscall(void);
 bool libos_guarded_copy(void *to, const void *from, size_t length);
 bool libos_guarded_fill(void *to, size_t length);

@@ -26,12 +26,16 @@ void libos_thread_known(uint32_t slot);
 void libos_dispatch_full(nsgx_registers *registers);
 
 /* Ends the process of the calling thread as a signal does. */
-_Noreturn void libos_end(int32_t status);
+_Noreturn void libos_end(uint32_t signal);
 
 /* Whether libos_signals has something to do for the calling thread. */
 bool libos_signal_waits(void);
 /* The calling thread's request (core/request.ts). */
 const uint64_t *libos_request(void);
+
+/* Registers of a parent whose thread goes on as its child, the latest first. */
+void libos_keep_registers(uint32_t slot, const nsgx_registers *registers);
+void libos_kept_registers(uint32_t slot, nsgx_registers *to);
 
 /* Starts a thread with these registers but for RAX, RSP and FS; false when the host does not. */
 bool libos_start_thread(uint32_t slot, const nsgx_registers *registers, uint64_t stack, uint64_t fs);

@@ -8,8 +8,9 @@
 #define SLOT 1056
 #define NUMBER 1060      /* u32: of the system call under way */
 #define SYS_RT_SIGRETURN 15
-#define SYS_CLONE 56 /* and fork, vfork */
-#define SYS_EXECVE 59
+#define SYS_CLONE 56 /* fork, vfork, execve */
+#define SYS_EXIT 60
+#define SYS_EXIT_GROUP 231
 #define SYS_CLONE3 435
 
 /* nsgx_registers */
@@ -30,8 +31,10 @@ libos_syscall:
     cmp $SYS_RT_SIGRETURN, %eax
     je .Lsignal_return
     lea -SYS_CLONE(%rax), %r11d
-    cmp $SYS_EXECVE-SYS_CLONE, %r11d
+    cmp $SYS_EXIT-SYS_CLONE, %r11d
     jbe .Lfull
+    cmp $SYS_EXIT_GROUP, %eax
+    je .Lfull
     cmp $SYS_CLONE3, %eax
     je .Lfull
     push %rcx
@@ -85,7 +88,7 @@ libos_syscall:
     push %rax
     .endm
 
-/* Calls that begin threads and programs want all registers. */
+/* Calls that begin and end threads and programs want all registers. */
 .Lfull:
     PUSH_REGISTERS
     mov %rsp, %rdi
@@ -168,6 +171,19 @@ libos_enter_user:
     xor %r14d, %r14d
     xor %r15d, %r15d
     jmp *%rcx
+
+/* _Noreturn void libos_resume(const nsgx_registers *registers): the program goes on with these; FS is its own. */
+    .globl libos_resume
+    .hidden libos_resume
+libos_resume:
+    mov %rdi, %rsi
+    mov %gs:KERNEL_RSP, %rax
+    lea -REGISTERS(%rax), %rdi
+    mov $REGISTERS/8, %ecx
+    cld
+    rep movsq
+    lea -REGISTERS(%rax), %rsp
+    jmp .Lgo_on
 
 /* int64_t libos_enter_thread(const nsgx_registers *registers, fs, mxcsr): the same for a thread that begins as another stands. */
     .globl libos_enter_thread

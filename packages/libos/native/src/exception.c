@@ -62,7 +62,7 @@ _Noreturn void libos_user_exception(nsgx_exception *exception) {
     uint32_t signal = exception->vector < 32 ? signals[exception->vector] : 0;
     if (signal == 0) signal = SIGILL;
     if (libos_signal_fault(exception, signal)) nsgx_exception_continue(exception);
-    libos_end(128 + (int32_t)signal);
+    libos_end(signal);
 }
 
 /* A copy to or from memory that the program does not have. */

@@ -6,7 +6,7 @@
 
 /* What the core leaves when a system call cannot be completed inside (core/request.ts). */
 #define PENDING INT64_MIN
-enum { OP_WRITE = 1, OP_READ, OP_ROOT, OP_WAIT, OP_EXIT, OP_NOTE, OP_PARK, OP_CLONE, OP_THREAD_EXIT };
+enum { OP_WRITE = 1, OP_READ, OP_ROOT, OP_WAIT, OP_EXIT, OP_NOTE, OP_PARK, OP_CLONE, OP_THREAD_EXIT, OP_VFORK, OP_END_VFORK };
 struct request {
     uint64_t op, argument[6];
 };
@@ -127,7 +127,7 @@ u64 w2c_shim_getFs(struct w2c_shim *shim) {
 /* ---- system calls ----------------------------------------------------------------------------------------------- */
 
 /* The core's memory does not move, but another thread may make it longer: what is copied from it stays within its size. */
-static int64_t serve(const struct request *r, const nsgx_registers *registers) {
+static int64_t serve(const struct request *r, nsgx_registers *registers) {
     const uint64_t *a = r->argument;
     switch (r->op) {
         case OP_WRITE:
@@ -154,6 +154,15 @@ static int64_t serve(const struct request *r, const nsgx_registers *registers) {
             libos_host_exit((int32_t)a[0]);
         case OP_THREAD_EXIT:
             libos_leave_user(0);
+        case OP_VFORK:
+            if (registers == NULL) libos_die("a child without registers", r->op);
+            libos_keep_registers(libos_slot(), registers);
+            if (a[0] != 0) registers->rsp = a[0];
+            return 0;
+        case OP_END_VFORK:
+            if (registers == NULL) libos_die("a child without registers", r->op);
+            libos_kept_registers(libos_slot(), registers);
+            return (int64_t)a[0];
         default:
             libos_die("the core asked for something unknown", r->op);
     }
@@ -163,7 +172,7 @@ static struct request *request_of(uint32_t slot) { return (struct request *)(mem
 
 /* Does what a call of the thread needs done outside, as often as the core wants it: without the lock, with FS as the runtime
  * has it, and the program's vectors kept. */
-static int64_t outside(uint32_t slot, const nsgx_registers *registers) {
+static int64_t outside(uint32_t slot, nsgx_registers *registers) {
     uint8_t vectors[4096] __attribute__((aligned(64)));
     uint64_t program_fs, own_fs;
     int64_t result = PENDING;
@@ -192,7 +201,7 @@ const uint64_t *libos_request(void) { return (const uint64_t *)request_of(libos_
 bool libos_signal_waits(void) { return ((volatile const uint64_t *)libos_request())[7] != 0; }
 
 static int64_t dispatch(uint32_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f,
-                        const nsgx_registers *registers) {
+                        nsgx_registers *registers) {
     uint32_t slot = libos_slot();
     libos_lock();
     int64_t result = (int64_t)w2c_core_syscall(&core, slot, number, a, b, c, d, e, f);
@@ -211,16 +220,23 @@ void libos_dispatch_full(nsgx_registers *r) {
     r->rax = (uint64_t)dispatch((uint32_t)r->rax, r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9, r);
 }
 
-_Noreturn void libos_end(int32_t status) {
+_Noreturn void libos_end(uint32_t signal) {
     uint32_t slot = libos_slot();
+    struct request request;
+    nsgx_registers registers;
+    uint64_t program_fs, own_fs;
     libos_lock();
-    bool all = w2c_core_end(&core, slot, (u32)status);
+    w2c_core_end(&core, slot, signal);
+    memcpy(&request, request_of(slot), sizeof request);
     libos_unlock();
-    uint64_t own_fs;
+    __asm__ volatile("rdfsbase %0" : "=r"(program_fs));
     __asm__ volatile("movq %%gs:0, %0" : "=r"(own_fs));
     __asm__ volatile("wrfsbase %0" : : "r"(own_fs));
-    if (all && slot != 0) libos_host_exit(status);
-    libos_leave_user(status);
+    /* Only the end of a child that shares its parent's thread comes back. */
+    registers.rax = (uint64_t)serve(&request, &registers);
+    __asm__ volatile("movl $0, %%gs:112" : : : "memory"); /* no exception is being handled any more */
+    __asm__ volatile("wrfsbase %0" : : "r"(program_fs));
+    libos_resume(&registers);
 }
 
 /* The slot's request is known from its thread's first moment on. */

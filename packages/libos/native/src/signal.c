@@ -35,7 +35,7 @@ _Static_assert(sizeof(struct frame) == 8 + 304 + 128, "struct rt_sigframe");
 extern w2c_core *libos_core(void);
 
 /* The program ends where its stack has no room for a frame, as on Linux. */
-static _Noreturn void no_room(void) { libos_end(128 + SIGSEGV); }
+static _Noreturn void no_room(void) { libos_end(SIGSEGV); }
 
 static void save(struct frame *frame, const nsgx_registers *r) {
     uint64_t *g = frame->gregs;
@@ -109,7 +109,7 @@ void libos_signals(nsgx_registers *registers, uint32_t number) {
         libos_lock();
         int32_t taken = (int32_t)w2c_core_signal(libos_core(), slot, registers->rsp);
         libos_unlock();
-        if (taken < 0) libos_end(-taken);
+        if (taken < 0) libos_end((uint32_t)-taken);
         if (libos_request()[8] != 0 && registers->rax == (uint64_t)-EINTR) {
             registers->rcx = registers->rip;
             registers->rip = (uint64_t)libos_syscall;

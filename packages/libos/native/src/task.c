@@ -18,6 +18,10 @@ struct start {
 };
 
 static struct start starts[LIBOS_THREADS];
+#define KEPT 4 /* core/task/vfork.ts */
+
+static nsgx_registers kept[LIBOS_THREADS][KEPT];
+static uint32_t kept_count[LIBOS_THREADS];
 static uint32_t sleeping[LIBOS_THREADS];
 static uint32_t patience[LIBOS_THREADS];
 static volatile uint32_t lock_word;
@@ -116,6 +120,16 @@ bool libos_start_thread(uint32_t slot, const nsgx_registers *registers, uint64_t
     uint32_t expected = STARTED;
     /* A host that says no and comes in with it all the same has a thread. */
     return !__atomic_compare_exchange_n(&start->state, &expected, FREE, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
+void libos_keep_registers(uint32_t slot, const nsgx_registers *registers) {
+    if (kept_count[slot] == KEPT) libos_die("children of children without end", slot);
+    kept[slot][kept_count[slot]++] = *registers;
+}
+
+void libos_kept_registers(uint32_t slot, nsgx_registers *to) {
+    if (kept_count[slot] == 0) libos_die("a child without a parent", slot);
+    *to = kept[slot][--kept_count[slot]];
 }
 
 bool libos_run_thread(uint32_t slot) {
