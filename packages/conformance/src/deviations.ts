@@ -25,6 +25,13 @@ export const DEVIATIONS: readonly Deviation[] = Object.freeze([
     reason: 'The processor executes it before the kernel’s filter refuses it.',
   },
   {
+    id: 'host-descriptors',
+    leaves: [],
+    what: 'An enclave that its host loads with hostDescriptors may call one address outside its ELRANGE, where the runner makes read, write, poll, epoll_wait, private futex and their like on descriptors that the host grants. Interrupted there, its frame has that RIP.',
+    reason:
+      'What no processor has, for measuring without the cost of exits. Off unless asked for, and a machine can forbid it.',
+  },
+  {
     id: 'int1',
     leaves: [],
     what: 'INT1 raises #DB with the RIP that the processor reports; breakpoints by debug registers, monitor trap flag and performance monitoring are the host’s affair.',

@@ -43,6 +43,7 @@ import { enclaveSyscall } from './process/enclave-escape.js';
 import { enclaveSpy } from './process/enclave-spy.js';
 import { enclaveStub } from './process/enclave-stub.js';
 import { forgedSignals } from './process/forged-signals.js';
+import { hostDescriptors } from './process/host-descriptors.js';
 import { inspector } from './process/inspector.js';
 import { launchEnvironmentAttack } from './process/launch-environment.js';
 import { cvmMemory, runnerMemory } from './process/process-memory.js';
@@ -80,6 +81,7 @@ export const attackTable: readonly Attack[] = Object.freeze([
   falseEvidence,
   enclaveSyscall,
   enclaveStub,
+  hostDescriptors,
   enclaveSpy,
   lateChanges,
   measuredOrder,

@@ -107,6 +107,18 @@ export function loadVictim(device: SgxDevice, victim: VictimImage): Victim {
   return victimOf(device.connection, built, description, victim.page);
 }
 
+/** The same for an enclave that is granted descriptors of its host. @throws what loading an enclave throws */
+export async function loadWithDescriptors(device: SgxDevice, victim: VictimImage): Promise<Victim> {
+  const { image, sigstruct, description } = victim;
+  const built = buildEnclave(
+    device,
+    { image, sigstruct, description },
+    { debug: false, provision: false, maxThreads: THREADS, descriptors: true },
+  );
+  built.grants = await built.file.takeGrants();
+  return victimOf(device.connection, built, description, victim.page);
+}
+
 /** The victim of an enclave that has been built already. */
 export function victimOf(
   connection: GuestConnection,
