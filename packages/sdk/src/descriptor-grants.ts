@@ -15,6 +15,11 @@ export class DescriptorGrants {
     this.#socket = socket;
   }
 
+  /** For native code that grants descriptors itself, as long as the enclave is open. */
+  get socket(): number {
+    return this.#socket;
+  }
+
   /**
    * Sends a descriptor, which stays the caller's.
    * @throws HOST_DESCRIPTORS_FULL; OsError for a descriptor that there is not

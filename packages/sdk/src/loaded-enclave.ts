@@ -180,6 +180,11 @@ export abstract class LoadedEnclave<Thread extends GateThread<CallState>> implem
     this.#grants.grant(fd, name);
   }
 
+  /** The socket of {@link grantDescriptor}, for native code that grants by itself; null without `hostDescriptors`. */
+  get grantSocket(): number | null {
+    return this.#grants?.socket ?? null;
+  }
+
   /** What the monitor says about this enclave. */
   status(): { state: 'uninitialised' | 'running' | 'lost'; reason: number } {
     return this.built.file.status();
