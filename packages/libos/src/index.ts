@@ -1,6 +1,7 @@
 /** The library OS: images of Linux programs, and running them in enclaves. */
 
 export { LIBOS_ERRORS, type LibosErrorCode } from './errors.js';
+export { type AppFacts, appFacts } from './image/app-facts.js';
 export { type AppImage, isAppImage, openAppImage } from './image/app-read.js';
 export { writeAppImage } from './image/app-write.js';
 export {
@@ -16,7 +17,9 @@ export {
   type ProgramImage,
   type ProgramImageOptions,
 } from './image/build.js';
-export { appFacts, type InspectedFile, type InspectedImage, inspectAppImage } from './image/inspect.js';
+export { factOf } from './image/fact.js';
+export { type InspectedFile, type InspectedImage, inspectAppImage } from './image/inspect.js';
+export { Layers } from './image/layers.js';
 export { type OcclumSpec, readOcclum } from './image/occlum.js';
 export { type ArgumentPolicy, checkPolicy, maySet, type ProgramPolicy } from './image/policy.js';
 export {

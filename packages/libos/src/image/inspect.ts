@@ -2,20 +2,12 @@
 import { mrsigner, SIGSTRUCT, verifySigstruct } from '@nestedsgx/arch';
 import { nodeHash } from '@nestedsgx/arch/node';
 import { measureImage } from '@nestedsgx/image';
-import { malformed } from './app-format.js';
+import { appFacts } from './app-facts.js';
 import { type AppImage, openAppImage } from './app-read.js';
-import { readBoot } from './boot.js';
-import { decodePolicy, type ProgramPolicy } from './policy.js';
+import type { ProgramPolicy } from './policy.js';
 import { digestFile, readRoot } from './root-read.js';
 
-const PAGE = 4096;
 const ATTRIBUTES_DEBUG = 2n;
-
-/** Policy and place of things of an open image. */
-export interface AppFacts {
-  readonly boot: NonNullable<ReturnType<typeof readBoot>>;
-  readonly policy: ProgramPolicy;
-}
 
 /** A file of the root. */
 export interface InspectedFile {
@@ -51,19 +43,6 @@ export interface InspectedImage {
   readonly description: unknown;
   /** What is not as it must be; empty for an intact image. */
   readonly damage: readonly string[];
-}
-
-/** What any image lets its host say when it says nothing of it. */
-const ANY: ProgramPolicy = { arguments: { policy: 'any', values: [] }, environment: 'any' };
-
-/** The facts that running an image needs. @throws APP_IMAGE_MALFORMED */
-export function appFacts({ path, image }: AppImage): AppFacts {
-  const boot = readBoot(image.read(image.size - PAGE, PAGE));
-  if (boot === undefined) throw malformed(path, 'has no boot page');
-  for (const size of [boot.policySize, boot.manifestSize])
-    if (size > image.size) throw malformed(path, 'has an impossible boot page');
-  const policy = boot.policySize === 0 ? ANY : decodePolicy(image.read(boot.policyStart, boot.policySize));
-  return { boot, policy };
 }
 
 function signature(sigstruct: Uint8Array): boolean {

@@ -4,6 +4,7 @@
  */
 import { lstatSync, readdirSync, readFileSync, readlinkSync, realpathSync, type Stats } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
+import { type Fact, factOf } from './fact.js';
 
 const MAX_LINKS = 40;
 /** Largest file of a root. */
@@ -36,6 +37,7 @@ function found(status: Stats, from: string): Found | undefined {
 export class Layers {
   readonly #copied = new Map<string, Found>();
   readonly #parents = new Map<string, boolean>();
+  readonly #seen = new Map<string, string>();
 
   /** @param folders paths of this machine; `/` is this machine itself */
   constructor(readonly folders: readonly string[] = ['/']) {}
@@ -72,6 +74,7 @@ export class Layers {
     for (const folder of this.folders) {
       const from = join(folder, path);
       if (!this.#inside(folder, dirname(from))) continue;
+      if (!this.#seen.has(from)) this.#seen.set(from, factOf(from));
       const status = lstatSync(from, { throwIfNoEntry: false });
       const item = status === undefined ? undefined : found(status, from);
       if (item !== undefined) return item;
@@ -125,6 +128,11 @@ export class Layers {
       rest.unshift(...target.split('/').filter((part) => part !== '' && part !== '.'));
     }
     return at;
+  }
+
+  /** Paths of this machine that were looked at, and what they were; not those of what was copied. */
+  get seen(): Fact[] {
+    return [...this.#seen];
   }
 
   /** Target of a link. */

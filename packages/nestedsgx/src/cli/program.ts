@@ -1,5 +1,5 @@
 import { Command, CommanderError } from 'commander';
-import { commands } from './commands/index.js';
+import { loadCommands } from './commands/index.js';
 import { type CommonOptions, ExitWith, Refused, reportError, Terminal } from './terminal.js';
 
 /** One command of `nsgx`: it registers its arguments, options and an example, and returns nothing. */
@@ -46,7 +46,7 @@ export async function run(argv: readonly string[]): Promise<number> {
         else exitCode = error instanceof Refused && error.message === '' ? 1 : reportError(error, merged);
       }
     };
-  for (const command of commands) command.register(program, act);
+  for (const command of await loadCommands(argv)) command.register(program, act);
   for (const command of program.commands) {
     command.option('--json', 'print one JSON document on stdout and nothing else');
     command.option('--verbose', 'with an error, print its causes');

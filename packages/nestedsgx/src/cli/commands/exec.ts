@@ -1,16 +1,17 @@
+import { createHash } from 'node:crypto';
 import { join, resolve } from 'node:path';
 import {
   appFacts,
-  buildProgramImage,
   checkPolicy,
   isAppImage,
+  KeptImages,
   maySet,
   openAppImage,
   type ProgramImage,
   type ProgramPolicy,
   type RunResult,
   runProgram,
-} from '@nestedsgx/libos';
+} from '@nestedsgx/libos/run';
 import { defaultStateDir } from '@nestedsgx/sdk';
 import type { Command } from 'commander';
 import { execKey } from '../exec-key.js';
@@ -41,8 +42,7 @@ interface Prepared {
   readonly program: ProgramImage;
   readonly argv: readonly string[];
   readonly environment: readonly string[];
-  readonly key?: Uint8Array;
-  readonly sites?: string;
+  readonly sites: string;
   close(): void;
 }
 
@@ -105,7 +105,7 @@ function inherited(policy?: ProgramPolicy): string[] {
     .map((name) => `${name}=${process.env[name]}`);
 }
 
-/** A program of this machine: its image is built now, and signed when it is run. */
+/** A program of this machine: its image is built and signed now, or was before and nothing has changed. */
 async function fromMachine(
   [program, ...args]: readonly string[],
   options: ExecOptions,
@@ -114,24 +114,33 @@ async function fromMachine(
 ): Promise<Prepared> {
   if (!program.includes('/'))
     throw new UsageError(`give the program by its path, such as /usr/bin/${program}`);
-  const image = buildProgramImage({
-    program,
-    copy: options.copy,
+  const request = {
+    program: resolve(program),
+    copy: options.copy.map((path) => resolve(path)),
     memory: mebibytes(options.memory, 'memory'),
     files: mebibytes(options.files, 'files'),
     stack: mebibytes(options.stack, 'stack'),
-    cache: join(defaultStateDir(), 'sites'),
-    onNote: note,
     verbose,
-  });
+  };
+  const key = await execKey(options.key);
+  const kept = new KeptImages(join(defaultStateDir(), 'images'));
+  const identity = [request, createHash('sha256').update(key).digest('hex')];
+  // The builder is loaded only when it is needed.
+  const path =
+    kept.find(identity) ?? (await import('../build-kept.js')).buildKept(kept, identity, request, key, note);
+  const app = openAppImage(path);
   return {
-    program: image,
+    program: app,
     argv: [program, ...args],
     environment: [...USUAL, ...inherited(), ...variables(options.env)],
-    key: await execKey(options.key),
-    sites: `${image.rewritten} sites jump, ${image.trapping} trap`,
-    close: () => undefined,
+    sites: sitesOf(app.description),
+    close: () => app.close(),
   };
+}
+
+function sitesOf(description: unknown): string {
+  const { rewritten, trapping } = description as { rewritten?: number; trapping?: number };
+  return `${rewritten} sites jump, ${trapping} trap`;
 }
 
 /** An image: what it allows is checked here, so that it can be named, and again by the enclave. */
@@ -150,14 +159,14 @@ function fromImage([path, ...args]: readonly string[], options: ExecOptions): Pr
     const usual = policy.environment === 'any' ? USUAL : [];
     const environment = [...usual, ...inherited(policy), ...variables(options.env)];
     checkPolicy(policy, argv, environment);
-    return { program: app, argv, environment, close: () => app.close() };
+    return { program: app, argv, environment, sites: sitesOf(app.description), close: () => app.close() };
   } catch (error) {
     app.close();
     throw error;
   }
 }
 
-function tellStats(terminal: Terminal, result: RunResult, sites = 'of an image'): void {
+function tellStats(terminal: Terminal, result: RunResult, sites: string): void {
   terminal.note(
     `nsgx: mrenclave ${result.mrenclave}; system calls: ${sites}; ${result.exceptions} exceptions, ` +
       `${result.ocalls} calls to the host`,
@@ -178,9 +187,9 @@ async function runExec(
   const leave = announce(prepared.argv, isAppImage(command[0]) ? resolve(command[0]) : null);
   try {
     await using cvm = await openMachine(options);
-    const { argv, environment, key } = prepared;
+    const { argv, environment } = prepared;
     const result = await runProgram(cvm, prepared.program, {
-      ...{ argv, environment, key },
+      ...{ argv, environment },
       debug: options.debug,
       onNote: note,
     });

@@ -1,0 +1,7 @@
+/** Running what is built already: loads in a fraction of the time of the image builder, which a start waits for. */
+export { type AppFacts, appFacts } from '../image/app-facts.js';
+export { type AppImage, isAppImage, openAppImage } from '../image/app-read.js';
+export type { ProgramImage } from '../image/build.js';
+export { KeptImages } from '../image/kept.js';
+export { checkPolicy, maySet, type ProgramPolicy } from '../image/policy.js';
+export { type RunOptions, type RunResult, runProgram } from './exec.js';
