@@ -28,6 +28,7 @@ for (const dir of [
   'packages/nestedsgx/native',
   'packages/conformance/native',
   'packages/vm/native',
+  'packages/libos/native-host',
 ])
   if (existsSync(join(root, dir, 'Makefile')))
     step(`building ${dir}`, 'make', ['--no-print-directory', '-C', dir]);

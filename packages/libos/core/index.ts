@@ -3,7 +3,8 @@ import { bootDevices, bootRoot } from './boot';
 import { blockFailed, blockRead, setMemoryLimit } from './fs/inode';
 import { call } from './generated/dispatch';
 import { setStack, startMemory } from './memory-map';
-import { OP_ROOT, OP_WAIT, PENDING, THEN_CLONED, THEN_RESULT } from './request';
+import { OP_IO, OP_ROOT, OP_WAIT, PENDING, THEN_CLONED, THEN_IO, THEN_RESULT } from './request';
+import { transferred } from './net/host';
 import { setMask, takeFault, takeSignal } from './signals';
 import { cloneFailed } from './task/clone';
 import { endProcess, lastSteps } from './task/exit';
@@ -73,13 +74,14 @@ export function complete(slot: i32, result: i64): i64 {
   select(slot);
   const thread = current;
   if (thread.then === THEN_RESULT) return finish(result);
+  if (thread.then === THEN_IO && transferred(result)) return finish(result);
   if (thread.then === THEN_CLONED) return finish(result < 0 ? cloneFailed(result) : result);
   const operation = load<u64>(thread.request);
   if (operation === OP_ROOT) {
     if (result !== 0) return finish(blockFailed());
     blockRead();
   }
-  thread.waitResult = operation === OP_WAIT ? result : -1;
+  thread.waitResult = operation === OP_WAIT || operation >= OP_IO ? result : -1;
   thread.again = true;
   thread.unwatch();
   if (thread.process.exiting) return lastSteps();
@@ -95,6 +97,7 @@ function finish(result: i64): i64 {
   thread.touched = false;
   thread.deadline = 0;
   thread.done = 0;
+  thread.many = 0;
   thread.unwatch();
   return result;
 }

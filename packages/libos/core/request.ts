@@ -24,6 +24,10 @@ export const THEN_RESULT: i32 = 0;
 export const THEN_RETRY: i32 = 1;
 /** A thread that could not be started has to go again. */
 export const THEN_CLONED: i32 = 2;
+/** A transfer of the host's: it may have to go on (core/net/host.ts). */
+export const THEN_IO: i32 = 3;
+/** From here on operations are core/net/host.ts's. */
+export const OP_IO: u64 = 32;
 
 /** Behind the operation (u64) and its six arguments: whether a signal waits (core/signals.ts). */
 export const WAITING: usize = 56;

@@ -286,6 +286,24 @@ export function takeFrom(set: u64): u32 {
   return <u32>take(set);
 }
 
+/** Another mask until the call is over or interrupted (ppoll, epoll_pwait …). */
+export function swapMask(set: u64, size: u64): i64 {
+  if (set === 0 || current.again || current.suspended !== u64.MAX_VALUE) return 0;
+  if (size !== 8) return EINVAL;
+  if (!copyIn(scratch, set, 8)) return EFAULT;
+  current.suspended = current.blocked;
+  current.blocked = load<u64>(scratch) & ~UNBLOCKABLE;
+  look(current);
+  return 0;
+}
+
+export function unswapMask(): void {
+  if (current.suspended === u64.MAX_VALUE) return;
+  current.blocked = current.suspended;
+  current.suspended = u64.MAX_VALUE;
+  look(current);
+}
+
 /** Waits for a signal with another mask. */
 export function sysRtSigsuspend(set: u64, size: u64): i64 {
   if (size !== 8) return EINVAL;

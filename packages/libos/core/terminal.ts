@@ -4,7 +4,7 @@ import { DEVICE_HOST, DEVICE_TTY } from './fs/inode';
 import { fileOf, O_NONBLOCK, setCloexec } from './fs/open-file';
 import { hostModes } from './fs/stat';
 import { copyIn, copyOut } from './shim';
-import { scratch } from './user';
+import { scratch, storeU32 } from './user';
 
 const TCGETS: u32 = 0x5401;
 const TCSETS: u32 = 0x5402;
@@ -51,6 +51,10 @@ export function sysIoctl(fd: u64, command64: u64, argument: u64): i64 {
     const size = file.inode.size;
     store<u32>(scratch, size > file.position ? <u32>(size - file.position) : 0);
     return copyOut(argument, scratch, 4) ? 0 : EFAULT;
+  }
+  if (command === FIONREAD && file.socket !== null) {
+    const queued = file.socket!.queued();
+    return queued < 0 ? queued : storeU32(argument, <u32>queued);
   }
   if (!isTerminal(file.inode.device)) return ENOTTY;
   memory.fill(scratch, 0, 64);

@@ -9,6 +9,7 @@ export const LIBOS_ERRORS = Object.freeze({
   PROGRAM_MALFORMED: 'A file is not a well-formed ELF program for x86-64.',
   PROGRAM_FIXED_ADDRESS:
     'The program is linked for a fixed address, where no enclave can lie on this machine.',
+  LIBOS_HOST_EXHAUSTED: 'The host has no descriptors or no memory for the threads of a program.',
   PROGRAM_TOO_LARGE: 'The program, its files and its memory do not fit an enclave.',
   APP_IMAGE_UNREADABLE: 'An image of a program cannot be read.',
   APP_IMAGE_MALFORMED: 'A file is no image of a program, or is damaged.',

@@ -14,7 +14,7 @@ import {
   type GuestBlock,
   type GuestConnection,
 } from '@nestedsgx/guest';
-import { CallPool } from '@nestedsgx/os';
+import { addressOf, CallPool } from '@nestedsgx/os';
 import { sdkError } from './errors.js';
 import type { Onward, PolledGate } from './gate-thread.js';
 
@@ -43,6 +43,16 @@ export interface LineWatch {
   serve(line: number): number;
   /** A blocking wait begins (1) or ends (−1). */
   blocking(by: 1 | -1): void;
+}
+
+/**
+ * Native code that enters for asynchronous calls, each on a thread of its own, and may answer exits there: a function
+ * `int64_t (const uint64_t[7])` of context, the address of `uint32_t enter(gate, function, rdi, rsi)`, gate, address of
+ * the gate page, function, RDI and RSI. It gives the EXIT_KIND of the exit that it leaves to the thread.
+ */
+export interface NativeDriver {
+  readonly functionAddress: number;
+  readonly context: number;
 }
 
 /** The gate of an enclave's thread. */
@@ -80,7 +90,12 @@ interface Shared {
   collector: EntryCollector | null;
   tickMs: number;
   watch: LineWatch | null;
+  readonly driver: NativeDriver | undefined;
+  /** Threads for `driver`. */
+  drivers: CallPool | null;
 }
+
+const MAX_DRIVERS = 256;
 
 /** Opens gates over the consecutive pages of `block`; `faults` and `kick` are the driver's. */
 export function openGates(
@@ -88,6 +103,7 @@ export function openGates(
   block: GuestBlock,
   file: { readonly faults: FaultServer; kick(index: number): void },
   spinCycles = DEFAULT_SPIN_CYCLES,
+  driver?: NativeDriver,
 ): GateSet {
   let pool: CallPool | null = null;
   const shared: Shared = {
@@ -97,6 +113,8 @@ export function openGates(
     collector: null,
     tickMs: 0,
     watch: null,
+    driver,
+    drivers: null,
   };
   const collector = () => {
     pool ??= new CallPool(1);
@@ -122,6 +140,8 @@ export function openGates(
       void pool?.close();
       pool = null;
       shared.collector = null;
+      void shared.drivers?.close();
+      shared.drivers = null;
     },
   };
 }
@@ -141,6 +161,9 @@ class NativeGate implements EnclaveGate {
   /** RDI RSI RDX R8 R9 RSP RBP of an asynchronous entry; in memory of this process, never in guest RAM. */
   readonly #registers = new BigUint64Array(7);
   readonly #registerWords = new Uint32Array(this.#registers.buffer);
+  /** What a driver is called with; in place as long as it runs. */
+  readonly #entry = new BigUint64Array(7);
+  readonly #entryBytes = new Uint8Array(this.#entry.buffer);
   #handle: number;
   #onward: Onward | undefined;
   /** Leaf of the entry under way, and how often it was refused. */
@@ -185,6 +208,7 @@ class NativeGate implements EnclaveGate {
     const registers = this.#registers;
     this.#onward = onward;
     this.#put(leaf, rdi, rsi);
+    if (this.#shared.driver !== undefined) return this.#enterDriven(leaf, this.#shared.driver);
     for (let i = 0; i < 2; i++) {
       this.#registerWords[RSP * 2 + i] = this.#words[REQUEST_RSP + i];
       this.#registerWords[RBP * 2 + i] = this.#words[REQUEST_RBP + i];
@@ -221,6 +245,20 @@ class NativeGate implements EnclaveGate {
   close(): void {
     if (this.#handle !== 0) this.#shared.library.close(this.#handle);
     this.#handle = 0;
+  }
+
+  async #enterDriven(leaf: number, driver: NativeDriver): Promise<number> {
+    const shared = this.#shared;
+    shared.drivers ??= new CallPool(MAX_DRIVERS, { followCaller: false });
+    for (let next = leaf; ; ) {
+      const page = addressOf(new Uint8Array(this.#words.buffer, this.#words.byteOffset, PAGE));
+      const words = [driver.context, shared.library.enterAddress, this.#handle, page, next];
+      this.#entry.set(words.map(BigInt));
+      this.#entry.set(this.#registers.subarray(0, 2), words.length);
+      const kind = await shared.drivers.submit(driver.functionAddress, addressOf(this.#entryBytes));
+      next = this.#again(kind);
+      if (next === 0) return kind;
+    }
   }
 
   /** The next entry of the thread itself, or 0. @throws what its enclave's end means */

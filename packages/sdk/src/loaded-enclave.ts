@@ -4,7 +4,7 @@ import type { BuiltEnclave } from './build-enclave.js';
 import { DescriptorGrants } from './descriptor-grants.js';
 import { sdkError } from './errors.js';
 import type { CallState, GateOwner, GateThread } from './gate-thread.js';
-import { type GateSet, openGates } from './gates.js';
+import { type GateSet, type NativeDriver, openGates } from './gates.js';
 import { ThreadPool } from './thread-pool.js';
 
 /** Options of loading that do not depend on the enclave's runtime. */
@@ -24,6 +24,8 @@ export interface CommonLoadOptions {
   hostDescriptors?: boolean;
   /** Longest spin for an answer in TSC cycles, where the enclave runs on another CPU. Default 48,000. */
   spinCycles?: number;
+  /** Native code that enters for asynchronous calls and may answer exits. */
+  driver?: NativeDriver;
 }
 
 /** Figures of `e.stats()`: calls since loading, and threads now. */
@@ -97,7 +99,7 @@ export abstract class LoadedEnclave<Thread extends GateThread<CallState>> implem
       closing: false,
       unusable: (error) => this.#fail(error),
     };
-    this.gates = openGates(connection, built.gates, built.file, options.spinCycles);
+    this.gates = openGates(connection, built.gates, built.file, options.spinCycles, options.driver);
     this.pool = new ThreadPool<Thread>([], options.maxWaitingCalls ?? 65_536);
   }
 

@@ -9,6 +9,7 @@ export const S_IFIFO: u32 = 0o010000;
 export const S_IFCHR: u32 = 0o020000;
 export const S_IFDIR: u32 = 0o040000;
 export const S_IFREG: u32 = 0o100000;
+export const S_IFSOCK: u32 = 0o140000;
 export const S_IFLNK: u32 = 0o120000;
 
 /** Bytes under one digest of the root's description (src/image/manifest.ts). */
@@ -180,6 +181,11 @@ function allocate(size: u64): usize {
     return 0;
   }
   return heap.alloc(<usize>(size === 0 ? 1 : size));
+}
+
+/** Whether so many bytes fit the core's memory still, by a large margin. */
+export function fits(size: u64): bool {
+  return (<u64>memory.size() << 16) + size + 65536 <= limit;
 }
 
 let limit: u64 = 0;

@@ -1,5 +1,6 @@
 /** Open files and the table of descriptors. */
 import { EBADF, EINVAL, EMFILE } from '../errno';
+import { Endpoint } from '../net/endpoint';
 import { now } from '../shim';
 import { Queue } from '../task/queue';
 import { Inode } from './inode';
@@ -96,6 +97,10 @@ export abstract class Poller {
   abstract any(): bool;
   /** The call under way is to be made again when one of them changes. */
   abstract watchAll(): void;
+  /** The last descriptor has gone. */
+  abstract closed(): void;
+  /** The host's descriptor for what of it lies outside, or -1. */
+  hostFd: i32 = -1;
 }
 
 /** What descriptors made by dup share. */
@@ -106,6 +111,7 @@ export class OpenFile {
   event: EventCounter | null = null;
   timer: Timer | null = null;
   poller: Poller | null = null;
+  socket: Endpoint | null = null;
   /** The signals of a signalfd; 0 when it is none. */
   signals: u64 = 0;
   constructor(
@@ -115,7 +121,8 @@ export class OpenFile {
 
   /** Not 0 for what has neither bytes nor a position. */
   get special(): i32 {
-    return this.pipe !== null || this.event !== null || this.timer !== null || this.poller !== null || this.signals !== 0 ? 1 : 0;
+    if (this.pipe !== null || this.event !== null || this.timer !== null) return 1;
+    return this.poller !== null || this.socket !== null || this.signals !== 0 ? 1 : 0;
   }
 
   @inline get readable(): bool {
@@ -188,11 +195,29 @@ export function place(fd: i32, file: OpenFile, cloexec: bool): void {
   file.references++;
 }
 
+/** EMFILE when there is no room for so many more. */
+export function roomFor(count: i32): i64 {
+  let free = 0;
+  for (let fd = 0; fd < LIMIT; fd++) if (files.table[fd] === null && ++free >= count) return 0;
+  return EMFILE;
+}
+
+/** For files that are somewhere else than in a table: on their way to another process. */
+export function hold(file: OpenFile): void {
+  file.references++;
+}
+
 export function closeDescriptor(fd: u64): i64 {
   const file = fileOf(fd);
   if (file === null) return EBADF;
   files.table[<i32>fd] = null;
-  if (--file.references > 0) return 0;
+  letGo(file);
+  return 0;
+}
+
+/** One user less; the last ends what is behind the file. */
+export function letGo(file: OpenFile): void {
+  if (--file.references > 0) return;
   const pipe = file.pipe;
   if (pipe !== null) {
     if (file.readable) pipe.readers--;
@@ -200,9 +225,9 @@ export function closeDescriptor(fd: u64): i64 {
     pipe.queue.wake();
     if (pipe.readers === 0 && pipe.writers === 0) heap.free(pipe.data);
   }
-  const inode = file.inode;
-  opened(inode, -1);
-  return 0;
+  if (file.socket !== null) file.socket!.closed();
+  if (file.poller !== null) file.poller!.closed();
+  opened(file.inode, -1);
 }
 
 /** Open files by inode, so that what was removed lives until its last descriptor goes. */

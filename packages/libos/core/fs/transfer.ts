@@ -1,9 +1,13 @@
 /** read, write and their relatives. */
 import { EAGAIN, EBADF, EFAULT, EFBIG, EINVAL, EISDIR, EOPNOTSUPP, EPIPE, ESPIPE } from '../errno';
-import { hostRead, hostWrite, PENDING } from '../request';
+import { message } from '../net/message';
+import { Socket } from '../net/socket';
+import { ownAnswered, ownFailed, OWN_ROOM, readStream, readStreamVectors, sendOwn, writeStream, writeStreamVectors } from '../net/stream';
+import { area } from '../net/host';
+import { PENDING } from '../request';
 import { raise } from '../signals';
 import { copyIn, copyOut, now, random, zero } from '../shim';
-import { loadU64, scratch, storeU64 } from '../user';
+import { failure, loadU64, scratch, storeU64 } from '../user';
 import {
   DEVICE_HOST,
   DEVICE_NONE,
@@ -50,16 +54,16 @@ function writeAt(inode: Inode, user: u64, length: u64, at: u64): i64 {
   return length;
 }
 
-function readDevice(device: i32, user: u64, length: u64): i64 {
+function readDevice(file: OpenFile, device: i32, user: u64, length: u64): i64 {
   if (device === DEVICE_NULL) return 0;
   if (device === DEVICE_ZERO) return zero(user, length) ? length : EFAULT;
   if (device === DEVICE_RANDOM) return random(user, length) ? length : EFAULT;
-  return length === 0 ? 0 : hostRead(hostOf(device), user, length);
+  return length === 0 ? 0 : readStream(file, <i32>hostOf(device), user, length);
 }
 
-function writeDevice(device: i32, user: u64, length: u64): i64 {
+function writeDevice(file: OpenFile, device: i32, user: u64, length: u64): i64 {
   if (device <= DEVICE_RANDOM) return length;
-  return length === 0 ? 0 : hostWrite(device === DEVICE_TTY ? 1 : hostOf(device), user, length);
+  return length === 0 ? 0 : writeStream(file, device === DEVICE_TTY ? 1 : <i32>hostOf(device), user, length);
 }
 
 /** The call is made again when the other side has done something; EAGAIN for those who do not wait. */
@@ -143,9 +147,10 @@ export function readFile(file: OpenFile, user: u64, given: u64): i64 {
   if (file.event !== null) return readEvent(file, user, length);
   if (file.timer !== null) return readTimer(file, user, length);
   if (file.signals !== 0) return readSignals(file, user, length);
+  if (file.socket !== null) return file.socket!.read(file, user, length);
   if (file.poller !== null) return EINVAL;
   const inode = file.inode;
-  if (inode.device !== DEVICE_NONE) return readDevice(inode.device, user, length);
+  if (inode.device !== DEVICE_NONE) return readDevice(file, inode.device, user, length);
   if (inode.isDirectory) return EISDIR;
   const got = readAt(inode, user, length, file.position);
   if (got > 0) file.position += got;
@@ -161,9 +166,10 @@ export function writeFile(file: OpenFile, user: u64, given: u64): i64 {
     return sent;
   }
   if (file.event !== null) return writeEvent(file, user, length);
+  if (file.socket !== null) return file.socket!.write(file, user, length);
   if (file.special !== 0) return EINVAL;
   const inode = file.inode;
-  if (inode.device !== DEVICE_NONE) return writeDevice(inode.device, user, length);
+  if (inode.device !== DEVICE_NONE) return writeDevice(file, inode.device, user, length);
   if ((file.flags & O_APPEND) !== 0) file.position = inode.size;
   const put = writeAt(inode, user, length, file.position);
   if (put > 0) file.position += put;
@@ -188,7 +194,7 @@ export function sysPread(fd: u64, user: u64, length: u64, at: u64): i64 {
   const inode = file.inode;
   if (inode.isDirectory) return EISDIR;
   if (inode.device >= DEVICE_HOST) return ESPIPE;
-  if (inode.device !== DEVICE_NONE) return readDevice(inode.device, user, length);
+  if (inode.device !== DEVICE_NONE) return readDevice(file, inode.device, user, length);
   return readAt(inode, user, length > MAX_TRANSFER ? MAX_TRANSFER : length, at);
 }
 
@@ -199,7 +205,7 @@ export function sysPwrite(fd: u64, user: u64, length: u64, at: u64): i64 {
   if (<i64>at < 0) return EINVAL;
   const inode = file.inode;
   if (inode.device >= DEVICE_HOST) return ESPIPE;
-  if (inode.device !== DEVICE_NONE) return writeDevice(inode.device, user, length);
+  if (inode.device !== DEVICE_NONE) return writeDevice(file, inode.device, user, length);
   // Linux appends whatever the position says.
   if ((file.flags & O_APPEND) !== 0) return writeAt(inode, user, length, inode.size);
   return writeAt(inode, user, length > MAX_TRANSFER ? MAX_TRANSFER : length, at);
@@ -213,7 +219,15 @@ function vectors(fd: u64, list: u64, count: u64, write: bool, positioned: bool, 
   if (count > MAX_VECTORS) return EINVAL;
   const file = fileOf(fd);
   if (file === null || (write ? !file.writable : !file.readable)) return EBADF;
-  const outside = file.inode.device >= DEVICE_HOST;
+  if (file.socket !== null || file.inode.device >= DEVICE_HOST) {
+    if (positioned) return ESPIPE;
+    const failed = message.vectors(list, count, 0);
+    if (failed !== 0) return failed;
+    if (file.socket !== null) return write ? (<Socket>file.socket!).send(file, message) : (<Socket>file.socket!).receive(file, message);
+    const device = file.inode.device;
+    if (!write) return readStreamVectors(file, <i32>hostOf(device), message);
+    return writeStreamVectors(file, device === DEVICE_TTY ? 1 : <i32>hostOf(device), message);
+  }
   let done: i64 = 0;
   for (let i: u64 = 0; i < count; i++) {
     if (!copyIn(scratch, list + i * 16, 16)) return done > 0 ? done : EFAULT;
@@ -226,7 +240,7 @@ function vectors(fd: u64, list: u64, count: u64, write: bool, positioned: bool, 
     else moved = write ? writeFile(file, base, length) : readFile(file, base, length);
     // A block of the root that is still outside: what was read before it is the answer; else the call is made again.
     if (moved === PENDING) {
-      if (done === 0 || outside) return PENDING;
+      if (done === 0) return PENDING;
       done += current.done;
       current.done = 0;
       return done;
@@ -260,7 +274,8 @@ export function sysSendfile(to: u64, from: u64, position: u64, count: u64): i64 
   const target = fileOf(to);
   if (source === null || target === null || !source.readable || !target.writable) return EBADF;
   const inode = source.inode;
-  // Terminals and pipes: EINVAL makes programs fall back to read and write.
+  if (inode.isFile && (target.socket !== null || target.inode.device >= DEVICE_HOST)) return sendOut(target, source, position, count);
+  // Pipes: EINVAL makes programs fall back to read and write.
   if (!inode.isFile || !target.inode.isFile || target.pipe !== null) return EINVAL;
   let at = source.position;
   if (position !== 0) at = loadU64(position);
@@ -281,6 +296,36 @@ export function sysSendfile(to: u64, from: u64, position: u64, count: u64): i64 
     if (!copyOut(position, scratch, 8)) return EFAULT;
   }
   return length;
+}
+
+/** sendfile to a descriptor of the host: a piece at a time, by way of the thread's area. */
+function sendOut(target: OpenFile, source: OpenFile, position: u64, count: u64): i64 {
+  const socket = target.socket;
+  const device = target.inode.device;
+  const fd = socket !== null ? socket.hostFd : device === DEVICE_TTY ? 1 : <i32>hostOf(device);
+  if (fd < 0) return EINVAL;
+  let at = source.position;
+  if (position !== 0) {
+    at = loadU64(position);
+    if (failure !== 0) return failure;
+  }
+  if (ownAnswered()) {
+    const sent = current.waitResult;
+    if (sent >= 0) {
+      if (position === 0) source.position = at + sent;
+      else if (storeU64(position, at + sent) !== 0) return EFAULT;
+      return sent;
+    }
+    const failed = ownFailed(sent);
+    if (failed !== 0) return failed;
+  }
+  const inode = source.inode;
+  if (at >= inode.size) return 0;
+  const length = min(min(count, inode.size - at), OWN_ROOM);
+  const waiting = inode.need(at, length);
+  if (waiting !== 0) return waiting;
+  inode.copyTo(area(), at, length);
+  return sendOwn(fd, length, socket !== null, (target.flags & O_NONBLOCK) === 0);
 }
 
 /** Flags ask for ways of transfer that change nothing here, but RWF_APPEND and RWF_NOWAIT. Position -1 is the file's own. */

@@ -35,6 +35,10 @@ export class Thread {
   watched: Array<Queue> = new Array<Queue>();
   /** Bytes that a call which waits has moved already. */
   done: u64 = 0;
+  /** What a transfer of the host's must bring to be over (core/net/host.ts). */
+  wanted: u64 = 0;
+  /** Messages that a call for several has moved already. */
+  many: u64 = 0;
   /** Answer of the host to the latest wait; -1 in a call that has not waited. */
   waitResult: i64 = -1;
   /** The futex that it waits for, and whether it was woken there. */

@@ -40,6 +40,10 @@ void libos_kept_registers(uint32_t slot, nsgx_registers *to);
 /* Starts a thread with these registers but for RAX, RSP and FS; false when the host does not. */
 bool libos_start_thread(uint32_t slot, const nsgx_registers *registers, uint64_t stack, uint64_t fs);
 
+/* For waits that libos_unpark ends: false when the thread was woken already. */
+bool libos_falls_asleep(uint32_t slot);
+void libos_wakes_up(uint32_t slot);
+
 /* The ECALL of a started thread: runs it to its end. False when no thread of this slot was started. */
 bool libos_run_thread(uint32_t slot);
 

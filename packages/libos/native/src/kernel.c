@@ -3,6 +3,7 @@
 #include "libos.h"
 #include "nsgx_crypto.h"
 #include "task.h"
+#include "transport.h"
 
 /* What the core leaves when a system call cannot be completed inside (core/request.ts). */
 #define PENDING INT64_MIN
@@ -164,7 +165,7 @@ static int64_t serve(const struct request *r, nsgx_registers *registers) {
             libos_kept_registers(libos_slot(), registers);
             return (int64_t)a[0];
         default:
-            libos_die("the core asked for something unknown", r->op);
+            return libos_serve_io(r->op, a, memory, core.w2c_memory.size);
     }
 }
 

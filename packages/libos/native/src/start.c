@@ -3,6 +3,7 @@
 #include "nsgx_crypto.h"
 #include "nsgx_interface.h"
 #include "task.h"
+#include "transport.h"
 
 enum {
     AT_NULL, AT_PHDR = 3, AT_PHENT, AT_PHNUM, AT_PAGESZ, AT_BASE, AT_FLAGS, AT_ENTRY, AT_UID = 11, AT_EUID, AT_GID, AT_EGID,
@@ -87,6 +88,10 @@ int32_t run(nsgx_bytes argv, nsgx_bytes envp, nsgx_bytes host) {
     }
     memcpy(&facts, host.data, sizeof facts);
     if (facts.cpuid_count > (host.length - sizeof facts) / 24 || !libos_clock_start(facts.ticks_per_second)) {
+        nsgx_fail(EXIT_NOT_STARTED);
+        return EXIT_NOT_STARTED;
+    }
+    if (!libos_transport_start()) {
         nsgx_fail(EXIT_NOT_STARTED);
         return EXIT_NOT_STARTED;
     }

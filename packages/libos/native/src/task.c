@@ -105,6 +105,10 @@ void libos_sleep(uint32_t slot, uint64_t until) {
     __atomic_store_n(&sleeping[slot], RUNNING, __ATOMIC_RELEASE);
 }
 
+bool libos_falls_asleep(uint32_t slot) { return change(slot, RUNNING, ASLEEP); }
+
+void libos_wakes_up(uint32_t slot) { __atomic_store_n(&sleeping[slot], RUNNING, __ATOMIC_RELEASE); }
+
 bool libos_start_thread(uint32_t slot, const nsgx_registers *registers, uint64_t stack, uint64_t fs) {
     if (slot >= LIBOS_THREADS || __atomic_load_n(&starts[slot].state, __ATOMIC_ACQUIRE) != FREE)
         libos_die("a thread was started twice", slot);

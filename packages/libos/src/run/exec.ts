@@ -1,12 +1,14 @@
 /** Running a program in an enclave. */
 import type { SigningKey } from '@nestedsgx/image/node';
 import { signImage } from '@nestedsgx/image/node';
-import type { Cvm } from '@nestedsgx/sdk';
+import type { Cvm, Enclave } from '@nestedsgx/sdk';
 import type { ProgramImage } from '../image/build.js';
 import { hostFacts, hostHandlers } from './host.js';
+import { HostIo, type IoCounters, type Transport } from './net/host-io.js';
+import type { NetMode } from './net/policy.js';
 import { type ThreadSource, threadHandlers } from './threads.js';
 
-/** TCSs of a program at most: LIBOS_THREADS of the native half, and one for commands. */
+/** TCSs of a program at most: LIBOS_THREADS of the native half, and two for commands. */
 const MAX_THREADS = 66;
 
 /** The interface of native/interface.json. */
@@ -69,6 +71,19 @@ export const LIBOS_INTERFACE = Object.freeze({
     { name: 'unpark', params: [{ name: 'slot', type: 'u32' }], returns: 'void' },
     { name: 'start_thread', params: [{ name: 'slot', type: 'u32' }], returns: 'i32' },
     { name: 'exit', params: [{ name: 'status', type: 'u32' }], returns: 'void' },
+    { name: 'io_facts', params: [], returns: 'bytes' },
+    { name: 'host_io', params: [{ name: 'slot', type: 'u32' }], returns: 'void' },
+    {
+      name: 'host_net',
+      params: [
+        { name: 'operation', type: 'u32' },
+        { name: 'fd', type: 'u32' },
+        { name: 'a', type: 'i64' },
+        { name: 'b', type: 'i64' },
+        { name: 'data', type: 'bytes' },
+      ],
+      returns: 'bytes',
+    },
   ],
 } as const);
 
@@ -82,6 +97,10 @@ export interface RunOptions {
   readonly descriptors?: readonly [number, number, number];
   readonly onNote?: (text: string) => void;
   readonly debug?: boolean;
+  /** How requests leave the enclave. Default `ring`. */
+  readonly io?: Transport;
+  /** Which sockets of the host it may have. Default `all`. */
+  readonly net?: NetMode;
 }
 
 /** How it ended. */
@@ -92,6 +111,7 @@ export interface RunResult {
   readonly mrenclave: string;
   readonly exceptions: number;
   readonly ocalls: number;
+  readonly io: IoCounters;
 }
 
 function strings(list: readonly string[]): Uint8Array {
@@ -105,42 +125,78 @@ function strings(list: readonly string[]): Uint8Array {
 export async function runProgram(cvm: Cvm, program: ProgramImage, options: RunOptions): Promise<RunResult> {
   const sigstruct = program.image.sigstruct ?? signImage(program.image, options.key!, program.signOptions);
   const { descriptors } = options;
-  let over!: (status: number) => void;
-  let failed!: (error: unknown) => void;
-  const ended = new Promise<number>((resolve, reject) => {
-    over = resolve;
-    failed = reject;
-  });
-  let threads: ThreadSource | undefined;
-  await using enclave = await cvm.load({ sgxs: program.image, sig: sigstruct }, LIBOS_INTERFACE, {
-    ocalls: {
-      ...hostHandlers({ root: program.root, descriptors, onNote: options.onNote }),
-      ...threadHandlers(() => threads!),
-    },
-    ocallBufferBytes: 192 * 1024,
-    threads: MAX_THREADS,
-    debug: options.debug,
-  });
-  let inside = 1;
-  threads = {
-    run(slot) {
-      // One is kept free for commands, with which further ones are made.
-      while (enclave.stats().threads < inside + 2) enclave.addThread();
-      inside++;
-      return enclave.async.thread(slot).finally(() => {
-        inside--;
-      });
-    },
-    failed,
-    exited: over,
-  };
-  const first = enclave.async.run(
-    strings(options.argv),
-    strings(options.environment ?? []),
-    hostFacts(descriptors),
-  );
-  first.then(over, failed);
-  const status = await ended;
-  const { exceptions, ocalls } = enclave.stats();
-  return { status, mrenclave: Buffer.from(enclave.mrenclave).toString('hex'), exceptions, ocalls };
+  const { connection } = await cvm.guest();
+  const io = new HostIo(connection.memory, { descriptors, transport: options.io, net: options.net });
+  let left = true;
+  try {
+    await using enclave = await cvm.load({ sgxs: program.image, sig: sigstruct }, LIBOS_INTERFACE, {
+      ocalls: {
+        ...hostHandlers({ root: program.root, descriptors, onNote: options.onNote }),
+        ...threadHandlers(() => threads),
+        ...io.handlers(),
+      },
+      driver: io.driver(LIBOS_INTERFACE.ocalls.findIndex(({ name }) => name === 'host_io')),
+      ocallBufferBytes: 192 * 1024,
+      threads: MAX_THREADS,
+      debug: options.debug,
+    });
+    const threads = new ProgramThreads(enclave);
+    left = false;
+    try {
+      const status = await threads.first(
+        strings(options.argv),
+        strings(options.environment ?? []),
+        hostFacts(descriptors),
+      );
+      const { exceptions, ocalls } = enclave.stats();
+      const mrenclave = Buffer.from(enclave.mrenclave).toString('hex');
+      return { status, mrenclave, exceptions, ocalls, io: io.counters() };
+    } finally {
+      io.stop();
+      await enclave.close();
+      left = enclave.running === 0;
+    }
+  } finally {
+    // A thread that does not come back may still use it.
+    if (left) io.close();
+  }
+}
+
+/** The threads of a program, each inside on a TCS of its own. */
+class ProgramThreads implements ThreadSource {
+  readonly #enclave: Enclave<typeof LIBOS_INTERFACE>;
+  #inside = 1;
+  #over!: (status: number) => void;
+  #failed!: (error: unknown) => void;
+
+  constructor(enclave: Enclave<typeof LIBOS_INTERFACE>) {
+    this.#enclave = enclave;
+  }
+
+  /** Runs the program; gives its status. */
+  first(argv: Uint8Array, environment: Uint8Array, facts: Uint8Array): Promise<number> {
+    const ended = new Promise<number>((resolve, reject) => {
+      this.#over = resolve;
+      this.#failed = reject;
+    });
+    this.#enclave.async.run(argv, environment, facts).then(this.#over, this.#failed);
+    return ended;
+  }
+
+  run(slot: number): Promise<unknown> {
+    // One is kept free for commands, with which further ones are made.
+    while (this.#enclave.stats().threads < this.#inside + 2) this.#enclave.addThread();
+    this.#inside++;
+    return this.#enclave.async.thread(slot).finally(() => {
+      this.#inside--;
+    });
+  }
+
+  failed(error: unknown): void {
+    this.#failed(error);
+  }
+
+  exited(status: number): void {
+    this.#over(status);
+  }
 }

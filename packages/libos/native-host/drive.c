@@ -1,0 +1,58 @@
+/*
+ * Entering an enclave's thread from a thread of its own: the call out for a request is answered here, so that it costs no
+ * turn of the event loop; everything else ends the entry and is Node's. Layout of the gate's response line, of the
+ * structure of a call out and of its message: packages/cpu, packages/sdk/src/thread.ts, packages/edl.
+ */
+#include "host.h"
+
+#define EXIT_EEXIT 1u
+#define EENTER 2u
+#define ORET ((uint64_t)-2)
+#define RESPONSE_RDI 72
+#define RESPONSE_RSI 80
+
+typedef uint32_t (*enter_function)(uint64_t gate, uint32_t function, uint64_t rdi, uint64_t rsi);
+
+/* struct of packages/sdk/src/gates.ts (NativeDriver). */
+struct drive {
+    uint64_t context, enter, gate, page, function, rdi, rsi;
+};
+
+/* What is given to the driver as its context. */
+struct context {
+    struct host *host;
+    uint64_t call; /* number of the call out that asks for service */
+};
+
+struct call_out {
+    uint64_t request, request_length, response, capacity, response_length, status;
+};
+
+static bool in_ram(const struct host *h, uint64_t at, uint64_t length) {
+    return at % 8 == 0 && at - h->ram <= h->ram_length && length <= h->ram_length - (at - h->ram);
+}
+
+EXPORT int64_t nsgx_lh_drive(uint64_t argument) {
+    struct drive d = *(const struct drive *)argument;
+    const struct context *context = (const struct context *)d.context;
+    struct host *h = context->host;
+    for (;;) {
+        uint32_t kind = ((enter_function)d.enter)(d.gate, (uint32_t)d.function, d.rdi, d.rsi);
+        if (kind != EXIT_EEXIT || *(volatile uint64_t *)(d.page + RESPONSE_RDI) != context->call) return kind;
+        uint64_t at = *(volatile uint64_t *)(d.page + RESPONSE_RSI);
+        if (!in_ram(h, at, sizeof(struct call_out))) return kind;
+        volatile struct call_out *call = (volatile struct call_out *)at;
+        uint64_t request = call->request;
+        if (call->request_length != 8 || !in_ram(h, request, 8)) return kind;
+        uint64_t slot = *(volatile uint64_t *)request;
+        if (slot >= LIBOS_CHANNELS) return kind;
+        host_called(h, &h->slots[slot]);
+        call->response_length = 0;
+        call->status = 0;
+        d.function = EENTER;
+        d.rdi = ORET;
+        d.rsi = at;
+    }
+}
+
+EXPORT uint64_t nsgx_lh_context_bytes(void) { return sizeof(struct context); }
