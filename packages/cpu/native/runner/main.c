@@ -171,7 +171,8 @@ NORETURN void runner_main(const u64 *stack) {
   u64 plan_bytes = await_start(files);
   error = plan_apply(files, plan_bytes, &started, &userfault);
   if (!error) {
-    error = start_threads();
+    if (descriptor_mode()) error = descriptors_prepare();
+    if (!error) error = start_threads();
     if (error) {
       started.flags |= STARTED_FLAG_FAILED;
       started.step = 7;

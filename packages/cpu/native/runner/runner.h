@@ -140,6 +140,7 @@ u32 exception_take(struct thread *t, s32 signal, const struct signal_facts *fact
 s64 filter_install(void);
 
 /* descriptors.c */
+s64 descriptors_prepare(void);
 s64 descriptors_setup(s32 grants);
 extern u32 descriptors_first;
 
