@@ -6,6 +6,7 @@
 #include "nsgx_interface.h"
 #include "nsgx_message.h"
 #include "task.h"
+#include "transport.h"
 
 enum { CALL_WRITE, CALL_READ, CALL_ROOT, CALL_CLOCK, CALL_WAIT, CALL_NOTE, CALL_PARK, CALL_UNPARK, CALL_THREAD, CALL_EXIT };
 
@@ -137,6 +138,11 @@ bool libos_host_clock(uint64_t now[2]) {
 
 /* Of the waits here the host is believed nothing: whoever has waited looks for himself. */
 void libos_host_park(uint32_t slot, int64_t timeout_ns) {
+    if (slot < LIBOS_THREADS) {
+        const uint64_t arguments[6] = {(uint64_t)timeout_ns};
+        libos_io(IO_PARK, arguments);
+        return;
+    }
     struct io *io = io_of_thread();
     nsgx_writer request;
     size_t got;
@@ -146,15 +152,11 @@ void libos_host_park(uint32_t slot, int64_t timeout_ns) {
     call(io, CALL_PARK, &request, &got);
 }
 
-void libos_host_yield(void) { libos_host_park(LIBOS_THREADS, 0); }
+void libos_host_yield(void) { libos_host_park(libos_slot(), 0); }
 
 void libos_host_unpark(uint32_t slot) {
-    struct io *io = io_of_thread();
-    nsgx_writer request;
-    size_t got;
-    nsgx_writer_start(&request);
-    nsgx_write_u32(&request, slot);
-    call(io, CALL_UNPARK, &request, &got);
+    const uint64_t arguments[6] = {slot};
+    libos_io(IO_UNPARK, arguments);
 }
 
 /* Asks for a thread of the host that enters for this slot. */

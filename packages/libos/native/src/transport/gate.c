@@ -303,6 +303,10 @@ static bool poll(const uint64_t a[6], int64_t *result) {
 
 static int64_t park(int64_t wait) {
     uint32_t slot = libos_slot();
+    if (wait == 0) {
+        kernel(SYS_YIELD, 0, 0, 0, 0, 0, 0);
+        return 0;
+    }
     const volatile int64_t limit[2] = {wait / SECOND, wait % SECOND};
     if (!begin(slot, IN_FUTEX)) return IO_WOKEN;
     int64_t result =
