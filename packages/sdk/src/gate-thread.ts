@@ -52,6 +52,10 @@ export interface GateOwner {
   readonly counters: CallCounters;
   /** Set once the enclave is being closed: an interrupted thread is not resumed. */
   closing: boolean;
+  /** Interrupts are offered to the enclave, which may go on elsewhere then (`interrupt` of LoadedEnclave). */
+  readonly offersInterrupts?: boolean;
+  /** Interrupts that the enclave took. */
+  interruptsTaken?: number;
   /** Called when the enclave must not be entered any more. */
   unusable(error: Error): void;
 }
@@ -99,6 +103,8 @@ export abstract class GateThread<State extends CallState> {
   readonly #words: Uint32Array;
   #kind = 0;
   #offering = false;
+  /** The enclave looks whether an interrupt is of interest to it: whatever it says, the thread goes on. */
+  #looking = false;
   #ocallIndex = 0;
   #ocallPointer = 0;
 
@@ -201,7 +207,7 @@ export abstract class GateThread<State extends CallState> {
   }
 
   protected crash(error: Error): Error {
-    this.#offering = false;
+    this.#offering = this.#looking = false;
     this.owner.unusable(error);
     return error;
   }
@@ -269,7 +275,7 @@ export abstract class GateThread<State extends CallState> {
 
   /** What to enter with after an exit that needs nobody; null for a return and for OCALLs of the host's handlers. */
   #onward(state: State, kind: number): GateEntry | null {
-    if (this.#returned(kind) && !this.#offering) return null;
+    if (this.#returned(kind) && !this.#offering && !this.#looking) return null;
     switch (this.#advance(state)) {
       case Next.Returned:
         return null;
@@ -290,6 +296,11 @@ export abstract class GateThread<State extends CallState> {
     switch (this.#kind) {
       case EXIT_KIND.EEXIT: {
         if (words[RESPONSE_RDI] === MINUS_ONE) {
+          if (this.#looking) {
+            this.#looking = false;
+            if (words[RESPONSE_RSI] === 0) this.owner.interruptsTaken = (this.owner.interruptsTaken ?? 0) + 1;
+            return Next.Resume;
+          }
           if (!this.#offering) return Next.Returned;
           this.#offering = false;
           if (words[RESPONSE_RSI] === 0) return Next.Resume;
@@ -306,14 +317,16 @@ export abstract class GateThread<State extends CallState> {
         if (vector === INTERRUPT_VECTOR) {
           this.owner.counters.interrupts++;
           if (this.owner.closing) throw sdkError('ENCLAVE_CLOSED', 'the enclave was closed during the call');
-          return Next.Resume;
+          if (this.owner.offersInterrupts !== true || this.#offering || this.#looking) return Next.Resume;
+          this.#looking = true;
+          return Next.Exception;
         }
         this.owner.counters.exceptions++;
         const address = words[RESPONSE_RSI] + words[RESPONSE_RSI + 1] * TWO_32;
         const fault = new EnclaveFault(vector, words[RESPONSE_RDI + 1] & 0xffff, address);
         const { causes } = this.owner.counters;
         causes[fault.vectorName] = (causes[fault.vectorName] ?? 0) + 1;
-        if (this.#offering) throw this.crash(state.exception ?? fault);
+        if (this.#offering || this.#looking) throw this.crash(state.exception ?? fault);
         state.exception = fault;
         this.#offering = !this.takesExceptions;
         return Next.Exception;

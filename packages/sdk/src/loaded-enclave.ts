@@ -26,6 +26,11 @@ export interface CommonLoadOptions {
   spinCycles?: number;
   /** Native code that enters for asynchronous calls and may answer exits. */
   driver?: NativeDriver;
+  /**
+   * Offers interrupts to the enclave, as exceptions are: for enclaves that can be asked to look after something while
+   * they compute ({@link LoadedEnclave.interrupt}). Default false.
+   */
+  offerInterrupts?: boolean;
 }
 
 /** Figures of `e.stats()`: calls since loading, and threads now. */
@@ -97,6 +102,8 @@ export abstract class LoadedEnclave<Thread extends GateThread<CallState>> implem
       memory: connection.memory,
       counters: { ecalls: 0, ocalls: 0, exceptions: 0, interrupts: 0, causes: {} },
       closing: false,
+      offersInterrupts: options.offerInterrupts ?? false,
+      interruptsTaken: 0,
       unusable: (error) => this.#fail(error),
     };
     this.gates = openGates(connection, built.gates, built.file, options.spinCycles, options.driver);
@@ -152,11 +159,17 @@ export abstract class LoadedEnclave<Thread extends GateThread<CallState>> implem
     this.#timer = undefined;
     this.gates.interruptEvery(ms);
     if (ms === 0) return;
-    this.#timer = setInterval(() => this.#tick(), ms);
+    this.#timer = setInterval(() => this.interrupt(), ms);
     this.#timer.unref();
   }
 
-  #tick(): void {
+  /** Interrupts that the enclave took when they were offered (`offerInterrupts`). */
+  get interruptsTaken(): number {
+    return this.owner.interruptsTaken ?? 0;
+  }
+
+  /** Interrupts every thread that is inside now: an asynchronous exit, after which it goes on. */
+  interrupt(): void {
     const { file } = this.built;
     for (const thread of this.threads)
       if (file.threads.inside(thread.index))

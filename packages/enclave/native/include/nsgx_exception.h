@@ -46,6 +46,11 @@ bool nsgx_on_exception(nsgx_exception_handler handler);
  * aligned place on the thread's own stack, and phase two starts at `*resume` with RDI = RSP = the record; it ends with
  * nsgx_exception_continue(record), or never. */
 nsgx_exception *nsgx_exception_divert(const nsgx_registers *interrupted, uint64_t *resume);
+
+/* The same for an interrupt that the host offers, which it may do at any time: NULL, the default, goes on where the thread
+ * was. The record has no vector. */
+nsgx_exception *nsgx_interrupt_divert(const nsgx_registers *interrupted, uint64_t *resume);
+
 _Noreturn void nsgx_exception_continue(const nsgx_exception *exception);
 
 #endif

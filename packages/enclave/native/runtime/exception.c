@@ -41,17 +41,22 @@ uint64_t nsgx_exception_offered(void) {
     uint8_t *frame = __image_base + thread->ssa;
     nsgx_registers *interrupted = (nsgx_registers *)(frame + GPRSGX_OFFSET);
     uint32_t *exit_info = (uint32_t *)(frame + GPRSGX_OFFSET + EXITINFO_OFFSET);
-    if ((*exit_info & EXITINFO_VALID) == 0) return nsgx_host_codes.no_exception;
+    bool interrupt = (*exit_info & EXITINFO_VALID) == 0;
     if (interrupted->rip >= (uint64_t)nsgx_entry && interrupted->rip < (uint64_t)nsgx_entry_end)
         return nsgx_host_codes.no_exception;
-    if (handler_count == 0) {
+    uint64_t resume = (uint64_t)nsgx_exception_resumed;
+    nsgx_exception *record;
+    if (interrupt) {
+        record = thread->exceptions >= MAX_NESTED ? NULL : nsgx_interrupt_divert(interrupted, &resume);
+        if (record == NULL) return nsgx_host_codes.no_exception;
+    } else if (handler_count == 0) {
         nsgx_state = STATE_CRASHED;
         return nsgx_host_codes.crashed;
+    } else {
+        record = nsgx_exception_divert(interrupted, &resume);
     }
     uint64_t low = (uint64_t)__image_base + thread->stack_low;
     uint64_t top = (uint64_t)__image_base + thread->stack_top;
-    uint64_t resume = (uint64_t)nsgx_exception_resumed;
-    nsgx_exception *record = nsgx_exception_divert(interrupted, &resume);
     uint64_t stack = record == NULL ? interrupted->rsp : (uint64_t)(record + 1) + RED_ZONE + CONTINUE_FRAME;
     uint64_t need = RED_ZONE + CONTINUE_FRAME + sizeof(nsgx_exception) + 64 + HANDLER_ROOM;
     if (stack > top || stack < low + need || thread->exceptions >= MAX_NESTED) {
@@ -62,9 +67,11 @@ uint64_t nsgx_exception_offered(void) {
         record = (nsgx_exception *)((stack - RED_ZONE - CONTINUE_FRAME - sizeof(nsgx_exception)) & ~63ull);
     memset(record, 0, sizeof *record);
     record->registers = *interrupted;
-    record->vector = *exit_info & 0xff;
-    record->type = (*exit_info >> 8) & 7;
-    if (record->vector == NSGX_VECTOR_PF || record->vector == NSGX_VECTOR_GP) {
+    if (!interrupt) {
+        record->vector = *exit_info & 0xff;
+        record->type = (*exit_info >> 8) & 7;
+    }
+    if (!interrupt && (record->vector == NSGX_VECTOR_PF || record->vector == NSGX_VECTOR_GP)) {
         record->has_address = 1;
         memcpy(&record->address, frame + EXINFO_OFFSET, 8);
         memcpy(&record->error_code, frame + EXINFO_OFFSET + 8, 4);

@@ -12,3 +12,9 @@ __attribute__((weak)) nsgx_exception *nsgx_exception_divert(const nsgx_registers
     (void)resume;
     return NULL;
 }
+
+__attribute__((weak)) nsgx_exception *nsgx_interrupt_divert(const nsgx_registers *interrupted, uint64_t *resume) {
+    (void)interrupted;
+    (void)resume;
+    return NULL;
+}
