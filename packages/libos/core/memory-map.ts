@@ -5,8 +5,7 @@
 import { EACCES, EBADF, EEXIST, EFAULT, EINVAL, ENODEV, ENOMEM } from './errno';
 import { DEVICE_NONE, DEVICE_ZERO, Inode } from './fs/inode';
 import { fileOf, O_ACCMODE, O_RDWR } from './fs/open-file';
-import { copyOut, copyUser, zero } from './shim';
-import { scratch } from './user';
+import { copyUser, zero } from './shim';
 
 const PAGE: u64 = 4096;
 const PROT_EXEC: u32 = 4;
@@ -16,8 +15,6 @@ const MAP_FIXED: u32 = 0x10;
 const MAP_ANONYMOUS: u32 = 0x20;
 const MAP_FIXED_NOREPLACE: u32 = 0x100000;
 const MREMAP_MAYMOVE: u64 = 1;
-const MADV_DONTNEED: u64 = 4;
-const MADV_FREE: u64 = 8;
 
 class Region {
   constructor(
@@ -52,7 +49,7 @@ export function addImage(file: Inode): void {
 }
 
 /** The image that a range lies in, or null. */
-function imageOf(at: u64, length: u64): Inode | null {
+export function imageOf(at: u64, length: u64): Inode | null {
   for (let i = 0; i < images.length; i++) {
     const image = images[i];
     if (at >= image.imageAt && at + length <= image.imageAt + image.imageSize) return image;
@@ -264,32 +261,11 @@ export function sysMremap(at: u64, oldGiven: u64, newGiven: u64, flags: u64): i6
   return to;
 }
 
-export function sysMadvise(at: u64, given: u64, advice: u64): i64 {
-  const length = up(given);
-  if ((at & (PAGE - 1)) !== 0) return EINVAL;
-  if (advice !== MADV_DONTNEED && advice !== MADV_FREE) return 0;
-  if (imageOf(at, length) !== null) return EINVAL;
-  return zero(at, length) ? 0 : ENOMEM;
-}
-
-export function sysMsync(at: u64): i64 {
-  return (at & (PAGE - 1)) === 0 ? 0 : EINVAL;
-}
-
-export function sysMincore(at: u64, given: u64, user: u64): i64 {
-  const pages = up(given) / PAGE;
-  if ((at & (PAGE - 1)) !== 0) return EINVAL;
-  memory.fill(scratch, 1, 4096);
-  for (let done: u64 = 0; done < pages; done += 4096) {
-    const part = pages - done < 4096 ? pages - done : 4096;
-    if (!copyOut(user + done, scratch, part)) return EFAULT;
-  }
-  return 0;
-}
-
-/** Nothing is ever paged out by the library OS. */
-export function sysMlock(): i64 {
-  return 0;
+/** Whether there is memory in the whole of a range. */
+export function isMapped(at: u64, length: u64): bool {
+  if (at + length < at) return false;
+  if (imageOf(at, length) !== null || isStack(at, length)) return true;
+  return (at >= breakStart && at + length <= up(breakEnd)) || mapped(at, at + length);
 }
 
 export function arenaBytes(): u64 {

@@ -1,0 +1,61 @@
+/** Calls about memory that is there: advice, residence, locking. Nothing is ever paged out by the library OS. */
+import { EFAULT, EINVAL, ENOMEM } from './errno';
+import { imageOf, isMapped } from './memory-map';
+import { copyOut, zero } from './shim';
+import { scratch } from './user';
+
+const PAGE: u64 = 4096;
+const MADV_DONTNEED: u64 = 4;
+const MADV_FREE: u64 = 8;
+const MADV_LAST: u64 = 25;
+const MS_ASYNC: u64 = 1;
+const MS_INVALIDATE: u64 = 2;
+const MS_SYNC: u64 = 4;
+const CHUNK: u64 = 4096;
+
+@inline function up(length: u64): u64 {
+  return (length + PAGE - 1) & ~(PAGE - 1);
+}
+
+export function sysMadvise(at: u64, given: u64, advice: u64): i64 {
+  const length = up(given);
+  if ((at & (PAGE - 1)) !== 0 || at + length < at) return EINVAL;
+  if (advice > MADV_LAST || (advice > MADV_DONTNEED && advice < MADV_FREE)) return EINVAL;
+  if (length === 0) return 0;
+  if (!isMapped(at, length)) return ENOMEM;
+  if (advice !== MADV_DONTNEED && advice !== MADV_FREE) return 0;
+  if (imageOf(at, length) !== null) return EINVAL;
+  return zero(at, length) ? 0 : ENOMEM;
+}
+
+export function sysMsync(at: u64, given: u64, flags: u64): i64 {
+  if ((at & (PAGE - 1)) !== 0 || (flags & ~(MS_ASYNC | MS_INVALIDATE | MS_SYNC)) !== 0) return EINVAL;
+  if ((flags & (MS_ASYNC | MS_SYNC)) === (MS_ASYNC | MS_SYNC)) return EINVAL;
+  return isMapped(at, up(given)) ? 0 : ENOMEM;
+}
+
+export function sysMincore(at: u64, given: u64, user: u64): i64 {
+  if ((at & (PAGE - 1)) !== 0) return EINVAL;
+  // Programs find the ends of what is mapped with it.
+  if (!isMapped(at, up(given))) return ENOMEM;
+  const pages = up(given) / PAGE;
+  memory.fill(scratch, 1, <usize>CHUNK);
+  for (let done: u64 = 0; done < pages; done += CHUNK)
+    if (!copyOut(user + done, scratch, pages - done < CHUNK ? pages - done : CHUNK)) return EFAULT;
+  return 0;
+}
+
+/** mlock and its relatives: whole pages around the range. */
+export function sysMlock(at: u64, length: u64): i64 {
+  const start = at & ~(PAGE - 1);
+  return isMapped(start, up(at + length) - start) ? 0 : ENOMEM;
+}
+
+export function sysMlock2(at: u64, length: u64, flags: u64): i64 {
+  return flags > 1 ? EINVAL : sysMlock(at, length);
+}
+
+/** MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT, and the last not alone. */
+export function sysMlockall(flags: u64): i64 {
+  return flags === 0 || flags > 7 || flags === 4 ? EINVAL : 0;
+}
