@@ -10,8 +10,12 @@ import { libosError } from '../../errors.js';
 import { type HostLibrary, hostLibrary } from './library.js';
 import { type NetMode, NetPolicy } from './policy.js';
 
-/** How requests leave the enclave. */
-export type Transport = 'ring' | 'ocall' | 'gate';
+/**
+ * How requests reach the host: `ring` by threads that look for them, `ocall` by leaving the enclave for each, `gate` by
+ * system calls of the runner itself, which only this software machine has.
+ */
+export const TRANSPORTS = Object.freeze(['ring', 'ocall', 'gate'] as const);
+export type Transport = (typeof TRANSPORTS)[number];
 
 // native/include/channel.h
 const CHANNELS = 64;
@@ -133,7 +137,7 @@ export class HostIo {
       io_facts: (): Uint8Array => {
         const facts = new BigUint64Array(3);
         facts[0] = BigInt(this.#channels.address);
-        facts[1] = BigInt(['ring', 'ocall', 'gate'].indexOf(this.#transport));
+        facts[1] = BigInt(TRANSPORTS.indexOf(this.#transport));
         facts[2] = BigInt(this.#transport === 'ring' && usableCpus().length > 1 ? PATIENCE_CYCLES : 0);
         return new Uint8Array(facts.buffer);
       },

@@ -6,14 +6,18 @@ import {
   isAppImage,
   KeptImages,
   maySet,
+  NET_MODES,
+  type NetMode,
   openAppImage,
   type ProgramImage,
   type ProgramPolicy,
   type RunResult,
   runProgram,
+  TRANSPORTS,
+  type Transport,
 } from '@nestedsgx/libos/run';
 import { defaultStateDir } from '@nestedsgx/sdk';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { execKey } from '../exec-key.js';
 import { type MachineOptions, openMachine, withMachineOptions } from '../machine-options.js';
 import type { ActionWrapper, CommandModule } from '../program.js';
@@ -33,6 +37,8 @@ interface ExecOptions extends MachineOptions {
   stack?: string;
   key?: string;
   debug?: boolean;
+  io?: Transport;
+  net?: NetMode;
   stats?: boolean;
   verbose?: boolean;
 }
@@ -61,6 +67,13 @@ export const execCommand: CommandModule = {
       .option('--files <MiB>', 'memory for files that it writes, and for the library OS (default: 32)')
       .option('--stack <MiB>', 'its stack (default: 1)')
       .option('--key <pem>', 'signing key (default: one of its own in the state directory)')
+      .addOption(
+        new Option(
+          '--io <transport>',
+          'how it reaches the host: gate is for this machine only (default: ring)',
+        ).choices(TRANSPORTS),
+      )
+      .addOption(new Option('--net <what>', 'sockets that it may have (default: all)').choices(NET_MODES))
       .option('--debug', 'load as a debug enclave')
       .option('--stats', 'tell MRENCLAVE, system calls that trap and calls to the host on stderr')
       .addHelpText(
@@ -191,6 +204,8 @@ async function runExec(
     const result = await runProgram(cvm, prepared.program, {
       ...{ argv, environment },
       debug: options.debug,
+      io: options.io,
+      net: options.net,
       onNote: note,
     });
     if (options.stats) tellStats(terminal, result, prepared.sites);
