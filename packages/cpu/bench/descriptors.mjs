@@ -4,7 +4,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { eventfd, memfdCreate, socketpair } from '@nestedsgx/os';
+import { eventfd, loadLibrary, memfdCreate, socketpair } from '@nestedsgx/os';
 import { assemble, enclu } from '../dist/test/assemble.js';
 import { AT, BenchMachine } from '../dist/test/bench-machine.js';
 import { SystemCalls } from '../dist/test/system-calls.js';
@@ -88,6 +88,15 @@ const nothing = openSync('/dev/null', 'w');
 const counter = eventfd(1);
 const file = memfdCreate('file', { size: 65536 });
 const [one] = socketpair();
+const libc = loadLibrary('libc.so.6');
+const epoll = libc.func('int epoll_create1(int flags)')(0);
+// struct epoll_event: ready for reading, and data.
+libc.func('int epoll_ctl(int epoll, int operation, int fd, void *event)')(
+  epoll,
+  1,
+  counter,
+  Uint8Array.of(1, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0),
+);
 const memory = (offset) => (0x7777n << 32n) | BigInt(offset);
 // Each of these descriptors is `fd` there, and what it was granted as here.
 const SUBJECTS = [
@@ -95,8 +104,9 @@ const SUBJECTS = [
   ['read of 16 KiB', file, (fd) => [17, fd, memory(0), 16384, 0]],
   ['write of 8 bytes', nothing, (fd) => [1, fd, memory(0), 8]],
   ['write of 16 KiB', file, (fd) => [18, fd, memory(0), 16384, 0]],
-  ['read of a counter that is 0 (EAGAIN)', one, (fd) => [45, fd, memory(0), 8, 0x40, 0, 0]],
+  ['recvfrom with nothing there (EAGAIN)', one, (fd) => [45, fd, memory(0), 8, 0x40, 0, 0]],
   ['futex wake of nobody', zero, () => [202, memory(0), 129, 1]],
+  ['epoll_wait with an event there', epoll, (fd) => [232, fd, memory(0), 16, 0]],
   ['poll of a ready descriptor', counter, (fd) => [7, memory(32768), 1, 0, fd]],
 ];
 

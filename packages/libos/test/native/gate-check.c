@@ -213,6 +213,54 @@ static void turns(void) {
     CHECK(turn == 2 * TURNS);
 }
 
+static int granting;
+
+static void send_raw(const void *bytes, size_t length, const int *fds, size_t count) {
+    char control[CMSG_SPACE(sizeof(int) * 8)] = {0};
+    struct iovec part = {(void *)bytes, length};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    if (count > 0) {
+        message.msg_control = control;
+        message.msg_controllen = CMSG_SPACE(sizeof(int) * count);
+        struct cmsghdr *c = CMSG_FIRSTHDR(&message);
+        *c = (struct cmsghdr){CMSG_LEN(sizeof(int) * count), SOL_SOCKET, SCM_RIGHTS};
+        memcpy(CMSG_DATA(c), fds, sizeof(int) * count);
+    }
+    CHECK(sendmsg(granting, &message, 0) == (ssize_t)length);
+}
+
+static int open_descriptors(void) {
+    int count = 0;
+    for (int fd = 0; fd < 1024; fd++) count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
+/* Names, kinds and numbers of descriptors that an honest host never sends: nothing of it stays, and the next is served. */
+static void nonsense(void) {
+    int file = memfd_create("file", 0), two[2] = {file, file};
+    int before = open_descriptors();
+    const struct libos_grant odd[] = {{8192, GRANT_FILE}, {0xffffffff, GRANT_FILE}, {77, 0}, {77, 99}, {77, 0x10001}};
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) send_raw(&odd[i], sizeof *odd, &file, 1);
+    send_raw(&(struct libos_grant){77, GRANT_FILE}, sizeof *odd, NULL, 0);
+    CHECK(io(IO_PREAD, 78, 8, 0, 0, 0) == -EBADF);
+    CHECK(io(IO_PREAD, 77, 8, 0, 0, 0) == -EBADF);
+    CHECK(open_descriptors() == before);
+    /* A name given twice is the latest descriptor's; of two with one name the second goes. */
+    for (int i = 0; i < 3; i++) send_raw(&(struct libos_grant){77, GRANT_FILE}, sizeof *odd, two, 1);
+    send_raw(&(struct libos_grant){77, GRANT_FILE}, sizeof *odd, two, 2);
+    CHECK(io(IO_PREAD, 77, 8, 0, 0, 0) == 0);
+    CHECK(open_descriptors() == before + 1);
+    CHECK(io(IO_CLOSE, 77, 0, 0, 0, 0) == -EBADF); /* the host's table has none */
+    CHECK(open_descriptors() == before);
+    /* What does not suit a kind goes by the channel, and is refused there. */
+    send_raw(&(struct libos_grant){77, GRANT_EPOLL}, sizeof *odd, &file, 1);
+    CHECK(io(IO_READ, 77, 8, 0, 0, 0) == -EBADF);
+    CHECK(io(IO_EPOLL_WAIT, 77, 8, 0, 0, 0) == -EINVAL);
+    CHECK(io(IO_CLOSE, 77, 0, 0, 0, 0) == -EBADF);
+    CHECK(io(IO_UNPARK, 64, 0, 0, 0, 0) == 0);
+    close(file);
+}
+
 int main(void) {
     int pair[2];
     alarm(60);
@@ -229,8 +277,10 @@ int main(void) {
     CHECK(dup2(pair[1], 5) == 5);
     host = nsgx_lh_open((uint64_t)channels, (uint64_t)channels, LIBOS_CHANNELS * LIBOS_CHANNEL_STRIDE, 0, 0, 4096);
     CHECK(host != 0 && nsgx_lh_grants(host, socket) == 0);
+    granting = socket;
     streams();
     files();
+    nonsense();
     waits();
     turns();
     nsgx_lh_close(host);
