@@ -11,7 +11,7 @@ import { bytesToString } from './user';
 
 /** src/image/manifest.ts writes it. */
 const SIGNATURE: u32 = 0x314d534e;
-const ENTRY: usize = 56;
+const ENTRY: usize = 64;
 const KIND_FOLDER = 2;
 const KIND_LINK = 3;
 const FLAG_READ_ONLY = 1;
@@ -55,6 +55,8 @@ function entry(at: usize, base: u64): usize {
       inode.digests = tail;
       inode.blocks = new StaticArray<usize>(digests);
     }
+    inode.codePages = load<u32>(at, 56);
+    inode.codeBytes = load<u32>(at, 60);
     if (load<u64>(at, 32) !== 0) {
       inode.imageAt = base + load<u64>(at, 32);
       inode.imageSize = load<u64>(at, 40);

@@ -3,10 +3,11 @@ import { bootDevices, bootRoot } from './boot';
 import { blockFailed, blockRead, setMemoryLimit } from './fs/inode';
 import { call } from './generated/dispatch';
 import { setStack, startMemory } from './memory-map';
-import { OP_IO, OP_ROOT, OP_WAIT, PENDING, THEN_CLONED, THEN_IO, THEN_RESULT } from './request';
+import { OP_IO, OP_ROOT, OP_WAIT, PENDING, THEN_CLONED, THEN_EXECED, THEN_IO, THEN_RESULT } from './request';
 import { transferred } from './net/host';
 import { setMask, takeFault, takeSignal } from './signals';
 import { cloneFailed } from './task/clone';
+import { execFailed } from './task/exec';
 import { endProcess, lastSteps } from './task/exit';
 import { startFirst } from './task/first';
 import { current, setCurrentThread, takeWakes, threads } from './task/thread';
@@ -55,7 +56,7 @@ export function syscall(slot: i32, nr: u32, a: u64, b: u64, c: u64, d: u64, e: u
     __collect();
   }
   select(slot);
-  if (current.process.exiting) return lastSteps();
+  if (current.process.exiting || current.dismissed) return lastSteps();
   const result = call(nr, a, b, c, d, e, f);
   const thread = current;
   if (result !== PENDING) return thread.touched ? finish(result) : result;
@@ -76,6 +77,7 @@ export function complete(slot: i32, result: i64): i64 {
   if (thread.then === THEN_RESULT) return finish(result);
   if (thread.then === THEN_IO && transferred(result)) return finish(result);
   if (thread.then === THEN_CLONED) return finish(result < 0 ? cloneFailed(result) : result);
+  if (thread.then === THEN_EXECED) return finish(result < 0 ? execFailed(result) : result);
   const operation = load<u64>(thread.request);
   if (operation === OP_ROOT) {
     if (result !== 0) return finish(blockFailed());
@@ -84,7 +86,7 @@ export function complete(slot: i32, result: i64): i64 {
   thread.waitResult = operation === OP_WAIT || operation >= OP_IO ? result : -1;
   thread.again = true;
   thread.unwatch();
-  if (thread.process.exiting) return lastSteps();
+  if (thread.process.exiting || thread.dismissed) return lastSteps();
   return finish(call(thread.number, thread.a, thread.b, thread.c, thread.d, thread.e, thread.f));
 }
 

@@ -5,7 +5,8 @@
 import { EACCES, EBADF, EEXIST, EFAULT, EINVAL, ENODEV, ENOMEM } from './errno';
 import { DEVICE_NONE, DEVICE_ZERO, Inode } from './fs/inode';
 import { fileOf, O_ACCMODE, O_RDWR } from './fs/open-file';
-import { copyUser, zero } from './shim';
+import { copyUser, executable, zero } from './shim';
+import { current } from './task/thread';
 
 const PAGE: u64 = 4096;
 const PROT_EXEC: u32 = 4;
@@ -23,20 +24,30 @@ class Region {
     public protection: u32,
     /** Whether its bytes are what they should be: pages without any access are cleared when they get one. */
     public clean: bool,
+    /** Whose memory it is. */
+    public space: Space,
   ) {}
+}
+
+/** Memory of one program: threads share it, and a child until it runs a program of its own. */
+export class Space {
+  breakStart: u64 = 0;
+  breakEnd: u64 = 0;
+  breakLimit: u64 = 0;
 }
 
 /** In ascending order, without overlaps. */
 let regions = new Array<Region>();
 let low: u64 = 0;
 let high: u64 = 0;
-let breakStart: u64 = 0;
-let breakEnd: u64 = 0;
+/** Where the arena begins. */
+let first: u64 = 0;
 const images = new Array<Inode>();
 
 export function startMemory(arena: u64, size: u64): void {
-  breakStart = breakEnd = arena;
-  low = arena + ((size / 4) & ~(PAGE - 1));
+  const space = current.process.space;
+  space.breakStart = space.breakEnd = first = arena;
+  low = space.breakLimit = arena + ((size / 4) & ~(PAGE - 1));
   high = arena + size;
 }
 
@@ -57,10 +68,12 @@ export function imageOf(at: u64, length: u64): Inode | null {
   return null;
 }
 
+/** Programs that others started have none: their C library then asks for mappings instead. */
 export function sysBrk(end: u64): i64 {
-  if (end < breakStart || end > low) return breakEnd;
-  if (end > breakEnd && !zero(breakEnd, end - breakEnd)) return breakEnd;
-  breakEnd = end;
+  const space = current.process.space;
+  if (end < space.breakStart || end > space.breakLimit) return space.breakEnd;
+  if (end > space.breakEnd && !zero(space.breakEnd, end - space.breakEnd)) return space.breakEnd;
+  space.breakEnd = end;
   return end;
 }
 
@@ -97,7 +110,7 @@ function insert(region: Region): void {
 }
 
 function same(a: Region, b: Region): bool {
-  return a.protection === b.protection && a.clean === b.clean;
+  return a.protection === b.protection && a.clean === b.clean && a.space === b.space;
 }
 
 /** Takes [from, to) out of the books; returns what lay there. */
@@ -110,11 +123,11 @@ function cut(from: u64, to: u64): Array<Region> {
       kept.push(r);
       continue;
     }
-    if (r.start < from) kept.push(new Region(r.start, from, r.protection, r.clean));
+    if (r.start < from) kept.push(new Region(r.start, from, r.protection, r.clean, r.space));
     const start = r.start > from ? r.start : from;
     const end = r.end < to ? r.end : to;
-    gone.push(new Region(start, end, r.protection, r.clean));
-    if (r.end > to) kept.push(new Region(to, r.end, r.protection, r.clean));
+    gone.push(new Region(start, end, r.protection, r.clean, r.space));
+    if (r.end > to) kept.push(new Region(to, r.end, r.protection, r.clean, r.space));
   }
   regions = kept;
   return gone;
@@ -163,11 +176,20 @@ export function sysMmap(hint: u64, given: u64, prot: u64, flags64: u64, fd: u64,
       inode.imageTaken = true;
       return inode.imageAt;
     }
-  if ((protection & PROT_EXEC) !== 0) return EACCES;
+  const code = inode !== null && type !== MAP_SHARED && isMeasured(inode);
+  if ((protection & PROT_EXEC) !== 0 && !code) return EACCES;
   let bytes: u64 = 0;
   if (inode !== null && offset < inode.size) {
     bytes = inode.size - offset < length ? inode.size - offset : length;
     const waiting = inode.need(offset, bytes);
+    if (waiting !== 0) return waiting;
+  }
+
+  // The first mapping of a binary, as loaders make it, spans all of it: room for what its calls jump to is taken behind.
+  let behind: u64 = 0;
+  if (code && !fixed && offset === 0 && length === <u64>inode!.codePages * PAGE) {
+    behind = up(inode!.codeBytes);
+    const waiting = inode!.need(inode!.size, inode!.codeBytes);
     if (waiting !== 0) return waiting;
   }
 
@@ -177,14 +199,44 @@ export function sysMmap(hint: u64, given: u64, prot: u64, flags64: u64, fd: u64,
     if ((flags & MAP_FIXED_NOREPLACE) !== 0 && overlaps(hint, hint + length)) return EEXIST;
     cut(hint, hint + length);
   } else {
-    at = place(length);
+    at = place(length + behind);
     if (at === 0) return ENOMEM;
+    if (behind > 0 && !putCode(at + length, behind, inode!)) return ENOMEM;
   }
   const clean = protection !== 0 || inode !== null;
   if (clean && !zero(at, length)) return ENOMEM;
   if (bytes > 0 && !inode!.copyOut(at, offset, bytes)) return EFAULT;
-  insert(new Region(at, at + length, protection, clean));
+  if ((protection & PROT_EXEC) !== 0 && !executable(at, length)) return ENOMEM;
+  insert(new Region(at, at + length, protection, clean, current.process.space));
   return at;
+}
+
+/** Whether a file is part of what was measured: such code may be executed. */
+export function isMeasured(inode: Inode): bool {
+  return inode.digests !== 0 && inode.blocks !== null;
+}
+
+/** What calls of a binary jump to, at the end of its mapping. */
+export function putCode(at: u64, length: u64, inode: Inode): bool {
+  if (!zero(at, length) || !inode.copyOut(at, inode.size, inode.codeBytes) || !executable(at, length)) return false;
+  cut(at, at + length);
+  insert(new Region(at, at + length, 5, true, current.process.space));
+  return true;
+}
+
+/** A place for that many bytes that belong to a space, zero and writable; 0 when there is none. */
+export function take(length: u64, space: Space): u64 {
+  const at = place(length);
+  if (at === 0 || !zero(at, length)) return 0;
+  insert(new Region(at, at + length, 3, true, space));
+  return at;
+}
+
+/** Gives all memory of a space back. */
+export function freeSpace(space: Space): void {
+  const kept = new Array<Region>();
+  for (let i = 0; i < regions.length; i++) if (regions[i].space !== space) kept.push(regions[i]);
+  regions = kept;
 }
 
 function overlaps(from: u64, to: u64): bool {
@@ -204,7 +256,7 @@ export function sysMprotect(at: u64, given: u64, prot: u64): i64 {
   const protection = <u32>prot & 7;
   if ((at & (PAGE - 1)) !== 0) return EINVAL;
   if (length === 0 || imageOf(at, length) !== null) return 0;
-  if (at >= breakStart && at + length <= up(breakEnd)) return (protection & PROT_EXEC) !== 0 ? EACCES : 0;
+  if (at >= current.process.space.breakStart && at + length <= up(current.process.space.breakEnd)) return (protection & PROT_EXEC) !== 0 ? EACCES : 0;
   if (!mapped(at, at + length)) return isStack(at, length) ? 0 : ENOMEM;
   if ((protection & PROT_EXEC) !== 0) return EACCES;
   const before = cut(at, at + length);
@@ -248,7 +300,7 @@ export function sysMremap(at: u64, oldGiven: u64, newGiven: u64, flags: u64): i6
   const more = length - oldLength;
   if (at + length <= high && !overlaps(at + oldLength, at + length)) {
     if (!zero(at + oldLength, more)) return ENOMEM;
-    insert(new Region(at + oldLength, at + length, 3, true));
+    insert(new Region(at + oldLength, at + length, 3, true, current.process.space));
     return at;
   }
   if ((flags & MREMAP_MAYMOVE) === 0) return ENOMEM;
@@ -257,7 +309,7 @@ export function sysMremap(at: u64, oldGiven: u64, newGiven: u64, flags: u64): i6
   if (!zero(to, length)) return ENOMEM;
   if (!copyUser(to, at, oldLength)) return EFAULT;
   cut(at, at + oldLength);
-  insert(new Region(to, to + length, 3, true));
+  insert(new Region(to, to + length, 3, true, current.process.space));
   return to;
 }
 
@@ -265,17 +317,18 @@ export function sysMremap(at: u64, oldGiven: u64, newGiven: u64, flags: u64): i6
 export function isMapped(at: u64, length: u64): bool {
   if (at + length < at) return false;
   if (imageOf(at, length) !== null || isStack(at, length)) return true;
-  return (at >= breakStart && at + length <= up(breakEnd)) || mapped(at, at + length);
+  const space = current.process.space;
+  return (at >= space.breakStart && at + length <= up(space.breakEnd)) || mapped(at, at + length);
 }
 
 export function arenaBytes(): u64 {
-  return high - breakStart;
+  return high - first;
 }
 
 export function freeBytes(): u64 {
-  let used: u64 = breakEnd - breakStart;
+  let used: u64 = current.process.space.breakEnd - current.process.space.breakStart;
   for (let i = 0; i < regions.length; i++) used += regions[i].end - regions[i].start;
-  return high - breakStart - used;
+  return high - first - used;
 }
 
 export function stackBytes(): u64 {

@@ -18,6 +18,8 @@ const OP_CLONE: u64 = 8;
 const OP_THREAD_EXIT: u64 = 9;
 const OP_VFORK: u64 = 10;
 const OP_END_VFORK: u64 = 11;
+const OP_EXEC_CHILD: u64 = 12;
+const OP_EXEC: u64 = 13;
 
 /** What becomes of the result: it is the call's own, or the call is made again. */
 export const THEN_RESULT: i32 = 0;
@@ -28,6 +30,8 @@ export const THEN_CLONED: i32 = 2;
 export const THEN_IO: i32 = 3;
 /** From here on operations are core/net/host.ts's. */
 export const OP_IO: u64 = 32;
+/** A child whose thread could not be started has ended. */
+export const THEN_EXECED: i32 = 4;
 
 /** Behind the operation (u64) and its six arguments: whether a signal waits (core/signals.ts). */
 export const WAITING: usize = 56;
@@ -79,6 +83,16 @@ export function startVfork(stack: u64): i64 {
 /** The thread goes on as the parent that it was, behind the call that made the child. */
 export function endVfork(pid: i32): i64 {
   return ask(OP_END_VFORK, pid, 0, 0, 0, THEN_RESULT);
+}
+
+/** A child's program starts in a thread of its own slot; the calling thread goes on as the parent that it was. */
+export function startProgram(slot: i32, pid: i32, entry: u64, stack: u64): i64 {
+  return ask(OP_EXEC_CHILD, slot, pid, entry, stack, THEN_EXECED);
+}
+
+/** The calling thread goes on at the beginning of a program. */
+export function execSelf(entry: u64, stack: u64): i64 {
+  return ask(OP_EXEC, entry, stack, 0, 0, THEN_RESULT);
 }
 
 /** The program is over. */

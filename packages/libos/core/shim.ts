@@ -10,6 +10,10 @@ export declare function copyOut(user: u64, from: usize, length: u64): bool;
 @external('shim', 'zero')
 export declare function zero(user: u64, length: u64): bool;
 
+/** Makes pages of the program's memory executable. */
+@external('shim', 'executable')
+export declare function executable(user: u64, length: u64): bool;
+
 @external('shim', 'copyUser')
 export declare function copyUser(to: u64, from: u64, length: u64): bool;
 

@@ -126,6 +126,16 @@ test('children: vfork, wait, waitid, SIGCHLD', async () => {
   await same(compile('vfork'), () => []);
 });
 
+test('programs that programs start: posix_spawn, descriptors, environment, exec', async () => {
+  const program = compile('spawn');
+  const expected = native(program, []);
+  const found = await inside(buildProgramImage({ program }), [program]);
+  assert.equal(found.stdout, expected.stdout);
+  assert.equal(found.status, 42);
+  // What the C library of the second program calls jumps too.
+  assert.ok(found.exceptions < 12, `${found.exceptions} exceptions`);
+});
+
 test('system calls that are rewritten, and those that trap', async () => {
   const found = await same(compile('trapping'), () => []);
   assert.ok(found.exceptions >= 3, `${found.exceptions} exceptions`);

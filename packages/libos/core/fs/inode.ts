@@ -55,6 +55,9 @@ export class Inode {
   imageAt: u64 = 0;
   imageSize: u64 = 0;
   imageTaken: bool = false;
+  /** Of a binary of the root: code that belongs behind so many of its pages; it follows the contents. */
+  codePages: u32 = 0;
+  codeBytes: u32 = 0;
 
   constructor(public mode: u32) {
     if ((mode & S_IFMT) === S_IFDIR) {
@@ -83,7 +86,8 @@ export class Inode {
     for (let block = <i32>(from / BLOCK); block <= last; block++) {
       if (blocks[block] !== 0) continue;
       const at = <u64>block * BLOCK;
-      const bytes = this.size - at < BLOCK ? <u32>(this.size - at) : <u32>BLOCK;
+      const left = this.size + this.codeBytes - at;
+      const bytes = left < BLOCK ? <u32>left : <u32>BLOCK;
       const to = allocate(bytes);
       if (to === 0) return ENOMEM;
       current.asked = this;

@@ -1,5 +1,6 @@
 /** The end of threads and of processes. */
 import { closeAll } from '../fs/open-file';
+import { freeSpace } from '../memory-map';
 import { endVfork, exitProgram, exitThread } from '../request';
 import { copyIn, copyOut } from '../shim';
 import { sendTo, SI_CHILD } from '../signals';
@@ -73,10 +74,12 @@ function leaderOf(process: Process): Thread | null {
 }
 
 /** The last that happens to a process: its parent is told. `status` is as wait4 gives it. */
-function finishProcess(process: Process, status: i32): void {
+export function finishProcess(process: Process, status: i32): void {
   process.ended = true;
   process.status = status;
   closeAll(process.files);
+  // A child that never ran a program of its own has its parent's memory.
+  if (process.parent === null || process.space !== process.parent!.space) freeSpace(process.space);
   const parent = process.parent;
   // Whoever is left alone belongs to the first process, which may wait for it or not.
   for (let i = 0; i < process.children.length; i++) {
@@ -150,7 +153,7 @@ function endGroup(status: i32): i64 {
 export function lastSteps(): i64 {
   const process = current.process;
   leave(current);
-  if (othersOf(process) === 0) finishProcess(process, process.status);
+  if (process.exiting && othersOf(process) === 0) finishProcess(process, process.status);
   return exitThread();
 }
 

@@ -1,6 +1,7 @@
 /** A process: what its threads share. */
 import { Inode } from '../fs/inode';
 import { FileTable } from '../fs/open-file';
+import { Space } from '../memory-map';
 import { Queue } from './queue';
 import { MAX_THREADS, SENDERS, Thread, threads } from './thread';
 
@@ -9,6 +10,8 @@ const ACTIONS: usize = 65 * 32;
 
 export class Process {
   files: FileTable = new FileTable();
+  /** Shared with the parent until it runs a program of its own. */
+  space: Space;
   umask: u32 = 0o022;
   /** struct sigaction of each signal as system calls have it: handler, flags, restorer, mask. */
   actions: usize = heap.alloc(ACTIONS);
@@ -34,6 +37,7 @@ export class Process {
     public parent: Process | null,
     public cwd: Inode,
   ) {
+    this.space = parent === null ? new Space() : parent.space;
     this.pgid = parent === null ? pid : parent.pgid;
     this.sid = parent === null ? pid : parent.sid;
     memory.fill(this.actions, 0, ACTIONS);

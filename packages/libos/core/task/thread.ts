@@ -1,6 +1,7 @@
 /** A thread of a program: what belongs to it alone, and the call that it is in. */
 import { Inode } from '../fs/inode';
 import { setFiles } from '../fs/open-file';
+import { Arguments } from './arguments';
 import { Process } from './process';
 import { Queue } from './queue';
 import { Suspended } from './vfork';
@@ -64,6 +65,10 @@ export class Thread {
   /** Where a zero is to be written, and waiters woken, at the end (CLONE_CHILD_CLEARTID). */
   clearTid: u64 = 0;
   robustList: u64 = 0;
+  /** What another program is to be started with, while that is fetched. */
+  exec: Arguments | null = null;
+  /** Its process runs another program: it goes at its next call. */
+  dismissed: bool = false;
   /** Parents that it is the child of, until that runs a program or ends; the latest last. */
   parents: Array<Suspended> = new Array<Suspended>();
   /** It has ended, or waits for the others of its process to end. */

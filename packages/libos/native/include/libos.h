@@ -58,6 +58,9 @@ void libos_restore_vectors(const void *area);
  * does not give pages. */
 bool libos_make_zero(uint64_t address, uint64_t length);
 
+/* The same pages, which are there: adds the permission to execute. */
+bool libos_make_executable(uint64_t address, uint64_t length);
+
 /* exception.c */
 void libos_exceptions_start(void);
 

@@ -6,6 +6,7 @@
 #define SIGNAL 1040      /* u32: whether a signal waits; written by libos_dispatch */
 #define RESUME_RIP 1048
 #define SLOT 1056
+#define ENTRY 1064       /* u64: where trampolines go (src/rewrite/rewrite.ts) */
 #define NUMBER 1060      /* u32: of the system call under way */
 #define SYS_RT_SIGRETURN 15
 #define SYS_CLONE 56 /* fork, vfork, execve */
@@ -154,6 +155,8 @@ libos_enter_user:
     stmxcsr (%rsp)
     fnstcw 4(%rsp)
     mov %rsp, %gs:KERNEL_RSP
+    lea libos_syscall(%rip), %rax
+    mov %rax, %gs:ENTRY
     mov %rsi, %rsp
     mov %rdi, %rcx
     xor %eax, %eax
@@ -199,6 +202,8 @@ libos_enter_thread:
     stmxcsr (%rsp)
     fnstcw 4(%rsp)
     mov %rsp, %gs:KERNEL_RSP
+    lea libos_syscall(%rip), %rax
+    mov %rax, %gs:ENTRY
     sub $16, %rsp
     mov %edx, (%rsp)
     ldmxcsr (%rsp)

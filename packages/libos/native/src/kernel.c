@@ -7,7 +7,7 @@
 
 /* What the core leaves when a system call cannot be completed inside (core/request.ts). */
 #define PENDING INT64_MIN
-enum { OP_WRITE = 1, OP_READ, OP_ROOT, OP_WAIT, OP_EXIT, OP_NOTE, OP_PARK, OP_CLONE, OP_THREAD_EXIT, OP_VFORK, OP_END_VFORK };
+enum { OP_WRITE = 1, OP_READ, OP_ROOT, OP_WAIT, OP_EXIT, OP_NOTE, OP_PARK, OP_CLONE, OP_THREAD_EXIT, OP_VFORK, OP_END_VFORK, OP_EXEC_CHILD, OP_EXEC };
 struct request {
     uint64_t op, argument[6];
 };
@@ -80,6 +80,11 @@ u32 w2c_shim_copyOut(struct w2c_shim *shim, u64 user, u32 from, u64 length) {
 u32 w2c_shim_zero(struct w2c_shim *shim, u64 user, u64 length) {
     (void)shim;
     return libos_in_user(user, length) && libos_make_zero(user, length);
+}
+
+u32 w2c_shim_executable(struct w2c_shim *shim, u64 user, u64 length) {
+    (void)shim;
+    return libos_in_user(user, length) && libos_make_executable(user, length);
 }
 
 /* Within the program's memory; the ranges do not overlap (mremap to another place). */
@@ -164,12 +169,24 @@ static int64_t serve(const struct request *r, nsgx_registers *registers) {
             if (registers == NULL) libos_die("a child without registers", r->op);
             libos_kept_registers(libos_slot(), registers);
             return (int64_t)a[0];
+        case OP_EXEC_CHILD: {
+            if (registers == NULL) libos_die("a program without registers", r->op);
+            const nsgx_registers fresh = {.rip = a[2], .rsp = a[3], .rflags = 0x202};
+            libos_kept_registers(libos_slot(), registers);
+            return libos_start_thread((uint32_t)a[0], &fresh, 0, 0) ? (int64_t)a[1] : -1 - (int64_t)a[0];
+        }
+        case OP_EXEC:
+            if (registers == NULL) libos_die("a program without registers", r->op);
+            *registers = (nsgx_registers){.rip = a[0], .rsp = a[1], .rflags = 0x202};
+            return 0;
         default:
             return libos_serve_io(r->op, a, memory, core.w2c_memory.size);
     }
 }
 
 static struct request *request_of(uint32_t slot) { return (struct request *)(memory + request_at[slot]); }
+
+static bool is_exec(uint32_t slot) { return request_of(slot)->op == OP_EXEC; }
 
 /* Does what a call of the thread needs done outside, as often as the core wants it: without the lock, with FS as the runtime
  * has it, and the program's vectors kept. */
@@ -189,6 +206,12 @@ static int64_t outside(uint32_t slot, nsgx_registers *registers) {
         int64_t served = serve(&request, registers);
         libos_lock();
         result = (int64_t)w2c_core_complete(&core, slot, (u64)served);
+    }
+    if (is_exec(slot)) {
+        /* A program begins without thread data, and with its vector registers as they are after a reset. */
+        program_fs = 0;
+        memset(vectors + 512, 0, 8);
+        memcpy(vectors + 24, (const uint32_t[]){0x1f80}, 4);
     }
     __asm__ volatile("wrfsbase %0" : : "r"(program_fs));
     libos_restore_vectors(vectors);

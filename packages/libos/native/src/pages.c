@@ -12,6 +12,9 @@ struct secinfo {
 /* Assembly of the runtime: it uses no vector registers, which are the program's here. */
 extern uint64_t nsgx_leaf_eaccept(const void *secinfo, const void *page);
 
+extern void nsgx_leaf_emodpe(const void *secinfo, const void *page);
+
+static const struct secinfo code_page = {NSGX_PAGE_REG | NSGX_PAGE_R | NSGX_PAGE_W | NSGX_PAGE_X, {0}};
 static const struct secinfo new_page = {NSGX_PAGE_NEW, {0}};
 
 /* Whether the page at an offset from the base has been there since the start. */
@@ -43,5 +46,11 @@ bool libos_make_zero(uint64_t address, uint64_t length) {
         address += part;
         length -= part;
     }
+    return true;
+}
+
+bool libos_make_executable(uint64_t address, uint64_t length) {
+    for (uint64_t at = address & ~(PAGE - 1); at < address + length; at += PAGE)
+        nsgx_leaf_emodpe(&code_page, (const void *)at);
     return true;
 }

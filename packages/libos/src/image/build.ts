@@ -19,8 +19,9 @@ import {
   XFRM_AVX512,
   XFRM_LEGACY,
 } from '@nestedsgx/arch';
-import { elfSymbolAddress, layOut } from '@nestedsgx/enclave';
+import { layOut } from '@nestedsgx/enclave';
 import type { EnclaveImage, PageRun, SignOptions } from '@nestedsgx/image';
+import { isElf, readProgram } from '../elf/program.js';
 import { libosError } from '../errors.js';
 import { KERNEL_PATH } from '../kernel/build-kernel.js';
 import { keptSites } from '../rewrite/site-cache.js';
@@ -28,8 +29,8 @@ import type { RootContents } from '../run/root.js';
 import { BOOT_VERBOSE, bootPage } from './boot.js';
 import { type Binary, type Collected, collect } from './collect.js';
 import type { Layers } from './layers.js';
-import { buildRoot } from './manifest.js';
-import { type Placed, placeProgram, roundUp } from './place.js';
+import { buildRoot, type RootEntry } from './manifest.js';
+import { type Placed, placeProgram, rewriteForLoading, roundUp } from './place.js';
 import { encodePolicy, type ProgramPolicy } from './policy.js';
 
 const PAGE = 4096;
@@ -157,7 +158,6 @@ export function buildProgramImage(options: ProgramImageOptions): BuiltProgram {
   });
   refuseFixed(collected);
   const kernel = readKernel();
-  const target = elfSymbolAddress(kernel, 'libos_syscall');
   const memory = roundUp(options.memory ?? 64 * 2 ** 20);
   const stackSize = roundUp(options.stack ?? 2 ** 20);
   const coreSize = roundUp(options.files ?? 32 * 2 ** 20, 65536);
@@ -170,14 +170,15 @@ export function buildProgramImage(options: ProgramImageOptions): BuiltProgram {
   );
   const manifestStart = pagesStart + pagesSize;
   // Digests and names do not depend on where things are, so a first description tells how long it will be.
-  const manifestSize = describe(collected, new Map()).manifest.length;
+  const loadable = rewriteAll(collected, options.cache);
+  const manifestSize = describe(collected, new Map(), loadable).manifest.length;
   const policy = options.policy === undefined ? new Uint8Array(0) : encodePolicy(options.policy);
   const policyStart = manifestStart + roundUp(manifestSize);
   const stackStart = policyStart + roundUp(policy.length) + PAGE;
   const placed = new Map<Binary, Placed>();
   let end = stackStart + stackSize + PAGE;
   for (const binary of collected.binaries) {
-    const place = placeProgram(binary.program, keptSites(binary.program, options.cache), end, target);
+    const place = placeProgram(binary.program, keptSites(binary.program, options.cache), end);
     placed.set(binary, place);
     end = place.end;
   }
@@ -191,7 +192,7 @@ export function buildProgramImage(options: ProgramImageOptions): BuiltProgram {
   const { runs, size } = layOut(kernel, { ...KERNEL, minimumSize: last });
   if (pagesSize * 8 * PAGE < size)
     throw new RangeError(`${pagesSize} bytes of page bits are too few for ${size}`);
-  const root = describe(collected, placed);
+  const root = describe(collected, placed, loadable);
   const main = placed.get(collected.main)!;
   const interpreter = collected.interpreter === undefined ? undefined : placed.get(collected.interpreter)!;
   const first = interpreter ?? main;
@@ -245,16 +246,45 @@ export function buildProgramImage(options: ProgramImageOptions): BuiltProgram {
   };
 }
 
+/** The binaries of the root by path, with calls that jump: whatever is executed comes from here. */
+function rewriteAll(collected: Collected, cache: string | undefined): Map<string, Loadable> {
+  const all = new Map<string, Loadable>();
+  const known = new Map(collected.binaries.map(({ path, program }) => [path, program]));
+  for (const { path, bytes } of collected.entries.values()) {
+    if (bytes === undefined || !isElf(bytes)) continue;
+    try {
+      const program = known.get(path) ?? readProgram(bytes, path);
+      all.set(path, rewriteForLoading(program, keptSites(program, cache)));
+    } catch {
+      // A file that only looks like one of this machine's binaries is data.
+    }
+  }
+  return all;
+}
+
+type Loadable = ReturnType<typeof rewriteForLoading>;
+
 /** The root with what of it lies in place. The program and its interpreter are loaded from the start. */
-function describe(collected: Collected, placed: ReadonlyMap<Binary, Placed>) {
+function describe(
+  collected: Collected,
+  placed: ReadonlyMap<Binary, Placed>,
+  loadable: ReadonlyMap<string, Loadable>,
+) {
   const images = new Map([...placed].map(([binary, place]) => [binary.path, { binary, place }]));
   return buildRoot(
     [...collected.entries.values()].map((entry) => {
+      const code = loadable.get(entry.path);
+      if (code === undefined) return entry;
+      const rewritten: RootEntry = {
+        ...entry,
+        bytes: code.bytes,
+        code: { pages: code.span / PAGE, bytes: code.trampolines },
+      };
       const found = images.get(entry.path);
-      if (found === undefined) return entry;
+      if (found === undefined) return rewritten;
       const { binary, place } = found;
       const taken = binary === collected.main || binary === collected.interpreter;
-      return { ...entry, image: { offset: place.offset, size: place.size, taken } };
+      return { ...rewritten, image: { offset: place.offset, size: place.size, taken } };
     }),
   );
 }

@@ -3,13 +3,16 @@
  * what the host serves is checked against it. core/boot.ts reads it. Integers are little-endian; an entry is
  *
  *     u8 kind  u8 flags  u16 mode  u32 path bytes  u64 size  u64 time (ns)  u64 offset in the root  u64 image offset
- *     u64 image bytes  u32 target bytes  u32 digests  path  target  (padding to 8)  digests
+ *     u64 image bytes  u32 target bytes  u32 digests  u32 code pages  u32 code bytes  path  target  (padding to 8)  digests
+ *
+ * Code is what calls of a binary were made to jump to: it belongs behind so many pages of the binary in memory, and stands behind the
+ * contents, under the same digests.
  */
 import { createHash } from 'node:crypto';
 
 /** First word, and bytes of an entry's head. */
 export const SIGNATURE = 0x314d534e;
-export const ENTRY_BYTES = 56;
+export const ENTRY_BYTES = 64;
 const READ_ONLY = 1;
 const IMAGE_TAKEN = 2;
 
@@ -28,6 +31,8 @@ export interface RootEntry {
   /** Where the image has the file's segments in place. */
   readonly image?: { readonly offset: number; readonly size: number; readonly taken: boolean };
   readonly writable?: boolean;
+  /** What belongs behind the binary, and the pages before it. */
+  readonly code?: { readonly pages: number; readonly bytes: Uint8Array };
 }
 
 /** The description and the bytes that it describes. */
@@ -62,7 +67,9 @@ export function buildRoot(entries: readonly RootEntry[]): BuiltRoot {
     const path = Buffer.from(entry.path, 'utf8');
     const target = Buffer.from(entry.target ?? '', 'utf8');
     const bytes = entry.bytes ?? new Uint8Array(0);
-    const hashes = digests(bytes);
+    const code = entry.code?.bytes ?? new Uint8Array(0);
+    const whole = code.length === 0 ? bytes : Buffer.concat([bytes, code]);
+    const hashes = digests(whole);
     const head = Buffer.alloc(ENTRY_BYTES);
     head[0] = KIND[entry.kind];
     head[1] = (entry.writable ? 0 : READ_ONLY) | (entry.image?.taken ? IMAGE_TAKEN : 0);
@@ -74,10 +81,12 @@ export function buildRoot(entries: readonly RootEntry[]): BuiltRoot {
     head.writeBigUInt64LE(BigInt(entry.image?.size ?? 0), 40);
     head.writeUInt32LE(target.length, 48);
     head.writeUInt32LE(hashes.length, 52);
+    head.writeUInt32LE(code.length === 0 ? 0 : entry.code!.pages, 56);
+    head.writeUInt32LE(code.length, 60);
     const padding = Buffer.alloc((8 - ((path.length + target.length) % 8)) % 8);
     parts.push(head, path, target, padding, ...hashes);
-    if (bytes.length > 0) contents.push(bytes);
-    offset += bytes.length;
+    if (whole.length > 0) contents.push(whole);
+    offset += whole.length;
   }
   return { manifest: Buffer.concat(parts), contents };
 }

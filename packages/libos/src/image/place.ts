@@ -27,8 +27,8 @@ export interface Placed {
   readonly trapping: number;
 }
 
-/** Places a program at `from` or above. `target`: offset of the library OS's entry for system calls. */
-export function placeProgram(program: Program, scan: SiteScan, from: number, target: number): Placed {
+/** Places a program at `from` or above. */
+export function placeProgram(program: Program, scan: SiteScan, from: number): Placed {
   const first = program.segments[0];
   const last = program.segments.at(-1)!;
   const low = roundDown(first.address);
@@ -36,8 +36,7 @@ export function placeProgram(program: Program, scan: SiteScan, from: number, tar
   const offset = roundUp(from, Math.max(...program.segments.map(({ align }) => align)));
   const bias = offset - low;
 
-  const trampolinesAt = low + size;
-  const { bytes, trampolines } = rewrite(program, scan, trampolinesAt, target - bias);
+  const { bytes, trampolines } = rewrite(program, scan, low + size);
   const runs: PageRun[] = program.segments.map((segment) => {
     const start = roundDown(segment.address);
     const data = new Uint8Array(roundUp(segment.address + segment.memorySize) - start);
@@ -63,4 +62,12 @@ export function placeProgram(program: Program, scan: SiteScan, from: number, tar
     rewritten: scan.sites.length,
     trapping: scan.trapping.length,
   };
+}
+
+/** A binary that is only loaded at run time: its bytes with jumps, and what they jump to behind its last page. */
+export function rewriteForLoading(program: Program, scan: SiteScan) {
+  const low = roundDown(program.segments[0].address);
+  const last = program.segments.at(-1)!;
+  const span = roundUp(last.address + last.memorySize) - low;
+  return { ...rewrite(program, scan, low + span), span };
 }

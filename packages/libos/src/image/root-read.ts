@@ -14,6 +14,8 @@ export interface RootFile {
   readonly mode: number;
   readonly size: number;
   readonly target?: string;
+  /** Bytes of code behind the contents. */
+  readonly code: number;
   /** Where the contents begin, and the SHA-256 of each block. */
   readonly offset: number;
   readonly blocks: readonly Uint8Array[];
@@ -42,6 +44,7 @@ export function readRoot(path: string, bytes: Uint8Array): RootFile[] {
       kind,
       mode: data.readUInt16LE(at + 2),
       size: Number(data.readBigUInt64LE(at + 8)),
+      code: data.readUInt32LE(at + 60),
       ...(kind === 'link' ? { target } : {}),
       offset: Number(data.readBigUInt64LE(at + 24)),
       blocks: Array.from({ length: digests }, (_, k) =>
@@ -57,11 +60,12 @@ export function readRoot(path: string, bytes: Uint8Array): RootFile[] {
 /** SHA-256 of a file of the root (hex), and whether each block has the digest that was measured. */
 export function digestFile(file: RootFile, root: RootSource): { sha256: string; intact: boolean } {
   const hash = createHash('sha256');
-  let intact = file.blocks.length === Math.ceil(file.size / ROOT_BLOCK);
+  const all = file.size + file.code;
+  let intact = file.blocks.length === Math.ceil(all / ROOT_BLOCK);
   for (const [i, digest] of file.blocks.entries()) {
     const from = i * ROOT_BLOCK;
-    const block = root.read(file.offset + from, Math.min(ROOT_BLOCK, file.size - from));
-    hash.update(block);
+    const block = root.read(file.offset + from, Math.min(ROOT_BLOCK, all - from));
+    hash.update(block.subarray(0, Math.max(0, file.size - from)));
     intact &&= createHash('sha256').update(block).digest().equals(digest);
   }
   return { sha256: hash.digest('hex'), intact };

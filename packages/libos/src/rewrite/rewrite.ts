@@ -10,16 +10,14 @@ export interface Rewritten {
   readonly trampolines: Uint8Array;
 }
 
+/** Where the address of the entry for system calls is, from GS on (native/src/entry.S). */
+const ENTRY = 1064;
+
 /**
- * Rewrites a program. All addresses are as linked: `trampolinesAt` where the new code will be, `target` where it jumps
- * to, which takes the address to go on from in RCX.
+ * Rewrites a program. All addresses are as linked: `trampolinesAt` is where the new code will be. It does the same wherever the
+ * program is, and enters the library OS with the address to go on from in RCX.
  */
-export function rewrite(
-  program: Program,
-  { sites }: SiteScan,
-  trampolinesAt: number,
-  target: number,
-): Rewritten {
+export function rewrite(program: Program, { sites }: SiteScan, trampolinesAt: number): Rewritten {
   const bytes = program.bytes.slice();
   const code: number[] = [];
   const rel32 = (to: number, from: number) => {
@@ -34,10 +32,10 @@ export function rewrite(
     const from = segment.offset + site.at - segment.address;
     bytes.set([0xe9, ...rel32(here(), site.at + 5)], from);
     code.push(...site.before);
-    // lea back(%rip),%rcx; jmp target
-    const back = site.after.length === 0 ? site.next : here() + 7 + 5;
+    // lea back(%rip),%rcx; jmp *%gs:ENTRY
+    const back = site.after.length === 0 ? site.next : here() + 7 + 8;
     code.push(0x48, 0x8d, 0x0d, ...rel32(back, here() + 7));
-    code.push(0xe9, ...rel32(target, here() + 5));
+    code.push(0x65, 0xff, 0x24, 0x25, ENTRY & 255, ENTRY >> 8, 0, 0);
     if (site.after.length > 0) {
       code.push(...site.after);
       code.push(0xe9, ...rel32(site.next, here() + 5));
@@ -49,7 +47,7 @@ export function rewrite(
 /** Bytes of the trampolines of these sites. */
 export function trampolineBytes({ sites }: SiteScan): number {
   return sites.reduce(
-    (sum, site) => sum + site.before.length + 12 + (site.after.length > 0 ? site.after.length + 5 : 0),
+    (sum, site) => sum + site.before.length + 15 + (site.after.length > 0 ? site.after.length + 5 : 0),
     0,
   );
 }

@@ -1,0 +1,175 @@
+/**
+ * Brings a program and its interpreter into memory, as execve does. Source: System V ABI and its x86-64 supplement. The file is the
+ * root's, which is measured, or the program's own, which is not and therefore is not executed.
+ */
+import { EACCES, ENOENT, ENOEXEC, ENOMEM } from './errno';
+import { Inode } from './fs/inode';
+import { root, walk } from './fs/path';
+import { freeSpace, isMeasured, putCode, Space, take } from './memory-map';
+import { executable } from './shim';
+import { bytesToString } from './user';
+
+const PAGE: u64 = 4096;
+const HEADER: u64 = 64;
+const PROGRAM_HEADER: u64 = 56;
+const MAX_HEADERS: u32 = 32;
+const PT_LOAD: u32 = 1;
+const PT_INTERP: u32 = 3;
+const PT_PHDR: u32 = 6;
+const ET_DYN: u16 = 3;
+const EM_X86_64: u16 = 62;
+const MAX_SPAN: u64 = 0x4000_0000;
+
+/** What exec needs to know of a program in memory. */
+export class Loaded {
+  entry: u64 = 0;
+  programEntry: u64 = 0;
+  headers: u64 = 0;
+  headerCount: u64 = 0;
+  interpreter: u64 = 0;
+}
+
+/** Headers of the file that is read. */
+const headers: usize = memory.data(<i32>(64 + 32 * 56), 8);
+let interpreterPath: string = '';
+let span: u64 = 0;
+let lowest: u64 = 0;
+let headersAt: u64 = 0;
+
+@inline function down(at: u64): u64 {
+  return at & ~(PAGE - 1);
+}
+
+@inline function up(at: u64): u64 {
+  return (at + PAGE - 1) & ~(PAGE - 1);
+}
+
+@inline function header(i: u32): usize {
+  return headers + 64 + <usize>i * 56;
+}
+
+/** Reads and checks the headers: PENDING, an errno, or 0. */
+function readHeaders(inode: Inode): i64 {
+  if (!inode.isFile || inode.size < HEADER) return ENOEXEC;
+  const first = inode.need(0, HEADER);
+  if (first !== 0) return first;
+  inode.copyTo(headers, 0, HEADER);
+  if (load<u32>(headers) !== 0x464c457f || load<u8>(headers, 4) !== 2 || load<u8>(headers, 5) !== 1) return ENOEXEC;
+  if (load<u16>(headers, 16) !== ET_DYN || load<u16>(headers, 18) !== EM_X86_64) return ENOEXEC;
+  const table = load<u64>(headers, 32);
+  const count = <u32>load<u16>(headers, 56);
+  if (load<u16>(headers, 54) !== 56 || count === 0 || count > MAX_HEADERS) return ENOEXEC;
+  const bytes = <u64>count * PROGRAM_HEADER;
+  if (table > inode.size || bytes > inode.size - table) return ENOEXEC;
+  const second = inode.need(table, bytes);
+  if (second !== 0) return second;
+  inode.copyTo(headers + 64, table, bytes);
+  return checkSegments(inode, count, table);
+}
+
+function checkSegments(inode: Inode, count: u32, table: u64): i64 {
+  lowest = u64.MAX_VALUE;
+  let highest: u64 = 0;
+  headersAt = 0;
+  interpreterPath = '';
+  for (let i: u32 = 0; i < count; i++) {
+    const at = header(i);
+    const kind = load<u32>(at);
+    const offset = load<u64>(at, 8);
+    const address = load<u64>(at, 16);
+    const fileSize = load<u64>(at, 32);
+    const memorySize = load<u64>(at, 40);
+    if (kind === PT_PHDR) headersAt = address;
+    if (kind === PT_INTERP) {
+      if (fileSize < 2 || fileSize > PAGE || offset > inode.size || fileSize > inode.size - offset) return ENOEXEC;
+      const waiting = inode.need(offset, fileSize);
+      if (waiting !== 0) return waiting;
+      const text = heap.alloc(<usize>fileSize);
+      inode.copyTo(text, offset, fileSize);
+      interpreterPath = bytesToString(text, <i32>fileSize - 1);
+      heap.free(text);
+    }
+    if (kind !== PT_LOAD || memorySize === 0) continue;
+    if (fileSize > memorySize || offset > inode.size || fileSize > inode.size - offset) return ENOEXEC;
+    if (address > MAX_SPAN || memorySize > MAX_SPAN || ((address - offset) & (PAGE - 1)) !== 0) return ENOEXEC;
+    lowest = min(lowest, down(address));
+    highest = max(highest, up(address + memorySize));
+    if (headersAt === 0 && table >= offset && table < offset + fileSize) headersAt = address + table - offset;
+  }
+  span = highest - lowest;
+  return highest === 0 || span > MAX_SPAN ? ENOEXEC : 0;
+}
+
+/** Brings all bytes that the segments need from outside. */
+function fetch(inode: Inode): i64 {
+  return inode.need(0, inode.size + inode.codeBytes);
+}
+
+/** Places the segments of the file whose headers are read; what is to be added to its addresses, or 0. */
+function placeSegments(inode: Inode, space: Space): u64 {
+  const behind = <u64>inode.codePages * PAGE === span ? up(inode.codeBytes) : 0;
+  const at = take(span + behind, space);
+  if (at === 0) return 0;
+  const bias = at - lowest;
+  const count = <u32>load<u16>(headers, 56);
+  for (let i: u32 = 0; i < count; i++) {
+    const head = header(i);
+    if (load<u32>(head) !== PT_LOAD) continue;
+    const offset = load<u64>(head, 8);
+    const address = load<u64>(head, 16);
+    // What stands before the segment in its first page of the file is mapped with it.
+    const lead = min(address & (PAGE - 1), offset);
+    if (!inode.copyOut(bias + address - lead, offset - lead, load<u64>(head, 32) + lead)) return 0;
+    const start = down(bias + address);
+    if ((load<u32>(head, 4) & 1) !== 0 && !executable(start, up(bias + address + load<u64>(head, 40)) - start)) return 0;
+  }
+  return behind === 0 || putCode(at + span, behind, inode) ? bias : 0;
+}
+
+/**
+ * Loads a program for a space, and its interpreter. PENDING (the call is to be made again), an errno, or 0 with `into` filled.
+ */
+export function loadProgram(inode: Inode, space: Space, into: Loaded): i64 {
+  if (!isMeasured(inode)) return EACCES;
+  const wrong = readHeaders(inode);
+  if (wrong !== 0) return wrong;
+  const waiting = fetch(inode);
+  if (waiting !== 0) return waiting;
+  let interpreter: Inode | null = null;
+  if (interpreterPath.length > 0) {
+    interpreter = walk(interpreterPath, root, true);
+    if (interpreter === null) return ENOENT;
+    if (!isMeasured(interpreter)) return EACCES;
+    const bad = readHeaders(interpreter);
+    if (bad !== 0) return bad;
+    const later = fetch(interpreter);
+    if (later !== 0) return later;
+  }
+  // Everything is here: nothing waits any more.
+  readHeaders(inode);
+  const bias = placeSegments(inode, space);
+  if (bias === 0) return failed(space);
+  into.programEntry = into.entry = bias + load<u64>(headers, 24);
+  into.headers = bias + headersAt;
+  into.headerCount = load<u16>(headers, 56);
+  into.interpreter = 0;
+  if (interpreter === null) return 0;
+  readHeaders(interpreter);
+  const other = placeSegments(interpreter, space);
+  if (other === 0) return failed(space);
+  into.interpreter = other + lowest;
+  into.entry = other + load<u64>(headers, 24);
+  return 0;
+}
+
+function failed(space: Space): i64 {
+  freeSpace(space);
+  return ENOMEM;
+}
+
+/** A stack for a space: its top, or 0. */
+export function newStack(space: Space, bytes: u64): u64 {
+  const at = take(bytes + PAGE, space);
+  return at === 0 ? 0 : at + bytes + PAGE;
+}
+
