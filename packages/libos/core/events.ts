@@ -5,7 +5,7 @@ import {
   fileOf, install, O_ACCMODE, O_CLOEXEC, O_NONBLOCK, O_RDWR, opened, OpenFile, Timer,
 } from './fs/open-file';
 import { copyIn, copyOut, now } from './shim';
-import { takeFrom } from './signals';
+import { storeSignalfd, takeFrom } from './signals';
 import { NEVER, park, watch } from './task/queue';
 import { current } from './task/thread';
 import { scratch } from './user';
@@ -98,10 +98,7 @@ export function readSignals(file: OpenFile, user: u64, length: u64): i64 {
   while (done + SIGINFO <= length) {
     const signal = takeFrom(file.signals);
     if (signal === 0) break;
-    memory.fill(scratch, 0, 128);
-    store<u32>(scratch, signal);
-    store<i32>(scratch, -6, 8);
-    store<u32>(scratch, 2, 12);
+    storeSignalfd(scratch, signal);
     if (!copyOut(user + done, scratch, SIGINFO)) return EFAULT;
     done += SIGINFO;
   }

@@ -5,14 +5,22 @@ import { call } from './generated/dispatch';
 import { setStack, startMemory } from './memory-map';
 import { OP_IO, OP_ROOT, OP_WAIT, PENDING, THEN_CLONED, THEN_EXECED, THEN_IO, THEN_RESULT } from './request';
 import { transferred } from './net/host';
-import { setMask, takeFault, takeSignal } from './signals';
+import { fromHost, setMask, takeFault, takeSignal } from './signals';
 import { cloneFailed } from './task/clone';
 import { execFailed } from './task/exec';
-import { endProcess, lastSteps } from './task/exit';
+import { endProcess, firstProcess, lastSteps } from './task/exit';
 import { startFirst } from './task/first';
+import { outbox, setAttending } from './task/outbox';
 import { current, setCurrentThread, takeWakes, threads } from './task/thread';
+import { runTimers, untilTimers } from './task/timers';
 import { setWindow } from './terminal';
 import { setVerbose } from './unsupported';
+
+const SIGWINCH: u32 = 28;
+/** Bits of the boot page's flags (src/image/boot.ts). */
+const BOOT_VERBOSE: u64 = 1;
+const BOOT_NO_HOST_SIGNALS: u64 = 2;
+let hostSignals: bool = true;
 
 const COLLECT_EVERY: u32 = 16384;
 let untilCollection: u32 = COLLECT_EVERY;
@@ -38,7 +46,8 @@ export function start(
   setMemoryLimit(coreSize);
   startMemory(arena, arenaSize);
   setStack(stack, stackSize);
-  setVerbose((flags & 1) !== 0);
+  setVerbose((flags & BOOT_VERBOSE) !== 0);
+  hostSignals = (flags & BOOT_NO_HOST_SIGNALS) === 0;
   setWindow(window);
   bootRoot(manifestSize, base);
   bootDevices(kinds);
@@ -114,9 +123,27 @@ export function fault(slot: i32, number: u32, stack: u64): i32 {
   return takeFault(number, stack);
 }
 
-export function mask(slot: i32, value: u64): void {
+export function mask(slot: i32, value: u64, base: u64, flags: u32, size: u64): void {
   select(slot);
-  setMask(value);
+  setMask(value, base, flags, size);
+}
+
+/** Where the native half looks when it gives the lock back (core/task/outbox.ts). */
+export function outboxAt(): usize {
+  return outbox;
+}
+
+/** Timers, and a signal of the host's with its value; nanoseconds until the next timer, or -1. */
+export function attend(signal: u32, value: u32): i64 {
+  setAttending(true);
+  runTimers();
+  if (hostSignals && signal !== 0) {
+    if (signal === SIGWINCH) setWindow(value);
+    const process = firstProcess();
+    if (process !== null) fromHost(process, signal);
+  }
+  setAttending(false);
+  return untilTimers();
 }
 
 /** The thread has left for good: its slot may be used again. */

@@ -28,6 +28,10 @@ export declare function now(clock: i32): u64;
 @external('shim', 'random')
 export declare function random(user: u64, length: u64): bool;
 
+/** The program's stack pointer at the call under way. */
+@external('shim', 'userStack')
+export declare function userStack(): u64;
+
 @external('shim', 'setFs')
 export declare function setFs(base: u64): void;
 

@@ -126,6 +126,15 @@ test('children: vfork, wait, waitid, SIGCHLD', async () => {
   await same(compile('vfork'), () => []);
 });
 
+test('signals for threads that compute: interval timers, pthread_kill, exit while others spin', async () => {
+  const found = await same(compile('interrupts', '-pthread'), () => []);
+  assert.equal(found.status, 5);
+});
+
+test('what signals carry: values, queues, timers, faults, alternate stacks', async () => {
+  await same(compile('siginfo', '-pthread'), () => []);
+});
+
 test('programs that programs start: posix_spawn, descriptors, environment, exec', async () => {
   const program = compile('spawn');
   const expected = native(program, []);

@@ -3,12 +3,13 @@ import { closeAll } from '../fs/open-file';
 import { freeSpace } from '../memory-map';
 import { endVfork, exitProgram, exitThread } from '../request';
 import { copyIn, copyOut } from '../shim';
-import { sendTo, SI_CHILD } from '../signals';
+import { look, reassign, sendTo, SI_CHILD } from '../signals';
 import { scratch } from '../user';
 import { wakeFutex } from './futex';
 import { FIRST_PID, Process } from './process';
 import { NEVER, park } from './queue';
 import { current, MAX_THREADS, Thread, threads } from './thread';
+import { dropTimers } from './timers';
 import { isVforked, resumeParent } from './vfork';
 
 const FUTEX_WAITERS: u32 = 0x8000_0000;
@@ -46,6 +47,7 @@ function releaseLock(at: u64): void {
 function leave(thread: Thread): void {
   if (thread.leaving) return;
   thread.leaving = true;
+  reassign(thread.process, u64.MAX_VALUE);
   releaseRobust(thread.robustList);
   thread.robustList = 0;
   if (thread.clearTid === 0) return;
@@ -78,6 +80,7 @@ export function finishProcess(process: Process, status: i32): void {
   process.ended = true;
   process.status = status;
   closeAll(process.files);
+  dropTimers(process, null, false);
   // A child that never ran a program of its own has its parent's memory.
   if (process.parent === null || process.space !== process.parent!.space) freeSpace(process.space);
   const parent = process.parent;
@@ -100,6 +103,9 @@ export function finishProcess(process: Process, status: i32): void {
 let first: Process | null = null;
 export function setFirst(process: Process): void {
   first = process;
+}
+export function firstProcess(): Process | null {
+  return first;
 }
 
 /** Takes an ended child from its parent's list. */
@@ -139,10 +145,12 @@ function endGroup(status: i32): i64 {
   if (!process.exiting) {
     process.exiting = true;
     process.status = status;
-    // The others see it at their next call.
+    // The others see it at their next call, or when they are interrupted.
     for (let slot = 0; slot < MAX_THREADS; slot++) {
       const thread = threads[slot];
-      if (thread !== null && thread.process === process && thread !== current) thread.wake();
+      if (thread === null || thread.process !== process || thread === current) continue;
+      look(thread);
+      thread.wake();
     }
   }
   leave(current);

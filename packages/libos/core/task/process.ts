@@ -3,7 +3,7 @@ import { Inode } from '../fs/inode';
 import { FileTable } from '../fs/open-file';
 import { Space } from '../memory-map';
 import { Queue } from './queue';
-import { MAX_THREADS, SENDERS, Thread, threads } from './thread';
+import { MAX_THREADS, Queued, SENDERS, Thread, threads } from './thread';
 
 export const FIRST_PID = 2;
 const ACTIONS: usize = 65 * 32;
@@ -18,6 +18,7 @@ export class Process {
   /** Signals for any of its threads. */
   pending: u64 = 0;
   senders: usize = heap.alloc(SENDERS);
+  queued: Array<Queued> = new Array<Queued>();
   /** Woken when a signal comes: for those who wait for signals as such. */
   signalled: Queue = new Queue();
   pgid: i32;

@@ -6,10 +6,23 @@ import { Process } from './process';
 import { Queue } from './queue';
 import { Suspended } from './vfork';
 
-/** Threads of one enclave; the native half's LIBOS_THREADS. */
-export const MAX_THREADS = 64;
-/** 16 bytes for each signal. */
-export const SENDERS: usize = 65 * 16;
+/** Threads of one enclave: the native half's LIBOS_THREADS but for the slot of attend.c. */
+export const MAX_THREADS = 63;
+/** For each signal its code, sender, value, and what lies behind the sender in siginfo (core/signals.ts). */
+export const SENDER: usize = 24;
+export const SENDERS: usize = 65 * SENDER;
+
+/** A real-time signal that waits behind another of its number. */
+export class Queued {
+  constructor(
+    public signal: u64,
+    public code: i32,
+    public sender: i32,
+    public value: u64,
+    public extra: i32,
+  ) {}
+}
+
 const REQUEST_BYTES: usize = 128;
 
 export class Thread {
@@ -61,6 +74,7 @@ export class Thread {
   suspended: u64 = u64.MAX_VALUE;
   /** Why each pending signal was sent (SENDER of core/signals.ts). */
   senders: usize = heap.alloc(SENDERS);
+  queued: Array<Queued> = new Array<Queued>();
 
   /** Where a zero is to be written, and waiters woken, at the end (CLONE_CHILD_CLEARTID). */
   clearTid: u64 = 0;

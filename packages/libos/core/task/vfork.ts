@@ -6,6 +6,7 @@
 import { EAGAIN, ENOSYS } from '../errno';
 import { copyTable, setFiles } from '../fs/open-file';
 import { note, startVfork } from '../request';
+import { look } from '../signals';
 import { stringToBytes } from '../user';
 import { nextId, Process } from './process';
 import { current, Thread } from './thread';
@@ -69,6 +70,7 @@ function become(thread: Thread, process: Process, tid: i32): void {
   thread.process = process;
   thread.tid = tid;
   setFiles(process.files);
+  look(thread);
 }
 
 /** Whether the thread stands in for a child of its own process. */

@@ -23,6 +23,7 @@ struct libos_boot {
     uint64_t entry;                         /* of the interpreter, or of the program */
     uint64_t program_entry, headers, header_count, interpreter; /* AT_ENTRY, AT_PHDR, AT_PHNUM, AT_BASE */
     uint64_t flags;
+    uint64_t policy_start, policy_size;     /* what the host may say to the program (policy.c) */
 };
 #define LIBOS_BOOT_MAGIC 0x31534f42494c534eull /* "NSLIBOS1" */
 #define LIBOS_FLAG_VERBOSE 1u
@@ -72,6 +73,8 @@ int64_t libos_host_wait(uint32_t fds, int64_t timeout_ms);
 void libos_host_park(uint32_t slot, int64_t timeout_ns);
 void libos_host_unpark(uint32_t slot);
 void libos_host_yield(void);
+void libos_host_interrupt(uint32_t unused);
+void libos_host_alarm(uint32_t microseconds);
 bool libos_host_thread(uint32_t slot);
 _Noreturn void libos_host_exit(int32_t status);
 void libos_host_note(const char *text, size_t length);

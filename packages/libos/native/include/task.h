@@ -37,6 +37,17 @@ const uint64_t *libos_request(void);
 void libos_keep_registers(uint32_t slot, const nsgx_registers *registers);
 void libos_kept_registers(uint32_t slot, nsgx_registers *to);
 
+/* attend.c: what the core wants to have done outside once the lock is free, beside waking threads. */
+struct libos_orders {
+    uint64_t interrupts; /* threads that are to look for a signal, a bit for each slot */
+    uint64_t alarm;      /* when the host is to call, on clock 1; 0: no change */
+};
+struct libos_orders libos_take_orders(void);
+void libos_attend_start(uint8_t *memory);
+
+/* Whether the slot's request is known. */
+bool libos_thread_is_known(uint32_t slot);
+
 /* Starts a thread with these registers but for RAX, RSP and FS; false when the host does not. */
 bool libos_start_thread(uint32_t slot, const nsgx_registers *registers, uint64_t stack, uint64_t fs);
 

@@ -244,6 +244,17 @@ libos_user_exception_resumed:
     call libos_user_exception
     ud2
 
+/* Second phase of an interrupt: the same, and the program goes on with what is in the record then. */
+    .globl libos_user_interrupt_resumed
+    .hidden libos_user_interrupt_resumed
+libos_user_interrupt_resumed:
+    xor %ebp, %ebp
+    mov %rsp, %rbx
+    call libos_user_interrupt
+    mov %rbx, %rsp
+    decl %gs:TD_EXCEPTIONS
+    jmp .Lgo_on
+
 /* Accesses to the program's memory that may fault: exception.c sends them to libos_guard_fail, and they return false. */
     .globl libos_guarded_copy, libos_guarded_fill, libos_guard_start, libos_guard_end, libos_guard_fail
     .hidden libos_guarded_copy, libos_guarded_fill, libos_guard_start, libos_guard_end, libos_guard_fail

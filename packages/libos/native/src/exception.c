@@ -34,6 +34,7 @@ static bool emulate(nsgx_exception *exception) {
             libos_signal_return(r);
         } else {
             uint32_t number = (uint32_t)r->rax;
+            __asm__ volatile("movq %0, %%gs:1024" : : "r"(r->rsp) : "memory");
             libos_dispatch_full(r);
             if (libos_signal_waits()) libos_signals(r, number);
         }

@@ -9,6 +9,8 @@
 #include "transport.h"
 
 enum { CALL_WRITE, CALL_READ, CALL_ROOT, CALL_CLOCK, CALL_WAIT, CALL_NOTE, CALL_PARK, CALL_UNPARK, CALL_THREAD, CALL_EXIT };
+/* Behind those of transport/ocall.c. */
+enum { CALL_INTERRUPT = 13, CALL_ALARM };
 
 #define EIO 5
 #define EFAULT 14
@@ -153,6 +155,24 @@ void libos_host_park(uint32_t slot, int64_t timeout_ns) {
 }
 
 void libos_host_yield(void) { libos_host_park(libos_slot(), 0); }
+
+/* Asks for an interrupt of the threads that are inside, so that they look for signals. */
+void libos_host_interrupt(uint32_t unused) {
+    (void)unused;
+    nsgx_writer request;
+    size_t got;
+    nsgx_writer_start(&request);
+    call(io_of_thread(), CALL_INTERRUPT, &request, &got);
+}
+
+/* Asks for a call of `attend` in so many microseconds. */
+void libos_host_alarm(uint32_t microseconds) {
+    nsgx_writer request;
+    size_t got;
+    nsgx_writer_start(&request);
+    nsgx_write_u32(&request, microseconds);
+    call(io_of_thread(), CALL_ALARM, &request, &got);
+}
 
 void libos_host_unpark(uint32_t slot) {
     const uint64_t arguments[6] = {slot};

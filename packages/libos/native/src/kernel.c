@@ -118,6 +118,13 @@ u32 w2c_shim_random(struct w2c_shim *shim, u64 user, u64 length) {
     return 1;
 }
 
+u64 w2c_shim_userStack(struct w2c_shim *shim) {
+    (void)shim;
+    uint64_t stack;
+    __asm__ volatile("movq %%gs:1024, %0" : "=r"(stack));
+    return stack;
+}
+
 void w2c_shim_setFs(struct w2c_shim *shim, u64 base) {
     (void)shim;
     __asm__ volatile("wrfsbase %0" : : "r"(base));
@@ -271,6 +278,8 @@ void libos_thread_known(uint32_t slot) {
     libos_unlock();
 }
 
+bool libos_thread_is_known(uint32_t slot) { return request_at[slot] != 0; }
+
 void libos_kernel_start(const struct libos_host *host) {
     const struct libos_boot *boot = libos_boot();
     uint64_t base = (uint64_t)__image_base;
@@ -279,6 +288,7 @@ void libos_kernel_start(const struct libos_host *host) {
                    boot->manifest_size, boot->core_size, boot->flags, host->kind[0] | host->kind[1] << 8 | host->kind[2] << 16,
                    host->rows << 16 | host->columns);
     libos_thread_known(0);
+    libos_attend_start(memory);
 }
 
 _Noreturn void libos_die(const char *why, uint64_t number) {

@@ -31,6 +31,7 @@ _Static_assert(offsetof(struct frame, mask) == 8 + 296, "struct ucontext");
 _Static_assert(sizeof(struct frame) == 8 + 304 + 128, "struct rt_sigframe");
 
 #define EINTR 4
+#define SI_KERNEL 0x80u
 
 extern w2c_core *libos_core(void);
 
@@ -50,29 +51,72 @@ static void restore(nsgx_registers *r, const uint64_t *g) {
     r->rcx = g[RCX], r->rsp = g[RSP], r->rip = g[RIP], r->rflags = (g[EFL] & USER_FLAGS) | FIXED_FLAGS;
 }
 
-/* Makes the registers those of a handler's first instruction. `taken` is what takeSignal or takeFault said. */
-static void enter(nsgx_registers *r, int32_t taken, const uint8_t *vectors, uint64_t address, uint32_t trap, uint32_t error) {
+/* FPE_* of unmasked exceptions: the bits of MXCSR and of the x87 status word are the same. */
+static uint32_t floating_code(uint32_t raised) {
+    static const struct {
+        uint32_t bits, code;
+    } codes[] = {{1, 7}, {4, 3}, {8, 4}, {0x12, 5}, {0x20, 6}};
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
+        if (raised & codes[i].bits) return codes[i].code;
+    return 0;
+}
+
+/* si_code and si_addr of an exception (arch/x86/kernel/traps.c). */
+static void describe(const nsgx_exception *e, struct frame *frame) {
+    uint64_t address = e->registers.rip;
+    uint32_t code = SI_KERNEL, control;
+    uint16_t masks, status;
+    memcpy(&control, e->xstate + 24, 4);
+    memcpy(&masks, e->xstate, 2);
+    memcpy(&status, e->xstate + 2, 2);
+    switch (e->vector) {
+        case 0: /* FPE_INTDIV */
+        case 1: /* TRAP_BRKPT */
+        case 17: /* BUS_ADRALN */
+            code = 1;
+            break;
+        case NSGX_VECTOR_UD: /* ILL_ILLOPN */
+            code = 2;
+            break;
+        case NSGX_VECTOR_PF: /* SEGV_ACCERR, SEGV_MAPERR */
+            code = e->error_code & 1 ? 2 : 1;
+            address = e->has_address ? e->address : 0;
+            break;
+        case 16:
+            code = floating_code(status & ~masks & 0x3f);
+            break;
+        case 19:
+            code = floating_code(control & ~(control >> 7) & 0x3f);
+            break;
+        default:
+            address = 0;
+    }
+    frame->info[2] = code;
+    memcpy(&frame->info[4], &address, 8);
+    frame->gregs[CR2] = e->vector == NSGX_VECTOR_PF ? address : 0;
+    frame->gregs[TRAPNO] = e->vector;
+    frame->gregs[ERR] = e->error_code;
+}
+
+/* Makes the registers those of a handler's first instruction. `taken` is what takeSignal or takeFault said, `exception` what
+ * a fault came from. */
+static void enter(nsgx_registers *r, int32_t taken, const uint8_t *vectors, const nsgx_exception *exception) {
     struct frame frame;
     const uint64_t *request = libos_request();
     uint64_t handler = request[0], flags = request[1], top = request[4];
     libos_fill(&frame, 0, sizeof frame);
     save(&frame, r);
-    frame.gregs[CR2] = address;
-    frame.gregs[TRAPNO] = trap;
-    frame.gregs[ERR] = error;
     frame.restorer = request[2];
     frame.flags = UC_FP_XSTATE | 6; /* UC_SIGCONTEXT_SS, UC_STRICT_RESTORE_SS */
     frame.mask = request[3];
+    memcpy(frame.stack, &request[12], sizeof frame.stack);
     frame.info[0] = (uint32_t)taken;
-    if (trap == 14) {
-        frame.info[2] = error & 1 ? 2 : 1; /* SEGV_ACCERR, SEGV_MAPERR */
-        memcpy(&frame.info[4], &address, 8);
-    } else if (trap != 0) {
-        frame.info[2] = 1;
-        memcpy(&frame.info[4], &r->rip, 8);
+    if (exception != NULL) {
+        describe(exception, &frame);
     } else {
         frame.info[2] = (uint32_t)request[9];         /* si_code */
         frame.info[4] = (uint32_t)(request[9] >> 32); /* who sent it */
+        frame.info[5] = (uint32_t)request[11];
         memcpy(&frame.info[6], &request[10], 8);      /* si_value */
     }
     uint64_t stack = top != 0 ? top : r->rsp - RED_ZONE;
@@ -118,7 +162,7 @@ void libos_signals(nsgx_registers *registers, uint32_t number) {
         if (taken == 0) return;
         memset(xstate + 512, 0, 64);
         libos_save_vectors(xstate);
-        enter(registers, taken, xstate, 0, 0, 0);
+        enter(registers, taken, xstate, NULL);
     }
 }
 
@@ -129,8 +173,7 @@ bool libos_signal_fault(nsgx_exception *exception, uint32_t signal) {
     int32_t taken = (int32_t)w2c_core_fault(libos_core(), libos_slot(), signal, exception->registers.rsp);
     libos_unlock();
     if (taken < 0) return false;
-    enter(&exception->registers, taken, exception->xstate, exception->has_address ? exception->address : 0,
-          exception->vector, exception->error_code);
+    enter(&exception->registers, taken, exception->xstate, exception);
     return true;
 }
 
@@ -159,6 +202,6 @@ void libos_signal_return(nsgx_registers *registers) {
     }
     restore(registers, frame.gregs);
     libos_lock();
-    w2c_core_mask(libos_core(), libos_slot(), frame.mask);
+    w2c_core_mask(libos_core(), libos_slot(), frame.mask, frame.stack[0], (uint32_t)frame.stack[1], frame.stack[2]);
     libos_unlock();
 }

@@ -70,13 +70,32 @@ void libos_lock(void) {
     }
 }
 
+/* Whether some of these may compute. Threads that wait look when they are woken. */
+static bool computing(uint64_t slots) {
+    slots &= ~(1ull << libos_slot());
+    for (; slots != 0; slots &= slots - 1) {
+        uint32_t state = __atomic_load_n(&sleeping[__builtin_ctzll(slots)], __ATOMIC_ACQUIRE);
+        if (state == RUNNING || state == WOKEN) return true;
+    }
+    return false;
+}
+
+static void alarm_at(uint64_t time) {
+    uint64_t now = libos_clock_now(1), microseconds = time > now ? (time - now) / 1000 : 0;
+    call_out(libos_host_alarm, microseconds < UINT32_MAX ? (uint32_t)microseconds : UINT32_MAX);
+}
+
 void libos_unlock(void) {
     uint64_t wakes = w2c_core_wakes(libos_core());
+    struct libos_orders orders = libos_take_orders();
+    bool interrupt = orders.interrupts != 0 && computing(orders.interrupts);
     __atomic_store_n(&lock_word, 0, __ATOMIC_RELEASE);
     while (__builtin_expect(wakes != 0, 0)) {
         wake((uint32_t)__builtin_ctzll(wakes));
         wakes &= wakes - 1;
     }
+    if (__builtin_expect(interrupt, 0)) call_out(libos_host_interrupt, 0);
+    if (__builtin_expect(orders.alarm != 0, 0)) alarm_at(orders.alarm);
 }
 
 static bool change(uint32_t slot, uint32_t from, uint32_t to) {

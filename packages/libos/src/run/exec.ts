@@ -3,12 +3,13 @@ import type { SigningKey } from '@nestedsgx/image/node';
 import { signImage } from '@nestedsgx/image/node';
 import type { Cvm, Enclave } from '@nestedsgx/sdk';
 import type { ProgramImage } from '../image/build.js';
+import { Attention } from './attend.js';
 import { hostFacts, hostHandlers } from './host.js';
 import { HostIo, type IoCounters, type Transport } from './net/host-io.js';
 import type { NetMode } from './net/policy.js';
 import { type ThreadSource, threadHandlers } from './threads.js';
 
-/** TCSs of a program at most: LIBOS_THREADS of the native half, and two for commands. */
+/** TCSs of a program at most: LIBOS_THREADS of the native half, of which one attends to signals and timers, and two for commands. */
 const MAX_THREADS = 66;
 
 /** The interface of native/interface.json. */
@@ -24,6 +25,14 @@ export const LIBOS_INTERFACE = Object.freeze({
       returns: 'i32',
     },
     { name: 'thread', params: [{ name: 'slot', type: 'u32' }], returns: 'i32' },
+    {
+      name: 'attend',
+      params: [
+        { name: 'signal', type: 'u32' },
+        { name: 'value', type: 'u32' },
+      ],
+      returns: 'i64',
+    },
   ],
   ocalls: [
     {
@@ -84,6 +93,8 @@ export const LIBOS_INTERFACE = Object.freeze({
       ],
       returns: 'bytes',
     },
+    { name: 'interrupt', params: [], returns: 'void' },
+    { name: 'alarm', params: [{ name: 'microseconds', type: 'u32' }], returns: 'void' },
   ],
 } as const);
 
@@ -101,6 +112,17 @@ export interface RunOptions {
   readonly io?: Transport;
   /** Which sockets of the host it may have. Default `all`. */
   readonly net?: NetMode;
+  /** Called when the program is about to run. */
+  readonly onStart?: (program: RunningProgram) => void;
+}
+
+/** A program that runs. */
+export interface RunningProgram {
+  /**
+   * Sends a signal to the program as if by process 0: to its first process, or, for those of a terminal's keys and its end, to
+   * that process's group. `value` is the size of the terminal (rows << 16 | columns) for SIGWINCH. False when it cannot be sent.
+   */
+  signal(signal: number | NodeJS.Signals, value?: number): boolean;
 }
 
 /** How it ended. */
@@ -127,22 +149,28 @@ export async function runProgram(cvm: Cvm, program: ProgramImage, options: RunOp
   const { descriptors } = options;
   const { connection } = await cvm.guest();
   const io = new HostIo(connection.memory, { descriptors, transport: options.io, net: options.net });
+  const threads = new ProgramThreads();
   let left = true;
   try {
     await using enclave = await cvm.load({ sgxs: program.image, sig: sigstruct }, LIBOS_INTERFACE, {
       ocalls: {
         ...hostHandlers({ root: program.root, descriptors, onNote: options.onNote }),
-        ...threadHandlers(() => threads),
+        ...threadHandlers(() => threads, threads.over.signal),
+        ...threads.attention.handlers(),
         ...io.handlers(),
       },
       driver: io.driver(LIBOS_INTERFACE.ocalls.findIndex(({ name }) => name === 'host_io')),
       ocallBufferBytes: 192 * 1024,
       threads: MAX_THREADS,
       debug: options.debug,
+      hostDescriptors: options.io === 'gate',
+      offerInterrupts: true,
     });
-    const threads = new ProgramThreads(enclave);
+    if (enclave.grantSocket !== null) io.grantOver(enclave.grantSocket);
+    threads.enclave = enclave;
     left = false;
     try {
+      options.onStart?.(threads.attention);
       const status = await threads.first(
         strings(options.argv),
         strings(options.environment ?? []),
@@ -152,6 +180,8 @@ export async function runProgram(cvm: Cvm, program: ProgramImage, options: RunOp
       const mrenclave = Buffer.from(enclave.mrenclave).toString('hex');
       return { status, mrenclave, exceptions, ocalls, io: io.counters() };
     } finally {
+      threads.attention.stop();
+      threads.over.abort();
       io.stop();
       await enclave.close();
       left = enclave.running === 0;
@@ -164,13 +194,24 @@ export async function runProgram(cvm: Cvm, program: ProgramImage, options: RunOp
 
 /** The threads of a program, each inside on a TCS of its own. */
 class ProgramThreads implements ThreadSource {
-  readonly #enclave: Enclave<typeof LIBOS_INTERFACE>;
+  /** Set before the program starts. */
+  enclave!: Enclave<typeof LIBOS_INTERFACE>;
+  readonly attention: Attention;
+  /** Aborted once the program has ended. */
+  readonly over = new AbortController();
   #inside = 1;
   #over!: (status: number) => void;
   #failed!: (error: unknown) => void;
 
-  constructor(enclave: Enclave<typeof LIBOS_INTERFACE>) {
-    this.#enclave = enclave;
+  constructor() {
+    this.attention = new Attention(
+      {
+        attend: (signal, value) => this.enclave.async.attend(signal, value),
+        interrupt: () => this.enclave.interrupt(),
+        taken: () => this.enclave.interruptsTaken,
+      },
+      (error) => this.failed(error),
+    );
   }
 
   /** Runs the program; gives its status. */
@@ -179,15 +220,15 @@ class ProgramThreads implements ThreadSource {
       this.#over = resolve;
       this.#failed = reject;
     });
-    this.#enclave.async.run(argv, environment, facts).then(this.#over, this.#failed);
+    this.enclave.async.run(argv, environment, facts).then(this.#over, this.#failed);
     return ended;
   }
 
   run(slot: number): Promise<unknown> {
-    // One is kept free for commands, with which further ones are made.
-    while (this.#enclave.stats().threads < this.#inside + 2) this.#enclave.addThread();
+    // Two are kept free: for commands, with which further ones are made, and for attention.
+    while (this.enclave.stats().threads < this.#inside + 3) this.enclave.addThread();
     this.#inside++;
-    return this.#enclave.async.thread(slot).finally(() => {
+    return this.enclave.async.thread(slot).finally(() => {
       this.#inside--;
     });
   }

@@ -19,18 +19,25 @@ interface Sleeper {
   wake(): void;
 }
 
-/** The OCALL handlers of threads (native/interface.json). */
-export function threadHandlers(source: () => ThreadSource) {
+/** The OCALL handlers of threads (native/interface.json). Once the program is over (`over`) nobody sleeps any more. */
+export function threadHandlers(source: () => ThreadSource, over: AbortSignal) {
   const sleeping = new Map<number, Sleeper>();
   const woken = new Set<number>();
+  const refused = new Set<(reason: Error) => void>();
+  over.addEventListener('abort', () => {
+    for (const refuse of refused) refuse(new Error('the program is over'));
+  });
   return {
     park(slot: number, timeout: bigint): Promise<void> | undefined {
       if (woken.delete(slot)) return undefined;
-      return new Promise((resolve) => {
+      over.throwIfAborted();
+      return new Promise((resolve, reject) => {
+        refused.add(reject);
         let timer: NodeJS.Timeout | undefined;
         const wake = () => {
           clearTimeout(timer);
           if (slot !== NOBODY) sleeping.delete(slot);
+          refused.delete(reject);
           resolve();
         };
         if (timeout === 0n) setImmediate(wake);
