@@ -25,6 +25,7 @@ interface Group {
 const LOCKS = 'locks of one process always succeed';
 const CHILDREN = 'options of calls for children are not looked at when there are none';
 const DESCRIPTORS = 'the limit of descriptors is told, the table is as large as it is';
+const PIPE = 'pipes hold 64 KiB';
 const MASK = 'the mask of ppoll and pselect has no effect';
 
 const GROUPS: readonly Group[] = [
@@ -65,6 +66,16 @@ const GROUPS: readonly Group[] = [
       '12 ': MASK,
       'waitpid(-1, NULL, 0x1000)': CHILDREN,
       'waitid(': CHILDREN,
+    },
+  },
+  {
+    name: 'events',
+    what: 'pipes, eventfds, poll, select, epoll',
+    known: {
+      'fcntl(ends[0], F_SETPIPE_SZ': PIPE,
+      'write(ends[1], buffer, 4097)': PIPE,
+      'write(ends[1], buffer, 1) = -1 EAGAIN': PIPE,
+      'read(ends[0], buffer, 70000)': PIPE,
     },
   },
   {

@@ -13,8 +13,13 @@ process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
 
 /** Compiles a program of test/programs; returns its path. */
 export function compile(name: string, ...options: string[]): string {
-  const out = join(folder, `${name.replace('/', '-')}${options.join('')}`);
-  execFileSync('gcc', ['-O2', '-w', ...options, join(SOURCES, `${name}.c`), '-lm', '-o', out]);
+  return compileWith('gcc', name, ...options);
+}
+
+/** As `compile`, with another compiler. */
+export function compileWith(compiler: string, name: string, ...options: string[]): string {
+  const out = join(folder, `${compiler}-${name.replace('/', '-')}${options.join('').replaceAll('/', '-')}`);
+  execFileSync(compiler, ['-O2', '-w', ...options, join(SOURCES, `${name}.c`), '-lm', '-o', out]);
   return out;
 }
 

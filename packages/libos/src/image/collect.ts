@@ -1,11 +1,11 @@
 /** From a program to all the files it needs: interpreter, libraries, their folders and links. */
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { isElf, type Program, readProgram } from '../elf/program.js';
 import { libosError } from '../errors.js';
 import { Layers } from './layers.js';
 import type { RootEntry } from './manifest.js';
 
-/** Where Debian's glibc and musl look. */
+/** Where Debian's glibc looks, and where its musl does. */
 const LIBRARY_FOLDERS = [
   '/lib/x86_64-linux-gnu',
   '/usr/lib/x86_64-linux-gnu',
@@ -15,6 +15,15 @@ const LIBRARY_FOLDERS = [
   '/usr/lib',
   '/usr/local/lib',
 ];
+const MUSL_FOLDERS = [
+  '/lib/x86_64-linux-musl',
+  '/usr/lib/x86_64-linux-musl',
+  '/lib',
+  '/usr/local/lib',
+  '/usr/lib',
+];
+/** Libraries that musl's loader is itself (ldso/dynlink.c, load_library). */
+const MUSL_ITSELF = /^lib(c|pthread|rt|m|dl|util|xnet)\./;
 const ET_DYN = 3;
 
 /** A program or shared object among the files. */
@@ -75,13 +84,16 @@ export class Collector {
   }
 }
 
-function findLibrary(layers: Layers, name: string, from: Binary): string {
+/** `loader` is the interpreter of the program that everything is for. */
+function findLibrary(layers: Layers, name: string, from: Binary, loader: string): string {
+  const musl = basename(loader).startsWith('ld-musl-');
+  if (musl && MUSL_ITSELF.test(name)) return loader;
   const own = from.program.searchPath
     .map((path) => path.replace(/\$ORIGIN|\$\{ORIGIN\}/g, dirname(from.path)))
     .filter((path) => path.startsWith('/'));
   const candidates = name.includes('/')
     ? [name]
-    : [...own, ...LIBRARY_FOLDERS].map((folder) => join(folder, name));
+    : [...own, ...(musl ? MUSL_FOLDERS : LIBRARY_FOLDERS)].map((folder) => join(folder, name));
   for (const candidate of candidates) {
     const real = layers.follow(candidate);
     if (real !== undefined && layers.find(real)?.kind === 'file') return candidate;
@@ -112,16 +124,18 @@ export function collect(path: string, options: CollectOptions = {}): Collected {
   const { layers } = collector;
   for (const folder of ['/', '/tmp', '/dev']) collector.folder(folder, 0o755, folder !== '/');
   const binaries = new Map<string, Binary>();
+  let loader: string | undefined;
   const load = (file: string): Binary => {
     const real = collector.add(file);
     const known = binaries.get(real);
     if (known !== undefined) return known;
     const binary = { path: real, program: readProgram(collector.entries.get(real)!.bytes!, real) };
     binaries.set(real, binary);
+    loader ??= binary.program.interpreter ?? '';
     for (const name of binary.program.needed) {
       // The interpreter is named as a library too.
       const there = [...binaries.keys()].find((other) => other.endsWith(`/${name}`));
-      if (there === undefined) load(findLibrary(layers, name, binary));
+      if (there === undefined) load(findLibrary(layers, name, binary, loader));
     }
     return binary;
   };

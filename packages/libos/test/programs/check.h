@@ -22,6 +22,11 @@
 #include <time.h>
 #include <unistd.h>
 
+/* musl has no names for errors. */
+#ifndef __GLIBC__
+#define strerrorname_np strerror
+#endif
+
 /* The value of an expression, with the name of errno where it is -1. */
 #define SHOW(expression)                                                                                      \
     do {                                                                                                      \

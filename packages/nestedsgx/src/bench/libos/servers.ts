@@ -110,6 +110,7 @@ const LIGHTTPD: WebServer = {
       `server.port = ${port}`,
       'server.bind = "127.0.0.1"',
       `server.document-root = "${root}"`,
+      'server.upload-dirs = ("/tmp")',
       'server.max-keep-alive-requests = 1000000',
       'mimetype.assign = (".html" => "text/html")',
       '',

@@ -1,7 +1,7 @@
 /** Where programs of `nsgx bench libos` run: natively, and by `nsgx exec` in one warm confidential VM. */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -34,11 +34,19 @@ export interface Output {
   readonly ms: number;
 }
 
-/** Full path of a program, if this machine has it. */
+/** Full path of a program, if this machine has it; scripts that stand for one do not count. */
 export function which(name: string): string | undefined {
   return [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin']
     .map((folder) => join(folder, name))
-    .find((path) => existsSync(path));
+    .find((path) => existsSync(path) && isElf(path));
+}
+
+function isElf(path: string): boolean {
+  const start = Buffer.alloc(4);
+  const fd = openSync(path, 'r');
+  readSync(fd, start);
+  closeSync(fd);
+  return start.toString('latin1') === '\x7fELF';
 }
 
 /** A warm machine and a folder for files. */
@@ -49,11 +57,8 @@ export class Stage implements AsyncDisposable {
   /** Of the machine. */
   readonly socket = join(this.folder, 'cvm.sock');
 
-  readonly #io: boolean;
-
   private constructor() {
     this.#nsgx(['cvm', 'start', '--socket', this.socket]);
-    this.#io = this.#nsgx(['exec', '--help']).includes('--io');
   }
 
   /** Starts the machine. @throws when `nsgx cvm start` fails */
@@ -122,8 +127,7 @@ export class Stage implements AsyncDisposable {
 
   #argv(side: Side, { argv, options = [] }: Command): readonly string[] {
     if (side === 'native') return argv;
-    const io = this.#io ? ['--io', side] : [];
-    return [process.execPath, NSGX, 'exec', '--socket', this.socket, ...io, ...options, '--', ...argv];
+    return [process.execPath, NSGX, 'exec', '--socket', this.socket, '--io', side, ...options, '--', ...argv];
   }
 
   #nsgx(args: readonly string[]): string {
