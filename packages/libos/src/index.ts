@@ -32,7 +32,14 @@ export {
   readSpec,
 } from './image/spec.js';
 export { buildKernel, KERNEL_PATH } from './kernel/build-kernel.js';
-export { LIBOS_INTERFACE, type RunOptions, type RunResult, runProgram } from './run/exec.js';
+export {
+  LIBOS_INTERFACE,
+  type RunningProgram,
+  type RunOptions,
+  type RunResult,
+  runProgram,
+} from './run/exec.js';
+export { forwardSignals } from './run/signals.js';
 export { syscallsMarkdown } from './syscalls/markdown.js';
 export type { SyscallRow } from './syscalls/row.js';
 export { SYSCALLS } from './syscalls/table.js';

@@ -55,10 +55,11 @@ void libos_user_interrupt(nsgx_exception *exception) {
 }
 
 /* ECALL: a signal of the host's (0: none), with a value for it; and timers. Says in how many nanoseconds it wants to be called
- * again, or -1. */
+ * again, -1 for never, -2 when the
+ * program has not begun or somebody else attends: nothing was done. */
 int64_t attend(uint32_t signal, uint32_t value) {
     static uint32_t busy;
-    if (outbox == NULL || __atomic_exchange_n(&busy, 1, __ATOMIC_ACQUIRE) != 0) return 0;
+    if (outbox == NULL || __atomic_exchange_n(&busy, 1, __ATOMIC_ACQUIRE) != 0) return -2;
     libos_set_slot(ATTENDANT);
     libos_lock();
     int64_t next = (int64_t)w2c_core_attend(libos_core(), signal, value);

@@ -31,6 +31,8 @@ const MAGIC = 0x31534f42494c534en;
 
 /** Say which system calls are refused. */
 export const BOOT_VERBOSE = 1;
+/** Signals of the host do not reach the program. */
+export const BOOT_NO_HOST_SIGNALS = 2;
 
 /** The page's bytes. */
 export function bootPage(boot: BootPage): Uint8Array {

@@ -7,6 +7,9 @@ import { constants } from 'node:os';
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 /** An interrupt that finds a thread at the end of a call is lost: it is repeated after so many milliseconds, unless one was taken. */
 const REPEATS_MS = [2, 20];
+/** A program that has not begun is asked again. */
+const NOT_YET = -2n;
+const NOT_YET_MS = 5;
 /** Calls of `attend` under way and waiting; signals beyond are lost as those of a process are that are pending already. */
 const MOST_WAITING = 64;
 
@@ -45,7 +48,12 @@ export class Attention {
   /** Sends a signal to the program, as if by a process of number 0. False when there are too many already. */
   signal(signal: number | NodeJS.Signals, value = 0): boolean {
     const number = typeof signal === 'number' ? signal : constants.signals[signal];
-    if (this.#over || this.#waiting >= MOST_WAITING || !(number > 0 && number <= 64)) return false;
+    if (
+      this.#over ||
+      this.#waiting >= MOST_WAITING ||
+      !(Number.isInteger(number) && number > 0 && number <= 64)
+    )
+      return false;
     this.#attend(number, value);
     return true;
   }
@@ -62,7 +70,11 @@ export class Attention {
     this.#calls = this.#calls.then(async () => {
       try {
         if (this.#over) return;
-        const next = await this.#enclave.attend(signal, value);
+        let next = await this.#enclave.attend(signal, value);
+        while (next === NOT_YET && !this.#over) {
+          await new Promise((resolve) => setTimeout(resolve, NOT_YET_MS));
+          next = await this.#enclave.attend(signal, value);
+        }
         if (next >= 0n) this.#schedule(Number(next) / 1e6);
       } catch (error) {
         if (!this.#over) this.#failed(error);

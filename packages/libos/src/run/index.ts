@@ -4,6 +4,7 @@ export { type AppImage, isAppImage, openAppImage } from '../image/app-read.js';
 export type { ProgramImage } from '../image/build.js';
 export { KeptImages } from '../image/kept.js';
 export { checkPolicy, maySet, type ProgramPolicy } from '../image/policy.js';
-export { type RunOptions, type RunResult, runProgram } from './exec.js';
+export { type RunningProgram, type RunOptions, type RunResult, runProgram } from './exec.js';
 export { TRANSPORTS, type Transport } from './net/host-io.js';
 export { NET_MODES, type NetMode } from './net/policy.js';
+export { forwardSignals } from './signals.js';

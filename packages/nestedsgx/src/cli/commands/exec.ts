@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import {
   appFacts,
   checkPolicy,
+  forwardSignals,
   isAppImage,
   KeptImages,
   maySet,
@@ -198,6 +199,7 @@ async function runExec(
     ? fromImage(command, options)
     : await fromMachine(command, options, verbose, note);
   const leave = announce(prepared.argv, isAppImage(command[0]) ? resolve(command[0]) : null);
+  let stopForwarding: (() => void) | undefined;
   try {
     await using cvm = await openMachine(options);
     const { argv, environment } = prepared;
@@ -207,10 +209,14 @@ async function runExec(
       io: options.io,
       net: options.net,
       onNote: note,
+      onStart: (program) => {
+        stopForwarding = forwardSignals(program);
+      },
     });
     if (options.stats) tellStats(terminal, result, prepared.sites);
     if (result.status !== 0) throw new ExitWith(result.status);
   } finally {
+    stopForwarding?.();
     leave();
     prepared.close();
   }
