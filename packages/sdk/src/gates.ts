@@ -252,7 +252,7 @@ class NativeGate implements EnclaveGate {
     shared.drivers ??= new CallPool(MAX_DRIVERS, { followCaller: false });
     for (let next = leaf; ; ) {
       const page = addressOf(new Uint8Array(this.#words.buffer, this.#words.byteOffset, PAGE));
-      const words = [driver.context, shared.library.enterAddress, this.#handle, page, next];
+      const words = [driver.context, shared.library.enterNearAddress, this.#handle, page, next];
       this.#entry.set(words.map(BigInt));
       this.#entry.set(this.#registers.subarray(0, 2), words.length);
       const kind = await shared.drivers.submit(driver.functionAddress, addressOf(this.#entryBytes));

@@ -30,6 +30,7 @@ struct host_gate {
 struct host_gate *nsgx_gate_open(u64 page, int peer, u32 spin_max);
 void nsgx_gate_close(struct host_gate *g);
 u32 nsgx_gate_enter(struct host_gate *g, u32 function, u64 rdi, u64 rsi);
+u32 nsgx_gate_enter_near(struct host_gate *g, u32 function, u64 rdi, u64 rsi);
 u32 nsgx_gate_enter_for(struct host_gate *g, u32 function, u64 rdi, u64 rsi, u32 limit_us);
 u32 nsgx_gate_wait(struct host_gate *g, u32 limit_us);
 void nsgx_gate_counters(struct host_gate *g, u64 *out);

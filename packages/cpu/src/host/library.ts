@@ -10,6 +10,8 @@ export interface GateLibrary {
   enter(handle: number, fn: number, rdi: number | bigint, rsi: number | bigint): number;
   /** Address of the function behind `enter`, for native callers. */
   readonly enterAddress: number;
+  /** Address of a function as `enter` for threads of one gate each, which share their CPU with the runner's. */
+  readonly enterNearAddress: number;
   /** As `enter`; EXIT_KIND.NONE when there is no answer within `limitUs`. */
   enterFor(handle: number, fn: number, rdi: number | bigint, rsi: number | bigint, limitUs: number): number;
   /** Goes on waiting for the answer of `enterFor`. */
@@ -48,6 +50,7 @@ export function loadGateLibrary(path?: string): GateLibrary {
     close: bind('void nsgx_gate_close(uint64_t gate)'),
     enter: bind('uint32_t nsgx_gate_enter(uint64_t gate, uint32_t function, int64_t rdi, int64_t rsi)'),
     enterAddress: library.symbolAddress('nsgx_gate_enter'),
+    enterNearAddress: library.symbolAddress('nsgx_gate_enter_near'),
     enterFor: bind(
       'uint32_t nsgx_gate_enter_for(uint64_t gate, uint32_t function, int64_t rdi, int64_t rsi, uint32_t limit)',
     ),
