@@ -141,7 +141,8 @@ function start(options: CompleteLaunchOptions, fds: [number, number][]): { pid: 
       cwd: '/',
       fds: [[0, input], [1, output ?? 2], [2, output ?? 2], ...fds],
       deathSignal: service ? undefined : SIGKILL,
-      newSession: service,
+      // Keys of a terminal are for whoever uses the machine; it ends with them.
+      newSession: true,
       uid: options.user?.uid,
       gid: options.user?.gid,
     });
