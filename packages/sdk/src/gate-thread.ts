@@ -52,6 +52,8 @@ export interface GateOwner {
   readonly counters: CallCounters;
   /** Set once the enclave is being closed: an interrupted thread is not resumed. */
   closing: boolean;
+  /** Calls under way had their time: OCALLs are not answered any more either. */
+  refusing?: boolean;
   /** Interrupts are offered to the enclave, which may go on elsewhere then (`interrupt` of LoadedEnclave). */
   readonly offersInterrupts?: boolean;
   /** Interrupts that the enclave took. */
@@ -306,6 +308,7 @@ export abstract class GateThread<State extends CallState> {
           if (words[RESPONSE_RSI] === 0) return Next.Resume;
           throw this.crash(state.exception as Error);
         }
+        if (this.owner.refusing) throw sdkError('ENCLAVE_CLOSED', 'the enclave was closed during the call');
         const high = words[RESPONSE_RDI + 1];
         // Negative numbers as such: beyond 2^53 the sum would be another one.
         this.#ocallIndex = high === MINUS_ONE ? words[RESPONSE_RDI] | 0 : words[RESPONSE_RDI] + high * TWO_32;

@@ -387,7 +387,8 @@ export abstract class LoadedEnclave<Thread extends GateThread<CallState>> implem
     const start = performance.now();
     while (this.#running > 0) {
       const waited = performance.now() - start;
-      if (waited > CLOSE_PATIENCE_MS && !this.connection.lost)
+      this.owner.refusing = waited > CLOSE_PATIENCE_MS;
+      if (this.owner.refusing && !this.connection.lost)
         for (const thread of this.threads)
           if (thread.depth > 0)
             try {

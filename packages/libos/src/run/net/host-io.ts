@@ -80,6 +80,7 @@ export class HostIo {
   readonly #context = new BigUint64Array(16);
   readonly #contextBytes = new Uint8Array(this.#context.buffer);
   #handle: number;
+  #stopped = false;
 
   /** @throws GUEST_MEMORY_EXHAUSTED, LIBOS_HOST_EXHAUSTED */
   constructor(memory: Memory, options: HostIoOptions = {}) {
@@ -142,6 +143,7 @@ export class HostIo {
         return new Uint8Array(facts.buffer);
       },
       host_io: (slot: number): void => {
+        if (this.#stopped) throw new Error('the program is over');
         this.#library.serve(this.#handle, slot);
       },
       host_net: (op: number, fd: number, a: bigint, b: bigint, data: Uint8Array): Uint8Array =>
@@ -158,6 +160,7 @@ export class HostIo {
 
   /** Ends all waits of the program's threads. */
   stop(): void {
+    this.#stopped = true;
     if (this.#handle !== 0) this.#library.stop(this.#handle);
   }
 
