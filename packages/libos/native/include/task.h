@@ -51,6 +51,9 @@ bool libos_thread_is_known(uint32_t slot);
 /* Starts a thread with these registers but for RAX, RSP and FS; false when the host does not. */
 bool libos_start_thread(uint32_t slot, const nsgx_registers *registers, uint64_t stack, uint64_t fs);
 
+/* Calls out from wherever the thread stands: with FS as the runtime has it, and vector registers kept. */
+void libos_call_out(void (*call)(uint32_t), uint32_t argument);
+
 /* For waits that libos_unpark ends: false when the thread was woken already. */
 bool libos_falls_asleep(uint32_t slot);
 void libos_wakes_up(uint32_t slot);

@@ -24,7 +24,8 @@ int64_t libos_io(uint32_t op, const uint64_t argument[6]);
 /* The same for one that waits: libos_unpark ends it with IO_WOKEN, also when that came before. */
 int64_t libos_io_waiting(uint32_t op, const uint64_t argument[6]);
 
-/* core's requests from OP_IO on (core/net/host.ts). */
+/* core's requests from OP_IO on (core/net/host.ts); those that need no more than a channel touch neither FS nor vectors. */
+bool libos_by_channel(uint64_t op);
 int64_t libos_serve_io(uint64_t op, const uint64_t a[6], uint8_t *memory, uint64_t size);
 
 #endif

@@ -164,6 +164,8 @@ static int64_t net(const uint64_t a[6], uint8_t *area) {
     return result;
 }
 
+bool libos_by_channel(uint64_t op) { return op >= OP_READ && op < OP_NET; }
+
 int64_t libos_serve_io(uint64_t op, const uint64_t a[6], uint8_t *memory, uint64_t size) {
     uint64_t at = op == OP_POLL || op == OP_NET ? a[0] : a[1];
     uint64_t count = op == OP_POLL ? a[1] : a[2];

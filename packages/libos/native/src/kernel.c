@@ -193,28 +193,17 @@ static int64_t serve(const struct request *r, nsgx_registers *registers) {
 
 static struct request *request_of(uint32_t slot) { return (struct request *)(memory + request_at[slot]); }
 
-static bool is_exec(uint32_t slot) { return request_of(slot)->op == OP_EXEC; }
-
-/* Does what a call of the thread needs done outside, as often as the core wants it: without the lock, with FS as the runtime
- * has it, and the program's vectors kept. */
-static int64_t outside(uint32_t slot, nsgx_registers *registers) {
+/* With FS as the runtime has it, and the program's vectors kept. */
+static int64_t serve_outside(const struct request *request, nsgx_registers *registers) {
     uint8_t vectors[4096] __attribute__((aligned(64)));
     uint64_t program_fs, own_fs;
-    int64_t result = PENDING;
     __asm__ volatile("rdfsbase %0" : "=r"(program_fs));
     __asm__ volatile("movq %%gs:0, %0" : "=r"(own_fs));
     memset(vectors + 512, 0, 64);
     libos_save_vectors(vectors);
     __asm__ volatile("wrfsbase %0" : : "r"(own_fs));
-    while (result == PENDING) {
-        struct request request;
-        memcpy(&request, request_of(slot), sizeof request);
-        libos_unlock();
-        int64_t served = serve(&request, registers);
-        libos_lock();
-        result = (int64_t)w2c_core_complete(&core, slot, (u64)served);
-    }
-    if (is_exec(slot)) {
+    int64_t result = serve(request, registers);
+    if (request->op == OP_EXEC) {
         /* A program begins without thread data, and with its vector registers as they are after a reset. */
         program_fs = 0;
         memset(vectors + 512, 0, 8);
@@ -222,6 +211,22 @@ static int64_t outside(uint32_t slot, nsgx_registers *registers) {
     }
     __asm__ volatile("wrfsbase %0" : : "r"(program_fs));
     libos_restore_vectors(vectors);
+    return result;
+}
+
+/* Does what a call of the thread needs done outside, as often as the core wants it, without the lock. Requests to a channel
+ * leave the registers alone unless they have to leave the enclave. */
+static int64_t outside(uint32_t slot, nsgx_registers *registers) {
+    int64_t result = PENDING;
+    while (result == PENDING) {
+        struct request request;
+        memcpy(&request, request_of(slot), sizeof request);
+        libos_unlock();
+        int64_t served = libos_by_channel(request.op) ? libos_serve_io(request.op, request.argument, memory, core.w2c_memory.size)
+                                                      : serve_outside(&request, registers);
+        libos_lock();
+        result = (int64_t)w2c_core_complete(&core, slot, (u64)served);
+    }
     return result;
 }
 

@@ -40,7 +40,7 @@ void libos_set_slot(uint32_t slot) { __asm__ volatile("movl %0, %%gs:1056" : : "
 
 /* Calls out from wherever the thread stands: the runtime wants FS as it has it, and leaving clears the vector registers,
  * which are the program's unless FS is the runtime's already. */
-static void call_out(void (*call)(uint32_t), uint32_t argument) {
+void libos_call_out(void (*call)(uint32_t), uint32_t argument) {
     uint8_t vectors[4096] __attribute__((aligned(64)));
     uint64_t present, own;
     __asm__ volatile("rdfsbase %0" : "=r"(present));
@@ -60,13 +60,13 @@ static void yield(uint32_t unused) {
 }
 
 static void wake(uint32_t slot) {
-    if (__atomic_exchange_n(&sleeping[slot], WOKEN, __ATOMIC_ACQ_REL) == ASLEEP) call_out(libos_host_unpark, slot);
+    if (__atomic_exchange_n(&sleeping[slot], WOKEN, __ATOMIC_ACQ_REL) == ASLEEP) libos_call_out(libos_host_unpark, slot);
 }
 
 void libos_lock(void) {
     for (uint32_t tries = 0; __atomic_exchange_n(&lock_word, 1, __ATOMIC_ACQUIRE) != 0; tries++) {
         for (uint32_t i = 0; i < SPINS && lock_word != 0; i++) pause_once();
-        if (tries > 64) call_out(yield, 0);
+        if (tries > 64) libos_call_out(yield, 0);
     }
 }
 
@@ -82,7 +82,7 @@ static bool computing(uint64_t slots) {
 
 static void alarm_at(uint64_t time) {
     uint64_t now = libos_clock_now(1), microseconds = time > now ? (time - now) / 1000 : 0;
-    call_out(libos_host_alarm, microseconds < UINT32_MAX ? (uint32_t)microseconds : UINT32_MAX);
+    libos_call_out(libos_host_alarm, microseconds < UINT32_MAX ? (uint32_t)microseconds : UINT32_MAX);
 }
 
 void libos_unlock(void) {
@@ -94,7 +94,7 @@ void libos_unlock(void) {
         wake((uint32_t)__builtin_ctzll(wakes));
         wakes &= wakes - 1;
     }
-    if (__builtin_expect(interrupt, 0)) call_out(libos_host_interrupt, 0);
+    if (__builtin_expect(interrupt, 0)) libos_call_out(libos_host_interrupt, 0);
     if (__builtin_expect(orders.alarm != 0, 0)) alarm_at(orders.alarm);
 }
 

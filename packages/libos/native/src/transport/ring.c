@@ -6,6 +6,8 @@
 #include "libos.h"
 #include "task.h"
 
+#define EIO 5
+
 enum { RING, OCALL, GATE };
 
 static uint8_t *channels;
@@ -52,6 +54,10 @@ static bool done(const struct libos_channel *c, uint32_t number) {
     return __atomic_load_n(&c->done, __ATOMIC_ACQUIRE) == number;
 }
 
+static bool left[LIBOS_CHANNELS];
+
+static void leave(uint32_t slot) { left[slot] = libos_leave_for_io(slot); }
+
 int64_t libos_io(uint32_t op, const uint64_t argument[6]) {
     int64_t result;
     if (transport == GATE && libos_gate_io(op, argument, &result)) return result;
@@ -65,8 +71,11 @@ int64_t libos_io(uint32_t op, const uint64_t argument[6]) {
         while (!done(c, number) && ticks() - start < patience)
             for (int i = 0; i < 8; i++) __asm__ volatile("pause");
     }
-    while (!done(c, number))
-        if (!libos_leave_for_io(libos_slot())) return -5;
+    while (!done(c, number)) {
+        left[libos_slot()] = true;
+        libos_call_out(leave, libos_slot());
+        if (!left[libos_slot()]) return -EIO;
+    }
     return (int64_t) * (volatile int64_t *)&c->result;
 }
 
