@@ -5,9 +5,11 @@ import { call } from './generated/dispatch';
 import { setStack, startMemory } from './memory-map';
 import { OP_IO, OP_ROOT, OP_WAIT, PENDING, THEN_CLONED, THEN_EXECED, THEN_IO, THEN_RESULT } from './request';
 import { transferred } from './net/host';
+import { setCpus } from './scheduling';
 import { fromHost, setMask, takeFault, takeSignal } from './signals';
 import { cloneFailed } from './task/clone';
 import { execFailed } from './task/exec';
+import { isBack, leaves, threadTime } from './task/cpu-time';
 import { endProcess, firstProcess, lastSteps } from './task/exit';
 import { startFirst } from './task/first';
 import { outbox, setAttending } from './task/outbox';
@@ -78,6 +80,7 @@ export function syscall(slot: i32, nr: u32, a: u64, b: u64, c: u64, d: u64, e: u
   thread.f = f;
   return PENDING;
 }
+  leaves(thread);
 
 /** The result of what the thread's latest request asked for. Returns as `syscall` does. */
 export function complete(slot: i32, result: i64): i64 {
@@ -85,6 +88,7 @@ export function complete(slot: i32, result: i64): i64 {
   const thread = current;
   if (thread.then === THEN_RESULT) return finish(result);
   if (thread.then === THEN_IO && transferred(result)) return finish(result);
+  isBack(thread);
   if (thread.then === THEN_CLONED) return finish(result < 0 ? cloneFailed(result) : result);
   if (thread.then === THEN_EXECED) return finish(result < 0 ? execFailed(result) : result);
   const operation = load<u64>(thread.request);
@@ -101,7 +105,10 @@ export function complete(slot: i32, result: i64): i64 {
 
 /** What a call leaves with its thread ends with it. */
 function finish(result: i64): i64 {
-  if (result === PENDING) return result;
+  if (result === PENDING) {
+    leaves(current);
+    return result;
+  }
   const thread = current;
   thread.waitResult = -1;
   thread.again = false;
@@ -130,6 +137,11 @@ export function mask(slot: i32, value: u64, base: u64, flags: u32, size: u64): v
 
 /** Where the native half looks when it gives the lock back (core/task/outbox.ts). */
 export function outboxAt(): usize {
+/** How many CPUs the host says there are. */
+export function cpus(count: u32): void {
+  setCpus(count);
+}
+
   return outbox;
 }
 
@@ -150,6 +162,8 @@ export function attend(signal: u32, value: u32): i64 {
 export function gone(slot: i32): void {
   threads[slot]!.free();
   threads[slot] = null;
+  const thread = threads[slot]!;
+  thread.process.spent += threadTime(thread);
 }
 
 /** A signal ends the process of a thread: what is to be done with the thread is then in its request. */

@@ -3,6 +3,7 @@ import { EFAULT, EINVAL, EPERM, ESRCH } from './errno';
 import { OPEN_MAX } from './fs/open-file';
 import { arenaBytes, freeBytes, stackBytes } from './memory-map';
 import { copyIn, copyOut, getFs, now, random, setFs } from './shim';
+import { processTime, threadTime } from './task/cpu-time';
 import { current } from './task/thread';
 import { scratch, storeU32, storeU64 } from './user';
 
@@ -97,7 +98,7 @@ const started: u64 = now(1);
 export function sysGetrusage(who: u64, user: u64): i64 {
   if (<i32>who < -1 || <i32>who > 1) return EINVAL;
   memory.fill(scratch, 0, 144);
-  const spent = <i32>who === -1 ? 0 : now(1) - started;
+  const spent = <i32>who === -1 ? current.process.childrenSpent : <i32>who === 1 ? threadTime(current) : processTime(current.process);
   store<u64>(scratch, spent / NANO);
   store<u64>(scratch, (spent % NANO) / 1000, 8);
   store<u64>(scratch, (arenaBytes() - freeBytes()) / 1024, 32);
@@ -105,10 +106,11 @@ export function sysGetrusage(who: u64, user: u64): i64 {
 }
 
 export function sysTimes(user: u64): i64 {
-  const ticks = (now(1) - started) / (NANO / 100);
+  const ticks = processTime(current.process) / (NANO / 100);
   if (user !== 0) {
     memory.fill(scratch, 0, 32);
     store<u64>(scratch, ticks);
+    store<u64>(scratch, current.process.childrenSpent / (NANO / 100), 16);
     if (!copyOut(user, scratch, 32)) return EFAULT;
   }
   return now(1) / (NANO / 100);

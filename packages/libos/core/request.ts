@@ -17,6 +17,7 @@ const OP_PARK: u64 = 7;
 const OP_CLONE: u64 = 8;
 const OP_THREAD_EXIT: u64 = 9;
 const OP_VFORK: u64 = 10;
+const OP_YIELD: u64 = 24;
 const OP_END_VFORK: u64 = 11;
 const OP_EXEC_CHILD: u64 = 12;
 const OP_EXEC: u64 = 13;
@@ -68,6 +69,11 @@ export function hostWait(fds: u32, milliseconds: i64, after: i32): i64 {
 /** Sleeps until woken or until a time on clock 1; the call is made again. Use `park` of task/queue.ts. */
 export function requestPark(until: u64): i64 {
   return ask(OP_PARK, until, 0, 0, 0, THEN_RETRY);
+}
+
+/** Lets others run; the call is made again. */
+export function requestYield(): i64 {
+  return ask(OP_YIELD, 0, 0, 0, 0, THEN_RETRY);
 }
 
 /** Starts the thread of a slot with the registers of the caller, but for these. */

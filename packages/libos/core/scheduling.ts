@@ -1,7 +1,8 @@
 /** Scheduling: threads run as the host lets them, so values are kept, checked as Linux does, and have no effect. */
 import { EFAULT, EINVAL, ESRCH } from './errno';
 import { copyIn, copyOut } from './shim';
-import { current, Thread, threadOf } from './task/thread';
+import { requestYield } from './request';
+import { current, MAX_THREADS, Thread, threadOf, threads } from './task/thread';
 import { scratch, storeU32 } from './user';
 
 const SCHED_FIFO = 1;
@@ -36,17 +37,73 @@ function fits(which: i32, priority: i32): bool {
 }
 
 export function sysSchedGetaffinity(pid: u64, size: u64, user: u64): i64 {
-  if (size < 8 || (size & 7) !== 0) return EINVAL;
+  const bytes = maskBytes();
+  if (size < bytes || (size & 7) !== 0) return EINVAL;
   if (!exists(<i32>pid)) return ESRCH;
-  store<u64>(scratch, 1);
-  return copyOut(user, scratch, 8) ? 8 : EFAULT;
+  memory.fill(scratch, 0, bytes);
+  for (let cpu = 0; cpu < cpus; cpu++) store<u8>(scratch + (cpu >> 3), load<u8>(scratch + (cpu >> 3)) | (1 << <u8>(cpu & 7)));
+  return copyOut(user, scratch, bytes) ? bytes : EFAULT;
 }
 
-/** There is one CPU, and it has to be among those that are asked for. */
+/** The host's CPUs, as it says. */
+let cpus: i32 = 1;
+const MOST_CPUS: u32 = 1024;
+export function setCpus(count: u32): void {
+  cpus = <i32>min(max<u32>(count, 1), MOST_CPUS);
+}
+export function cpuCount(): i32 {
+  return cpus;
+}
+function maskBytes(): u32 {
+  return <u32>(((cpus + 63) >> 6) << 3);
+}
+
+/** One of the CPUs has to be among those that are asked for. */
 export function sysSchedSetaffinity(pid: u64, size: u64, user: u64): i64 {
-  if (!copyIn(scratch, user, size < 8 ? size : 8)) return EFAULT;
+  const bytes = size < maskBytes() ? <u32>size : maskBytes();
+  if (!copyIn(scratch, user, bytes)) return EFAULT;
   if (!exists(<i32>pid)) return ESRCH;
-  return size > 0 && (load<u8>(scratch) & 1) !== 0 ? 0 : EINVAL;
+  for (let cpu = 0; cpu < cpus && <u32>(cpu >> 3) < bytes; cpu++)
+    if ((load<u8>(scratch + (cpu >> 3)) & (1 << <u8>(cpu & 7))) !== 0) return 0;
+  return EINVAL;
+}
+
+/** Where others run too they get the CPU now and then: leaving costs more than most of those who yield want to pay. */
+const YIELD_EVERY: u32 = 8;
+let yields: u32 = 0;
+export function sysSchedYield(): i64 {
+  if (current.again || ++yields % YIELD_EVERY !== 0) return 0;
+  let others = false;
+  for (let slot = 0; slot < MAX_THREADS && !others; slot++) {
+    const thread = threads[slot];
+    others = thread !== null && thread !== current && thread.leftAt === 0;
+  }
+  return others ? requestYield() : 0;
+}
+
+/** struct sched_attr: size, policy, flags, nice, priority, and what SCHED_DEADLINE wants. */
+const ATTRIBUTES: u32 = 48;
+export function sysSchedSetattr(pid: u64, user: u64, flags: u64): i64 {
+  if (user === 0 || <i32>pid < 0 || flags !== 0) return EINVAL;
+  if (!copyIn(scratch, user, ATTRIBUTES)) return EFAULT;
+  if (!exists(<i32>pid)) return ESRCH;
+  const which = load<i32>(scratch, 4);
+  if (!known(which) || !fits(which, load<i32>(scratch, 20))) return EINVAL;
+  policy = which;
+  priority = load<i32>(scratch, 20);
+  if (priority === 0) nice = min(max(load<i32>(scratch, 16), -20), 19);
+  return 0;
+}
+
+export function sysSchedGetattr(pid: u64, user: u64, size: u64, flags: u64): i64 {
+  if (user === 0 || <i32>pid < 0 || <u32>size < ATTRIBUTES || size > 4096 || flags !== 0) return EINVAL;
+  if (!exists(<i32>pid)) return ESRCH;
+  memory.fill(scratch, 0, ATTRIBUTES);
+  store<u32>(scratch, ATTRIBUTES);
+  store<i32>(scratch, policy, 4);
+  store<i32>(scratch, priority === 0 ? nice : 0, 16);
+  store<i32>(scratch, priority, 20);
+  return copyOut(user, scratch, ATTRIBUTES) ? 0 : EFAULT;
 }
 
 export function sysSchedSetscheduler(pid: u64, which: u64, user: u64): i64 {
@@ -134,6 +191,7 @@ export function sysMembarrier(command: u64): i64 {
 }
 
 export function sysGetcpu(cpu: u64, node: u64): i64 {
-  if (cpu !== 0 && storeU32(cpu, 0) !== 0) return EFAULT;
+  // Where the host runs a thread is not known: each has a number of its own as far as they go.
+  if (cpu !== 0 && storeU32(cpu, current.slot % cpus) !== 0) return EFAULT;
   return node !== 0 ? storeU32(node, 0) : 0;
 }

@@ -84,7 +84,7 @@ export function deliverable(): u64 {
 
 /** Tells the native half, which looks at the end of each call; another thread is interrupted if it computes. */
 export function look(thread: Thread): void {
-  const waits = readyFor(thread) !== 0 || thread.process.exiting;
+  const waits = readyFor(thread) !== 0 || thread.process.exiting || thread.dismissed;
   store<u64>(thread.request, waits ? 1 : 0, WAITING);
   if (waits && (thread !== current || attending)) interruptSlot(thread.slot);
 }
@@ -202,7 +202,8 @@ function dropQueued(queued: Array<Queued>, signal: u64): void {
  * come back to, and top of the alternate stack (0: the present one). Without: minus the number of the one that ends the process. 0: none.
  */
 export function takeSignal(stack: u64): i32 {
-  if (current.process.exiting) return -<i32>SIGKILL;
+  // The thread is to go: it is ended where it stands (task/exit.ts, endProcess).
+  if (current.process.exiting || current.dismissed) return -<i32>SIGKILL;
   let signal = take(~current.blocked);
   while (signal !== 0 && ignored(current.process, signal)) signal = take(~current.blocked);
   if (signal !== 0) return deliver(signal, stack);

@@ -1,24 +1,42 @@
 /** Clocks and sleeping. */
 import { EFAULT, EINTR, EINVAL, EOPNOTSUPP } from './errno';
 import { copyIn, copyOut, now } from './shim';
-import { deadline, deadlineAt, NEVER, park, timedOut } from './task/queue';
-import { current } from './task/thread';
+import { deadline, NEVER, park, timedOut } from './task/queue';
+import { processTime, threadTime } from './task/cpu-time';
+import { processOf } from './task/session';
+import { current, Thread, threadOf } from './task/thread';
 import { scratch, storeU64 } from './user';
 
 const NANO: u64 = 1_000_000_000;
 const MAX_SECONDS: u64 = 9_000_000_000;
 
-/** CLOCK_PROCESS_CPUTIME_ID and CLOCK_THREAD_CPUTIME_ID: time of the processor is not counted, so they run since the start. */
 const CPU_PROCESS = 2;
 const CPU_THREAD = 3;
-const started: u64 = now(1);
+/** In the numbers of clocks of processes and threads: ~number << 3, whether of a thread, and what is counted (3: nothing). */
+const PER_THREAD = 4;
+const COUNTED = 3;
 
-function read(clock: i32): u64 {
-  return clock === CPU_PROCESS || clock === CPU_THREAD ? now(1) - started : now(clock);
+export function clockNow(clock: i32): u64 {
+  if (clock < 0) return readOther(clock);
+  if (clock === CPU_PROCESS) return processTime(current.process);
+  return clock === CPU_THREAD ? threadTime(current) : now(clock);
 }
 
-function known(clock: u64): bool {
-  return clock <= 11 && clock !== 10;
+/** The clock of a process or thread by its number. */
+function readOther(clock: i32): u64 {
+  const id = ~(clock >> 3);
+  if ((clock & PER_THREAD) !== 0) return threadTime(id === 0 ? current : threadOf(id)!);
+  return processTime(processOf(id)!);
+}
+
+export function known(clock64: u64): bool {
+  const clock = <i32>clock64;
+  if (clock >= 0) return clock <= 11 && clock !== 10;
+  if ((clock & COUNTED) === COUNTED) return false;
+  const id = ~(clock >> 3);
+  if ((clock & PER_THREAD) === 0) return processOf(id) !== null;
+  const thread: Thread | null = id === 0 ? current : threadOf(id);
+  return thread !== null && thread.process === current.process;
 }
 
 function storeTime(user: u64, time: u64, unit: u64): i64 {
@@ -28,7 +46,7 @@ function storeTime(user: u64, time: u64, unit: u64): i64 {
 }
 
 export function sysClockGettime(clock: u64, user: u64): i64 {
-  return known(clock) ? storeTime(user, read(<i32>clock), 1) : EINVAL;
+  return known(clock) ? storeTime(user, clockNow(<i32>clock), 1) : EINVAL;
 }
 
 export function sysClockGetres(clock: u64, user: u64): i64 {
@@ -56,7 +74,8 @@ function sleep(request: u64, clock: i32, absolute: bool, remainder: u64): i64 {
     const rest = load<u64>(scratch, 8);
     if (seconds < 0 || rest >= NANO) return EINVAL;
     const time = <u64>seconds > MAX_SECONDS ? NEVER : seconds * NANO + rest;
-    if (absolute) deadlineAt(clock, time);
+    const present = absolute ? clockNow(clock) : 0;
+    if (absolute) deadline(time > present ? time - present : 0);
     else deadline(time);
   }
   if (timedOut()) return 0;

@@ -131,6 +131,10 @@ test('signals for threads that compute: interval timers, pthread_kill, exit whil
   assert.equal(found.status, 5);
 });
 
+test('time of the processor, CPUs, yielding', async () => {
+  await same(compile('cpu-time', '-pthread'), () => []);
+});
+
 test('what signals carry: values, queues, timers, faults, alternate stacks', async () => {
   await same(compile('siginfo', '-pthread'), () => []);
 });

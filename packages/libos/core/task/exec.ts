@@ -11,11 +11,13 @@ import { Loaded, loadProgram, newStack } from '../loader';
 import { freeSpace, Space } from '../memory-map';
 import { execSelf, PENDING, startProgram } from '../request';
 import { copyIn, copyOut, random } from '../shim';
+import { look } from '../signals';
 import { bytesToString, failure, loadPath, scratch } from '../user';
 import { Arguments } from './arguments';
 import { finishProcess } from './exit';
 import { Process } from './process';
 import { current, freeSlot, MAX_THREADS, Thread, threads } from './thread';
+import { dropTimers } from './timers';
 import { isVforked, resumeParent } from './vfork';
 
 const MAX_BYTES: usize = 512 * 1024;
@@ -159,6 +161,7 @@ function run(kept: Arguments): i64 {
 /** Descriptors that are marked are closed, handlers forgotten. */
 function changeProgram(process: Process): void {
   closeAll(process.files, true);
+  dropTimers(process, null, true);
   for (let signal = 1; signal < 65; signal++) {
     const at = process.actions + <usize>signal * 32;
     if (load<u64>(at) !== SIG_IGN) memory.fill(at, 0, 32);
@@ -177,6 +180,7 @@ function startOwnThread(process: Process, kept: Arguments, stack: u64): i64 {
   thread.blocked = current.blocked;
   nameThread(thread, kept.name);
   threads[slot] = thread;
+  look(thread);
   resumeParent(current);
   return startProgram(slot, process.pid, loaded.entry, stack);
 }
@@ -187,6 +191,7 @@ function replace(process: Process, kept: Arguments, stack: u64): i64 {
     const thread = threads[slot];
     if (thread === null || thread === current || thread.process !== process) continue;
     thread.dismissed = true;
+    look(thread);
     thread.wake();
   }
   current.tid = process.pid;

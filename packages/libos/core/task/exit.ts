@@ -5,6 +5,7 @@ import { endVfork, exitProgram, exitThread } from '../request';
 import { copyIn, copyOut } from '../shim';
 import { look, reassign, sendTo, SI_CHILD } from '../signals';
 import { scratch } from '../user';
+import { processTime } from './cpu-time';
 import { wakeFutex } from './futex';
 import { FIRST_PID, Process } from './process';
 import { NEVER, park } from './queue';
@@ -84,6 +85,7 @@ export function finishProcess(process: Process, status: i32): void {
   // A child that never ran a program of its own has its parent's memory.
   if (process.parent === null || process.space !== process.parent!.space) freeSpace(process.space);
   const parent = process.parent;
+  if (parent !== null) parent.childrenSpent += processTime(process) + process.childrenSpent;
   // Whoever is left alone belongs to the first process, which may wait for it or not.
   for (let i = 0; i < process.children.length; i++) {
     const orphan = process.children[i];
@@ -174,5 +176,6 @@ function endVforked(status: i32): i64 {
 
 /** Ends the process of the thread as a signal does; what is to be done is then in its request. */
 export function endProcess(signal: i32): void {
-  endGroup(signal & 0x7f);
+  if (current.process.exiting || current.dismissed) lastSteps();
+  else endGroup(signal & 0x7f);
 }

@@ -30,6 +30,9 @@ export class Process {
   /** As wait4 tells it, once it has ended. */
   status: i32 = 0;
   ended: bool = false;
+  /** Time of the processor of threads that have ended, and of children that have. */
+  spent: u64 = 0;
+  childrenSpent: u64 = 0;
   /** Its threads are to go. */
   exiting: bool = false;
 

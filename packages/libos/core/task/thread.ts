@@ -1,6 +1,7 @@
 /** A thread of a program: what belongs to it alone, and the call that it is in. */
 import { Inode } from '../fs/inode';
 import { setFiles } from '../fs/open-file';
+import { now } from '../shim';
 import { Arguments } from './arguments';
 import { Process } from './process';
 import { Queue } from './queue';
@@ -37,6 +38,10 @@ export class Thread {
   d: u64 = 0;
   e: u64 = 0;
   f: u64 = 0;
+  /** When it began, how long it was outside since, and since when it is (0: it is not). */
+  began: u64 = now(1);
+  away: u64 = 0;
+  leftAt: u64 = 0;
   /** What becomes of the result of a request (core/request.ts). */
   then: i32 = 0;
   /** Whether the call has been made before. */

@@ -2,9 +2,10 @@
  * Timers that end in signals: alarm, setitimer, timer_create. The time of the processor is not counted, so timers on its
  * clocks run as time does. The host is asked to call when the earliest is due (native/src/attend.c); it can be late, not early.
  */
-import { EAGAIN, EFAULT, EINVAL, EOPNOTSUPP } from '../errno';
+import { EAGAIN, EFAULT, EINVAL } from '../errno';
 import { copyIn, copyOut, now } from '../shim';
 import { raiseFor, sendTo, SI_KERNEL, SI_TIMER } from '../signals';
+import { clockNow, known } from '../time';
 import { scratch, storeU32 } from '../user';
 import { setAlarm } from './outbox';
 import { Process } from './process';
@@ -209,9 +210,7 @@ function timerOf(id: u64): Timer | null {
 
 /** struct sigevent: value, signal, how, thread. */
 export function sysTimerCreate(clock: u64, event: u64, user: u64): i64 {
-  if (<i32>clock > 11 || <i32>clock === 10 || <i32>clock === 4 || <i32>clock === 5 || <i32>clock === 6) return EINVAL;
-  // Clocks of other processes and threads are negative numbers: those of this one count as its own.
-  if (<i32>clock < -64) return EOPNOTSUPP;
+  if (!known(clock) || <i32>clock === 4 || <i32>clock === 5 || <i32>clock === 6) return EINVAL;
   let notify = SIGEV_SIGNAL;
   let signal = SIGALRM;
   const id = latest + 1;
@@ -261,10 +260,10 @@ export function sysTimerSettime(id: u64, flags: u64, next: u64, before: u64): i6
   timer.overrun = 0;
   if (value === 0) timer.next = 0;
   else if ((flags & TIMER_ABSTIME) === 0) timer.next = now(1) + value;
-  else if (timer.clock === 0 || timer.clock === 8 || timer.clock === 11) {
-    const present = now(0);
+  else {
+    const present = clockNow(timer.clock);
     timer.next = value > present ? now(1) + (value - present) : 1;
-  } else timer.next = value;
+  }
   findEarliest();
   runTimers();
   return 0;

@@ -34,6 +34,7 @@ struct libos_host {
     uint32_t rows, columns;
     uint32_t cpuid_count; /* entries of 24 bytes behind this structure */
     uint64_t ticks_per_second; /* of the time-stamp counter */
+    uint32_t cpus, reserved;
 };
 
 const struct libos_boot *libos_boot(void);

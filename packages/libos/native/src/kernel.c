@@ -9,6 +9,7 @@
 #define PENDING INT64_MIN
 enum { OP_WRITE = 1, OP_READ, OP_ROOT, OP_WAIT, OP_EXIT, OP_NOTE, OP_PARK, OP_CLONE, OP_THREAD_EXIT, OP_VFORK, OP_END_VFORK, OP_EXEC_CHILD, OP_EXEC };
 struct request {
+enum { OP_YIELD = 24 };
     uint64_t op, argument[6];
 };
 
@@ -159,6 +160,9 @@ static int64_t serve(const struct request *r, nsgx_registers *registers) {
             libos_sleep(libos_slot(), a[0]);
             return 0;
         case OP_CLONE:
+        case OP_YIELD:
+            libos_host_yield();
+            return 0;
             /* What the core has to take back when there is no thread: minus one and the slot. */
             if (registers == NULL || !libos_start_thread((uint32_t)a[0], registers, a[2], a[3])) return -1 - (int64_t)a[0];
             return (int64_t)a[1];
@@ -298,6 +302,7 @@ void libos_kernel_start(const struct libos_host *host) {
 
 _Noreturn void libos_die(const char *why, uint64_t number) {
     char text[128];
+    w2c_core_cpus(&core, host->cpus);
     size_t length = 0;
     for (; why[length] != 0 && length < 90; length++) text[length] = why[length];
     text[length++] = ' ';

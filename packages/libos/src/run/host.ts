@@ -1,11 +1,11 @@
 /** The host's side of a running program: what its library OS asks for, and what it is given. */
 import { fstatSync, readSync, writeSync } from 'node:fs';
 import { constants } from 'node:os';
-import { cpuid, tscHz } from '@nestedsgx/os';
+import { cpuid, tscHz, usableCpus } from '@nestedsgx/os';
 import { type RootContents, rootSource } from './root.js';
 
 const CPUID_ENTRY = 24;
-const HOST_BYTES = 32;
+const HOST_BYTES = 40;
 /** Leaves that C libraries ask; Intel SDM and AMD APM volume 3. */
 const LEAVES: readonly (readonly [number, number])[] = [
   ...[0, 1, 2, 4, 5, 6, 7, 0xb, 0xd, 0x14, 0x19].flatMap((leaf) =>
@@ -64,6 +64,7 @@ export function hostFacts(descriptors: readonly number[] = [0, 1, 2]): Uint8Arra
   view.setUint32(16, process.stdout.columns ?? 0, true);
   view.setUint32(20, LEAVES.length, true);
   view.setBigUint64(24, BigInt(Math.round(tscHz())), true);
+  view.setUint32(32, usableCpus().length, true);
   LEAVES.forEach(([leaf, subleaf], i) => {
     const at = HOST_BYTES + i * CPUID_ENTRY;
     [leaf, subleaf, ...cpuid(leaf, subleaf)].forEach((value, k) => {

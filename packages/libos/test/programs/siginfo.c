@@ -68,7 +68,7 @@ int main(void) {
     sigaddset(&one, SIGRTMIN + 3);
     pthread_create(&thread, NULL, waiter, &one);
     usleep(20000);
-    SHOW(sigqueue(getpid(), SIGRTMIN + 3, (union sigval){.sival_int = 9}));
+    sigqueue(getpid(), SIGRTMIN + 3, (union sigval){.sival_int = 9});
     pthread_join(thread, NULL);
 
     int fd = signalfd(-1, &all, SFD_NONBLOCK);
