@@ -43,7 +43,7 @@ const CORE_READY = 512 * 1024;
 const ARENA_READY = 512 * 1024;
 /** Settings of native/enclave.json that the layout repeats. */
 const KERNEL = Object.freeze({
-  threads: 2,
+  threads: 3,
   maxThreads: 66,
   heapPages: 64,
   heapMaxPages: 4096,
