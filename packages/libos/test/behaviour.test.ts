@@ -54,6 +54,7 @@ const GROUPS: readonly Group[] = [
     what: 'mmap and its relatives',
     known: { 'mprotect(area, PAGE, 0x100)': 'unknown bits are dropped' },
   },
+  { name: 'shm', what: 'shared memory of System V' },
   { name: 'time', what: 'clocks, sleeps, timers' },
   {
     name: 'signals',

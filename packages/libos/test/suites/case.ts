@@ -8,6 +8,8 @@ export interface Case {
   readonly copy?: readonly string[];
   /** Bytes of memory, where 64 MiB are too few. */
   readonly memory?: number;
+  /** What it says on stderr when it did not do its work, whatever its status. */
+  readonly idle?: RegExp;
   /** Of the short selection. */
   readonly short?: true;
 }

@@ -284,6 +284,7 @@ export const fio: Suite = {
               '--bs=4k',
               '--size=4m',
               '--verify=crc32c',
+              '--verify_state_save=0',
             ],
             ...[
               '--filename=/dev/shm/nsgx-suite-fio',

@@ -99,6 +99,8 @@ export async function compare(machine: Inside, one: Case): Promise<Outcome> {
       kind: 'differs',
       text: `ends with ${found.status} instead of ${status}: ${shown(found.stderr || found.stdout)}`,
     };
+  const idle = one.idle?.exec(found.stdout + found.stderr);
+  if (idle) return { kind: 'differs', text: `says "${shown(idle[0])}"` };
   if (found.stdout !== native.stdout)
     return { kind: 'differs', text: `writes "${shown(found.stdout)}" instead of "${shown(native.stdout)}"` };
   return { kind: 'same', text: '' };

@@ -16,6 +16,9 @@ function words(text: string): string[] {
   return text.split(' ');
 }
 
+/** Programs that applets start. */
+const CHILDREN = ['/bin/echo', '/bin/env', '/bin/true', '/bin/cat'];
+
 const FILE_NAMES = ['poem', 'numbers', 'sorted', 'other', 'csv', 'passwd'];
 
 const AWK = `{ n[$3] += $1 } END { for (k in n) print k, n[k] | "cat" }`;
@@ -201,19 +204,16 @@ export const busybox: Suite = {
       [false, ['du', '-a', '/dev/shm/nsgx-none']],
       [false, ['mkfifo', '/dev/shm/none/fifo']],
       [false, ['mv', '/dev/shm/none', '/dev/shm/none2']],
-      [false, ['xargs', 'echo'], 'a b c\n'],
-      [false, ['env', 'A=1', 'true']],
-      [false, ['time', 'true']],
-      [false, ['timeout', '5', 'true']],
+      [false, ['xargs', '/bin/echo'], 'a b c\n'],
+      [false, ['env', 'A=1', '/bin/env']],
+      [false, ['time', '/bin/true']],
+      [false, ['timeout', '5', '/bin/true']],
       [false, ['awk', AWK, numbers]],
       [false, ['sh', '-c', 'echo a | cat; x=$(echo b); echo $x; (exit 3); echo $?']],
       [false, ['no-such-applet']],
     ];
-    return cases(
-      'busybox',
-      lines,
-      FILE_NAMES.map((name) => `${folder}/${name}`),
-    );
+    const copy = [...FILE_NAMES.map((name) => `${folder}/${name}`), ...CHILDREN];
+    return cases('busybox', lines, copy);
   },
 };
 
