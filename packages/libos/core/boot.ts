@@ -4,6 +4,7 @@ import {
 } from './fs/inode';
 import { O_RDWR, O_WRONLY, opened, OpenFile, place } from './fs/open-file';
 import { lastName, link, root, walk, walkParent } from './fs/path';
+import { setStore } from './fs/store-folder';
 import { hostModes } from './fs/stat';
 import { addImage } from './memory-map';
 import { manifest } from './shim';
@@ -15,6 +16,9 @@ const ENTRY: usize = 64;
 const KIND_FOLDER = 2;
 const KIND_LINK = 3;
 const FLAG_READ_ONLY = 1;
+/** The store is mounted there; which key it has. */
+const FLAG_STORE = 4;
+const FLAG_STORE_SIGNER = 8;
 
 export function bootRoot(bytes: u64, base: u64): void {
   const at = heap.alloc(<usize>bytes);
@@ -44,6 +48,7 @@ function entry(at: usize, base: u64): usize {
   }
   inode.mode = type | mode;
   inode.readOnly = (flags & FLAG_READ_ONLY) !== 0;
+  if ((flags & FLAG_STORE) !== 0) setStore(inode, (flags & FLAG_STORE_SIGNER) !== 0 ? 2 : 1);
   inode.modified = inode.changed = inode.accessed = load<u64>(at, 16);
   if (kind === KIND_LINK) {
     inode.target = bytesToString(at + ENTRY + pathLength, targetLength);

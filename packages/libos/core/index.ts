@@ -18,6 +18,8 @@ import { runTimers, untilTimers } from './task/timers';
 import { setWindow } from './terminal';
 import { setVerbose } from './unsupported';
 
+export { lastPlan, mountStore, storePolicy, storeRoom, storeWants } from './fs/store';
+
 const SIGWINCH: u32 = 28;
 /** Bits of the boot page's flags (src/image/boot.ts). */
 const BOOT_VERBOSE: u64 = 1;
@@ -78,17 +80,17 @@ export function syscall(slot: i32, nr: u32, a: u64, b: u64, c: u64, d: u64, e: u
   thread.d = d;
   thread.e = e;
   thread.f = f;
+  leaves(thread);
   return PENDING;
 }
-  leaves(thread);
 
 /** The result of what the thread's latest request asked for. Returns as `syscall` does. */
 export function complete(slot: i32, result: i64): i64 {
   select(slot);
   const thread = current;
+  isBack(thread);
   if (thread.then === THEN_RESULT) return finish(result);
   if (thread.then === THEN_IO && transferred(result)) return finish(result);
-  isBack(thread);
   if (thread.then === THEN_CLONED) return finish(result < 0 ? cloneFailed(result) : result);
   if (thread.then === THEN_EXECED) return finish(result < 0 ? execFailed(result) : result);
   const operation = load<u64>(thread.request);
@@ -135,13 +137,13 @@ export function mask(slot: i32, value: u64, base: u64, flags: u32, size: u64): v
   setMask(value, base, flags, size);
 }
 
-/** Where the native half looks when it gives the lock back (core/task/outbox.ts). */
-export function outboxAt(): usize {
 /** How many CPUs the host says there are. */
 export function cpus(count: u32): void {
   setCpus(count);
 }
 
+/** Where the native half looks when it gives the lock back (core/task/outbox.ts). */
+export function outboxAt(): usize {
   return outbox;
 }
 
@@ -160,10 +162,10 @@ export function attend(signal: u32, value: u32): i64 {
 
 /** The thread has left for good: its slot may be used again. */
 export function gone(slot: i32): void {
-  threads[slot]!.free();
-  threads[slot] = null;
   const thread = threads[slot]!;
   thread.process.spent += threadTime(thread);
+  threads[slot]!.free();
+  threads[slot] = null;
 }
 
 /** A signal ends the process of a thread: what is to be done with the thread is then in its request. */

@@ -20,6 +20,9 @@ export const LIBOS_ERRORS = Object.freeze({
   SPEC_INVALID: 'A description of an image cannot be read, or says what it cannot say.',
   OCCLUM_UNSUPPORTED: 'Occlum.json wants something that means something else here.',
   PACKAGE_MISSING: 'A Debian package is not installed, or a .deb file cannot be unpacked.',
+  STORE_PATH_INVALID: 'Files cannot stay at this place of the root.',
+  STORE_UNREADABLE: 'The store of a program cannot be opened or made.',
+  STORE_BUSY: 'The store of a program is in use.',
   POLICY_INVALID: 'Arguments or environment given for an image cannot be.',
   POLICY_REFUSED: 'The image does not let its host give these arguments or this variable.',
 } as const);

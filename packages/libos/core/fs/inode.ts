@@ -3,6 +3,7 @@ import { EIO, ENOMEM, ENOSPC } from '../errno';
 import { rootRead } from '../request';
 import { copyOut, now } from '../shim';
 import { current } from '../task/thread';
+import { Stored } from './stored';
 
 export const S_IFMT: u32 = 0o170000;
 export const S_IFIFO: u32 = 0o010000;
@@ -51,6 +52,8 @@ export class Inode {
   /** Memory of each block that has been brought; 0 for the others. */
   blocks: StaticArray<usize> | null = null;
   readOnly: bool = false;
+  /** Of what lies below the store's folder. */
+  stored: Stored | null = null;
   /** Where the image has this file's segments in place, 0 if nowhere; how far they reach; whether they were given out. */
   imageAt: u64 = 0;
   imageSize: u64 = 0;
@@ -81,6 +84,8 @@ export class Inode {
   /** Makes the bytes [from, from + length) present: 0, PENDING, or an error. */
   need(from: u64, length: u64): i64 {
     const blocks = this.blocks;
+    const stored = this.stored;
+    if (stored !== null && stored.outside !== 0) return stored.load(this);
     if (blocks === null || length === 0) return 0;
     const last = <i32>((from + length - 1) / BLOCK);
     for (let block = <i32>(from / BLOCK); block <= last; block++) {
@@ -96,6 +101,18 @@ export class Inode {
       return rootRead(this.rootOffset + at, bytes, to, this.digests + <usize>block * 32);
     }
     return 0;
+  }
+
+  /** Bytes have been changed. */
+  @inline wrote(from: u64, length: u64): void {
+    if (this.stored !== null) this.stored!.mark(from, length);
+  }
+
+  /** Makes an inode one of the store's, with all that it has. */
+  keep(): void {
+    if (this.stored !== null) return;
+    this.stored = new Stored();
+    if (this.isFile) this.stored!.mark(0, this.size);
   }
 
   /** Copies present bytes to the program. */
@@ -138,16 +155,25 @@ export class Inode {
     if (data === 0) return ENOSPC;
     memory.copy(data, this.data, <usize>this.size);
     memory.fill(data + <usize>this.size, 0, <usize>(room - this.size));
-    if (this.data !== 0) heap.free(this.data);
+    freeLater(this.data);
     this.data = data;
     this.room = room;
     return 0;
   }
 
   resize(size: u64): i64 {
+    if (size === 0 && this.stored !== null && this.stored!.outside !== 0) {
+      this.stored!.forget();
+      if (this.stored!.outside === 0) this.size = 0;
+    }
+    const waiting = this.need(0, this.size);
+    if (waiting !== 0) return waiting;
     const failed = this.reserve(size);
     if (failed !== 0) return failed;
-    if (size < this.size) memory.fill(this.data + <usize>size, 0, <usize>(this.size - size));
+    if (size < this.size) {
+      memory.fill(this.data + <usize>size, 0, <usize>(this.size - size));
+      this.wrote(size, this.size - size);
+    }
     this.size = size;
     this.modified = this.changed = now(0);
     return 0;
@@ -155,11 +181,29 @@ export class Inode {
 
   /** Gives the memory back once nobody can reach the file any more. */
   release(): void {
-    if (this.data !== 0) heap.free(this.data);
+    freeLater(this.data);
+    if (this.stored !== null) this.stored!.release();
     this.data = 0;
     this.room = 0;
     this.size = 0;
   }
+}
+
+/** While a commit goes on outside of the lock, contents that it may read stay where they are. */
+let pinned: bool = false;
+let later: Array<usize> = new Array<usize>();
+
+export function pinContents(on: bool): void {
+  pinned = on;
+  if (on) return;
+  for (let i = 0; i < later.length; i++) heap.free(later[i]);
+  later = new Array<usize>();
+}
+
+export function freeLater(data: usize): void {
+  if (data === 0) return;
+  if (pinned) later.push(data);
+  else heap.free(data);
 }
 
 /** The block that the thread asked for is there. Another thread may have brought it as well. */

@@ -1,6 +1,6 @@
 /** Making, removing and renaming names; folders; attributes. */
 import {
-  EBADF, EEXIST, EFAULT, EINVAL, EISDIR, ENODATA, ENOENT, ENOTDIR, ENOTEMPTY, EOPNOTSUPP, EPERM, EROFS,
+  EBADF, EEXIST, EFAULT, EINVAL, EISDIR, ENODATA, ENOENT, ENOTDIR, ENOTEMPTY, EOPNOTSUPP, EPERM, EROFS, EXDEV,
 } from '../errno';
 import { copyIn, copyOut, now } from '../shim';
 import { current } from '../task/thread';
@@ -11,6 +11,7 @@ import { lastName, lastSlash, link, root, walk, walkFailure, walkParent } from '
 import {
   AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW, directoryOf, startFailure, umask,
 } from './process-files';
+import { isStored, storeFolder } from './store-folder';
 
 const EBUSY: i64 = -16;
 let failed: i64 = 0;
@@ -112,6 +113,8 @@ export function sysLinkat(fromFolder: u64, from: u64, toFolder: u64, to: u64, fl
   const inode = existing(<i64>(<i32>fromFolder), from, follow | (<u32>flags & AT_EMPTY_PATH));
   if (inode === null) return failed;
   if (inode.isDirectory) return EPERM;
+  const parent = parentOf(<i64>(<i32>toFolder), to);
+  if (parent !== null && parent.readOnly === false && (parent.stored !== null) !== (inode.stored !== null)) return EXDEV;
   const made = make(<i64>(<i32>toFolder), to, inode);
   if (made === 0) {
     inode.links++;
@@ -132,6 +135,7 @@ function forget(inode: Inode): void {
 
 function removeFolder(parent: Inode, last: string, inode: Inode): i64 {
   if (!inode.isDirectory) return ENOTDIR;
+  if (inode === storeFolder && isStored()) return EBUSY;
   if (inode.entries!.size > 0) return ENOTEMPTY;
   if (inode.readOnly) return EROFS;
   parent.entries!.delete(last);
@@ -183,6 +187,9 @@ export function sysRenameat2(fromFolder: u64, from: u64, toFolder: u64, to: u64,
   if (inode.readOnly || source.readOnly || target.readOnly) return EROFS;
   // A slash behind a name says that it is a folder's.
   if (!inode.isDirectory && (oldSlash || (newSlash && (flags & 2) === 0))) return ENOTDIR;
+  // The store is another file system than what it is in.
+  if ((source.stored !== null) !== (target.stored !== null)) return EXDEV;
+  if (inode === storeFolder) return EBUSY;
   const there = target.entries!.has(newName) ? target.entries!.get(newName) : null;
   if (inode.isDirectory)
     for (let at: Inode = target; at !== root; at = at.parent!) if (at === inode) return EINVAL;

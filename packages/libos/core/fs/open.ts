@@ -2,6 +2,7 @@
 import {
   EBADF, EEXIST, EFAULT, EINVAL, EISDIR, ELOOP, ENOENT, ENOTDIR, EOPNOTSUPP, EROFS, ESPIPE,
 } from '../errno';
+import { PENDING } from '../request';
 import { copyIn, copyOut, now } from '../shim';
 import { failure, loadPath, scratch } from '../user';
 import { DEVICE_NONE, Inode, S_IFIFO, S_IFREG } from './inode';
@@ -12,6 +13,7 @@ import {
 } from './open-file';
 import { lastName, lastSlash, link, walk, walkFailure, walkParent } from './path';
 import { AT_FDCWD, directoryOf, startFailure, umask } from './process-files';
+import { syncStore } from './store';
 
 const FLAGS_CHANGED: u32 = O_APPEND | O_NONBLOCK | 0o40000 | 0o20000 | 0o1000000;
 const KEPT: u32 = ~(O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC | 0o400);
@@ -63,6 +65,11 @@ export function sysOpenat(folder: u64, path: u64, flags64: u64, mode: u64): i64 
   if ((flags & O_TRUNC) !== 0 && inode.isFile && inode.device === DEVICE_NONE) {
     const failed = inode.resize(0);
     if (failed !== 0) return failed;
+  }
+  // What lies outside comes in when it is opened.
+  if (inode.stored !== null && (flags & O_PATH) === 0) {
+    const waiting = inode.need(0, inode.size);
+    if (waiting !== 0) return waiting;
   }
   return give(inode, flags);
 }
@@ -252,11 +259,23 @@ export function sysMemfdCreate(name: u64, flags: u64): i64 {
   return give(inode, O_RDWR | ((flags & 1) !== 0 ? O_CLOEXEC : 0));
 }
 
-/** Everything is in memory: nothing has to be written anywhere. */
+/** What is not in the store is in memory, and has to be written nowhere. */
 export function sysFsync(fd: u64): i64 {
   const file = fileOf(fd);
   if (file === null) return EBADF;
-  return file.pipe !== null || file.inode.device !== DEVICE_NONE ? EINVAL : 0;
+  if (file.special !== 0 || file.inode.device !== DEVICE_NONE) return EINVAL;
+  return file.inode.stored !== null ? syncStore() : 0;
+}
+
+export function sysSync(): i64 {
+  const result = syncStore();
+  // sync has no error to report.
+  return result === PENDING ? PENDING : 0;
+}
+
+export function sysSyncfs(fd: u64): i64 {
+  const file = fileOf(fd);
+  return file === null ? EBADF : file.inode.stored !== null ? syncStore() : 0;
 }
 
 export function sysFlock(fd: u64): i64 {

@@ -99,6 +99,7 @@ export function pathOf(folder: Inode): string {
 /** Makes a name for a file in a folder. */
 export function link(folder: Inode, name: string, file: Inode): void {
   folder.entries!.set(name, file);
+  if (folder.stored !== null) file.keep();
   if (file.isDirectory) {
     file.parent = folder;
     folder.links++;

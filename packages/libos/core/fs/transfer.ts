@@ -49,6 +49,7 @@ function writeAt(inode: Inode, user: u64, length: u64, at: u64): i64 {
     if (failed !== 0) return failed;
   }
   if (!copyIn(inode.data + <usize>at, user, length)) return EFAULT;
+  inode.wrote(at, length);
   if (end > inode.size) inode.size = end;
   inode.modified = inode.changed = now(0);
   return length;
@@ -288,6 +289,7 @@ export function sysSendfile(to: u64, from: u64, position: u64, count: u64): i64 
   const failed = target.inode.reserve(end);
   if (failed !== 0) return failed;
   inode.copyTo(target.inode.data + <usize>target.position, at, length);
+  target.inode.wrote(target.position, length);
   if (end > target.inode.size) target.inode.size = end;
   target.position = end;
   if (position === 0) source.position = at + length;
@@ -359,6 +361,7 @@ export function sysCopyFileRange(from: u64, fromAt: u64, to: u64, toAt: u64, cou
   const failed = target.inode.reserve(put + length);
   if (failed !== 0) return failed;
   source.inode.copyTo(target.inode.data + <usize>put, at, length);
+  target.inode.wrote(put, length);
   if (put + length > target.inode.size) target.inode.size = put + length;
   if (fromAt === 0) source.position = at + length;
   else if (storeU64(fromAt, at + length) !== 0) return EFAULT;

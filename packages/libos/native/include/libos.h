@@ -87,6 +87,8 @@ uint64_t libos_clock_now(uint32_t clock);
 /* kernel.c */
 int64_t libos_dispatch(uint32_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f);
 void libos_kernel_start(const struct libos_host *host);
+/* The store (store.h); false when the program must not be started. */
+bool libos_kernel_mount(void);
 _Noreturn void libos_die(const char *why, uint64_t number);
 
 /* cpuid.c */

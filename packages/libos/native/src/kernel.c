@@ -2,14 +2,15 @@
 #include "core.h"
 #include "libos.h"
 #include "nsgx_crypto.h"
+#include "store.h"
 #include "task.h"
 #include "transport.h"
 
 /* What the core leaves when a system call cannot be completed inside (core/request.ts). */
 #define PENDING INT64_MIN
 enum { OP_WRITE = 1, OP_READ, OP_ROOT, OP_WAIT, OP_EXIT, OP_NOTE, OP_PARK, OP_CLONE, OP_THREAD_EXIT, OP_VFORK, OP_END_VFORK, OP_EXEC_CHILD, OP_EXEC };
-struct request {
 enum { OP_YIELD = 24 };
+struct request {
     uint64_t op, argument[6];
 };
 
@@ -159,14 +160,18 @@ static int64_t serve(const struct request *r, nsgx_registers *registers) {
         case OP_PARK:
             libos_sleep(libos_slot(), a[0]);
             return 0;
-        case OP_CLONE:
         case OP_YIELD:
             libos_host_yield();
             return 0;
+        case OP_CLONE:
             /* What the core has to take back when there is no thread: minus one and the slot. */
             if (registers == NULL || !libos_start_thread((uint32_t)a[0], registers, a[2], a[3])) return -1 - (int64_t)a[0];
             return (int64_t)a[1];
+        case OP_STORE_LOAD:
+        case OP_STORE_COMMIT:
+            return libos_store_serve(r->op, a, memory, core.w2c_memory.size);
         case OP_EXIT:
+            libos_store_last(memory, core.w2c_memory.size);
             if (libos_slot() == 0) libos_leave_user((int64_t)a[0]);
             libos_host_exit((int32_t)a[0]);
         case OP_THREAD_EXIT:
@@ -297,12 +302,14 @@ void libos_kernel_start(const struct libos_host *host) {
                    boot->manifest_size, boot->core_size, boot->flags, host->kind[0] | host->kind[1] << 8 | host->kind[2] << 16,
                    host->rows << 16 | host->columns);
     libos_thread_known(0);
+    w2c_core_cpus(&core, host->cpus);
     libos_attend_start(memory);
 }
 
+bool libos_kernel_mount(void) { return libos_store_start(memory); }
+
 _Noreturn void libos_die(const char *why, uint64_t number) {
     char text[128];
-    w2c_core_cpus(&core, host->cpus);
     size_t length = 0;
     for (; why[length] != 0 && length < 90; length++) text[length] = why[length];
     text[length++] = ' ';

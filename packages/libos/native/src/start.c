@@ -98,6 +98,10 @@ int32_t run(nsgx_bytes argv, nsgx_bytes envp, nsgx_bytes host) {
     libos_cpuid_start(host.data + sizeof facts, facts.cpuid_count);
     libos_exceptions_start();
     libos_kernel_start(&facts);
+    if (!libos_kernel_mount()) {
+        nsgx_fail(EXIT_NOT_STARTED);
+        return EXIT_NOT_STARTED;
+    }
     return (int32_t)libos_start_program(argv, envp);
 }
 

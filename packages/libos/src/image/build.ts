@@ -29,7 +29,7 @@ import type { RootContents } from '../run/root.js';
 import { BOOT_NO_HOST_SIGNALS, BOOT_VERBOSE, bootPage } from './boot.js';
 import { type Binary, type Collected, collect } from './collect.js';
 import type { Layers } from './layers.js';
-import { buildRoot, type RootEntry } from './manifest.js';
+import { buildRoot, type RootEntry, type StoreKey } from './manifest.js';
 import { type Placed, placeProgram, rewriteForLoading, roundUp } from './place.js';
 import { encodePolicy, type ProgramPolicy } from './policy.js';
 
@@ -72,6 +72,8 @@ export interface ProgramImageOptions {
   readonly stack?: number;
   /** Memory of the library OS with the files that the program writes; 32 MiB. */
   readonly files?: number;
+  /** A folder whose files stay, encrypted, in the host's store; none. The key is the measurement's if nothing else is said. */
+  readonly store?: { readonly path: string; readonly key?: StoreKey };
   /** Folder where what was found in binaries is kept for the next time. */
   readonly cache?: string;
   /** Name each refused system call once. */
@@ -156,6 +158,7 @@ export function buildProgramImage(options: ProgramImageOptions): BuiltProgram {
     copy: options.copy?.map((path) => resolve(path)),
     along: options.along,
     layers: options.layers,
+    store: options.store,
     onNote: options.onNote,
   });
   refuseFixed(collected);

@@ -3,7 +3,7 @@ import { basename, dirname, join } from 'node:path';
 import { isElf, type Program, readProgram } from '../elf/program.js';
 import { libosError } from '../errors.js';
 import { Layers } from './layers.js';
-import type { RootEntry } from './manifest.js';
+import type { RootEntry, StoreKey } from './manifest.js';
 
 /** Where Debian's glibc looks, and where its musl does. */
 const LIBRARY_FOLDERS = [
@@ -82,6 +82,25 @@ export class Collector {
   folder(path: string, mode = 0o755, writable = false): void {
     this.entries.set(path, { path, kind: 'folder', mode, writable });
   }
+
+  /** Mounts the store on a folder. @throws STORE_PATH_INVALID */
+  store(path: string, key: StoreKey = 'mrenclave'): void {
+    const parts = path.split('/').slice(1);
+    if (!path.startsWith('/') || parts.some((part) => part === '' || part === '.' || part === '..'))
+      throw libosError('STORE_PATH_INVALID', `${path} is no folder where files can stay`, {
+        advice: 'Name a folder below / by its absolute path, such as /data.',
+      });
+    for (let n = 1; n <= parts.length; n++) {
+      const at = `/${parts.slice(0, n).join('/')}`;
+      const known = this.entries.get(at);
+      if (known !== undefined && known.kind !== 'folder')
+        throw libosError('STORE_PATH_INVALID', `${at} is a ${known.kind} in the root, not a folder`, {
+          advice: 'Name the folder without links.',
+        });
+      if (known === undefined) this.folder(at);
+    }
+    this.entries.set(path, { ...this.entries.get(path)!, writable: true, store: key });
+  }
 }
 
 /** `loader` is the interpreter of the program that everything is for. */
@@ -114,6 +133,8 @@ export interface CollectOptions {
   /** What is taken along as far as it can be read. */
   readonly along?: readonly string[];
   readonly layers?: Layers;
+  /** Where files stay, and who can read them. */
+  readonly store?: { readonly path: string; readonly key?: StoreKey };
   /** Told of what was left out. */
   readonly onNote?: (text: string) => void;
 }
@@ -154,6 +175,7 @@ export function collect(path: string, options: CollectOptions = {}): Collected {
     } catch (error) {
       options.onNote?.(`${file}: ${(error as Error).message}`);
     }
+  if (options.store !== undefined) collector.store(options.store.path, options.store.key);
   return { main, interpreter, binaries: [...binaries.values()], entries: collector.entries };
 }
 

@@ -15,6 +15,8 @@ export const SIGNATURE = 0x314d534e;
 export const ENTRY_BYTES = 64;
 const READ_ONLY = 1;
 const IMAGE_TAKEN = 2;
+const STORE = 4;
+const STORE_SIGNER = 8;
 
 /** Bytes under one digest; native/src/host.c and core/fs/inode.ts know it too. */
 export const ROOT_BLOCK = 65536;
@@ -31,9 +33,14 @@ export interface RootEntry {
   /** Where the image has the file's segments in place. */
   readonly image?: { readonly offset: number; readonly size: number; readonly taken: boolean };
   readonly writable?: boolean;
+  /** The store is mounted on this folder: who can read it. */
+  readonly store?: StoreKey;
   /** What belongs behind the binary, and the pages before it. */
   readonly code?: { readonly pages: number; readonly bytes: Uint8Array };
 }
+
+/** Who can read a store: this image alone, or images of the same signer and product with the same or a higher SVN. */
+export type StoreKey = 'mrenclave' | 'mrsigner';
 
 /** The description and the bytes that it describes. */
 export interface BuiltRoot {
@@ -73,6 +80,7 @@ export function buildRoot(entries: readonly RootEntry[]): BuiltRoot {
     const head = Buffer.alloc(ENTRY_BYTES);
     head[0] = KIND[entry.kind];
     head[1] = (entry.writable ? 0 : READ_ONLY) | (entry.image?.taken ? IMAGE_TAKEN : 0);
+    if (entry.store) head[1] |= entry.store === 'mrsigner' ? STORE | STORE_SIGNER : STORE;
     head.writeUInt16LE(entry.mode & 0o7777, 2);
     head.writeUInt32LE(path.length, 4);
     head.writeBigUInt64LE(BigInt(bytes.length), 8);

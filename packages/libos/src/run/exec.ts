@@ -7,6 +7,7 @@ import { Attention } from './attend.js';
 import { hostFacts, hostHandlers } from './host.js';
 import { HostIo, type IoCounters, type Transport } from './net/host-io.js';
 import type { NetMode } from './net/policy.js';
+import { HostStore, noStore, type StoreOptions, type StoreVersion } from './store/host-store.js';
 import { type ThreadSource, threadHandlers } from './threads.js';
 
 /** TCSs of a program at most: LIBOS_THREADS of the native half, of which one attends to signals and timers, and two for commands. */
@@ -95,6 +96,15 @@ export const LIBOS_INTERFACE = Object.freeze({
     },
     { name: 'interrupt', params: [], returns: 'void' },
     { name: 'alarm', params: [{ name: 'microseconds', type: 'u32' }], returns: 'void' },
+    { name: 'store_open', params: [], returns: 'bytes' },
+    {
+      name: 'store_sync',
+      params: [
+        { name: 'version', type: 'u64' },
+        { name: 'mac', type: 'bytes' },
+      ],
+      returns: 'i64',
+    },
   ],
 } as const);
 
@@ -112,6 +122,8 @@ export interface RunOptions {
   readonly io?: Transport;
   /** Which sockets of the host it may have. Default `all`. */
   readonly net?: NetMode;
+  /** Where an image that has a store keeps it. */
+  readonly store?: StoreOptions;
   /** Called when the program is about to run. */
   readonly onStart?: (program: RunningProgram) => void;
 }
@@ -134,6 +146,8 @@ export interface RunResult {
   readonly exceptions: number;
   readonly ocalls: number;
   readonly io: IoCounters;
+  /** The last commit of the store, if the image has one: what the next start may insist on. */
+  readonly store?: StoreVersion;
 }
 
 function strings(list: readonly string[]): Uint8Array {
@@ -151,13 +165,16 @@ export async function runProgram(cvm: Cvm, program: ProgramImage, options: RunOp
   const io = new HostIo(connection.memory, { descriptors, transport: options.io, net: options.net });
   const threads = new ProgramThreads();
   let left = true;
+  let store: HostStore | undefined;
   try {
+    store = options.store && new HostStore(options.store, (fd) => io.grant(fd));
     await using enclave = await cvm.load({ sgxs: program.image, sig: sigstruct }, LIBOS_INTERFACE, {
       ocalls: {
         ...hostHandlers({ root: program.root, descriptors, onNote: options.onNote }),
         ...threadHandlers(() => threads, threads.over.signal),
         ...threads.attention.handlers(),
         ...io.handlers(),
+        ...(store?.handlers() ?? noStore),
       },
       driver: io.driver(LIBOS_INTERFACE.ocalls.findIndex(({ name }) => name === 'host_io')),
       ocallBufferBytes: 192 * 1024,
@@ -178,7 +195,7 @@ export async function runProgram(cvm: Cvm, program: ProgramImage, options: RunOp
       );
       const { exceptions, ocalls } = enclave.stats();
       const mrenclave = Buffer.from(enclave.mrenclave).toString('hex');
-      return { status, mrenclave, exceptions, ocalls, io: io.counters() };
+      return { status, mrenclave, exceptions, ocalls, io: io.counters(), store: store?.version };
     } finally {
       threads.attention.stop();
       threads.over.abort();
@@ -187,6 +204,7 @@ export async function runProgram(cvm: Cvm, program: ProgramImage, options: RunOp
       left = enclave.running === 0;
     }
   } finally {
+    store?.close();
     // A thread that does not come back may still use it.
     if (left) io.close();
   }

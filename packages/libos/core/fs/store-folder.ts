@@ -1,0 +1,16 @@
+/** Where the store is in the tree, if the image has one. */
+import { Inode } from './inode';
+
+export let storeFolder: Inode | null = null;
+/** 1: only this image reads it; 2: images of the same signer and product with this or a higher version. */
+export let storePolicyValue: u32 = 0;
+
+export function setStore(folder: Inode, policy: u32): void {
+  storeFolder = folder;
+  storePolicyValue = policy;
+}
+
+/** Whether it is mounted. */
+export function isStored(): bool {
+  return storeFolder !== null && storeFolder!.stored !== null;
+}

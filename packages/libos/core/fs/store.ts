@@ -1,0 +1,404 @@
+/**
+ * The store: files that stay, below one folder. They live in the core's memory as all files do; a commit writes what has
+ * changed to blocks outside that the last commit does not use, then the blocks that refer to them, up to one root
+ * (native/src/store.c encrypts and writes). So the last commit stays whole until the next one is.
+ */
+import { EIO, ENOSPC } from '../errno';
+import { ask, THEN_RETRY } from '../request';
+import { current, Thread } from '../task/thread';
+import { bytesToString, stringToBytes } from '../user';
+import { fits, Inode, pinContents } from './inode';
+import { link } from './path';
+import { isStored, storeFolder, storePolicyValue } from './store-folder';
+import {
+  awaitStore, blocksOf, FANOUT, pyramidLength, REFERENCE, STATE_DONE, STATE_IDLE, STATE_WORKING, STORE_BLOCK, Stored,
+} from './stored';
+
+const OP_STORE_COMMIT: u64 = 97;
+/** Metadata: u32 signature, u32 entries; an entry is of ENTRY bytes, then name and target, padded to 8. */
+const SIGNATURE: u32 = 0x314d534e;
+const HEAD: usize = 8;
+const ENTRY: usize = 104;
+const NOT_LINKED: u32 = 0xffff_ffff;
+/** A plan: u32 state, i32 result, u32 items, u32 where the metadata's reference is, u64 their bytes. */
+const PLAN: usize = 24;
+/** u32 from, u32 bytes, u32 and u32 where the reference goes, u64 position. */
+const ITEM: usize = 24;
+
+class Entry {
+  at: usize = 0;
+  constructor(
+    public inode: Inode,
+    public parent: u32,
+    public name: string,
+    public linked: u32,
+  ) {}
+}
+
+/** Positions in use outside: a byte each. Position 0 is the roots'. */
+let used: usize = 0;
+let usedRoom: u32 = 0;
+let rotor: u32 = 1;
+
+let lastBlob: usize = 0;
+let lastSize: usize = 0;
+let metaPyramid: usize = 0;
+let metaBlocks: u32 = 0;
+
+/** The commit under way. */
+let plan: usize = 0;
+let items: u32 = 0;
+let itemRoom: u32 = 0;
+let blob: usize = 0;
+let blobSize: usize = 0;
+let freshMeta: usize = 0;
+let freshMetaBlocks: u32 = 0;
+let planned: Array<Inode> = new Array<Inode>();
+let plannedPyramids: Array<usize> = new Array<usize>();
+let plannedBlocks: Array<u32> = new Array<u32>();
+
+/** Files whose references are to be read (while mounting). */
+let wanting: Array<Stored> = new Array<Stored>();
+const want: usize = memory.data(8);
+
+function isUsed(position: u32): bool {
+  return position < usedRoom && load<u8>(used + position) !== 0;
+}
+
+function use(position: u32): void {
+  if (position >= usedRoom) {
+    let room: u32 = usedRoom < 1024 ? 1024 : usedRoom;
+    while (room <= position) room *= 2;
+    const larger = heap.alloc(room);
+    memory.copy(larger, used, usedRoom);
+    memory.fill(larger + usedRoom, 0, room - usedRoom);
+    if (used !== 0) heap.free(used);
+    used = larger;
+    usedRoom = room;
+  }
+  store<u8>(used + position, 1);
+}
+
+function position(): u64 {
+  while (isUsed(rotor)) rotor++;
+  use(rotor);
+  return rotor++;
+}
+
+function usePyramid(pyramid: usize, blocks: u32): void {
+  const count = pyramidLength(blocks);
+  for (let i: u32 = 0; i < count; i++) {
+    const at = load<u64>(pyramid + <usize>i * REFERENCE);
+    if (at !== 0) use(<u32>at);
+  }
+}
+
+/** What the last commit uses, and nothing else. */
+function recount(entries: Array<Entry>): void {
+  if (used !== 0) memory.fill(used, 0, usedRoom);
+  rotor = 1;
+  usePyramid(metaPyramid, metaBlocks);
+  for (let i = 0; i < entries.length; i++) {
+    const stored = entries[i].inode.stored;
+    if (stored !== null && entries[i].linked === NOT_LINKED) usePyramid(stored.pyramid, stored.blocks);
+  }
+}
+
+function gather(folder: Inode, parent: u32, entries: Array<Entry>, seen: Map<u64, u32>): void {
+  const names = folder.entries!.keys();
+  for (let i = 0; i < names.length; i++) {
+    const inode = folder.entries!.get(names[i]);
+    if (!inode.isFile && !inode.isDirectory && !inode.isLink) continue;
+    const known = seen.has(inode.number) ? seen.get(inode.number) : NOT_LINKED;
+    const index = <u32>entries.length;
+    entries.push(new Entry(inode, parent, names[i], known));
+    if (known === NOT_LINKED) seen.set(inode.number, index);
+    if (inode.isDirectory) gather(inode, index, entries, seen);
+  }
+}
+
+function all(): Array<Entry> {
+  const entries = new Array<Entry>();
+  entries.push(new Entry(storeFolder!, 0, '', NOT_LINKED));
+  gather(storeFolder!, 0, entries, new Map<u64, u32>());
+  return entries;
+}
+
+function lengthOf(entry: Entry): usize {
+  return (ENTRY + entry.name.length + entry.inode.target.length + 7) & ~7;
+}
+
+/** Writes the entries; references of files that change are still those of the last commit. */
+function describe(entries: Array<Entry>): void {
+  blobSize = HEAD;
+  for (let i = 0; i < entries.length; i++) blobSize += lengthOf(entries[i]);
+  blob = heap.alloc(blobSize + 8);
+  memory.fill(blob, 0, blobSize);
+  store<u32>(blob, SIGNATURE);
+  store<u32>(blob, entries.length, 4);
+  let at = blob + HEAD;
+  for (let i = 0; i < entries.length; i++) {
+    const entry = entries[i];
+    const inode = entry.inode;
+    entry.at = at;
+    store<u32>(at, entry.parent);
+    store<u32>(at, entry.linked, 4);
+    store<u32>(at, inode.mode, 8);
+    store<u32>(at, inode.uid, 12);
+    store<u32>(at, inode.gid, 16);
+    store<u32>(at, entry.name.length, 20);
+    store<u32>(at, inode.target.length, 24);
+    store<u64>(at, inode.isFile ? inode.size : 0, 32);
+    store<u64>(at, inode.modified, 40);
+    store<u64>(at, inode.accessed, 48);
+    store<u64>(at, inode.changed, 56);
+    const stored = inode.stored;
+    if (inode.isFile && entry.linked === NOT_LINKED && stored !== null && stored.blocks > 0)
+      memory.copy(at + 64, stored.pyramid + <usize>(pyramidLength(stored.blocks) - 1) * REFERENCE, REFERENCE);
+    stringToBytes(entry.name, at + ENTRY);
+    // The target's end may be the next entry's first byte, which is written after it.
+    stringToBytes(inode.target, at + ENTRY + entry.name.length);
+    at += lengthOf(entry);
+  }
+}
+
+function item(from: usize, length: u32, reference: usize, also: usize): void {
+  if (items === itemRoom) {
+    itemRoom = itemRoom === 0 ? 64 : itemRoom * 2;
+    const larger = heap.alloc(PLAN + <usize>itemRoom * ITEM);
+    memory.copy(larger, plan, PLAN + <usize>items * ITEM);
+    if (plan !== 0) heap.free(plan);
+    plan = larger;
+  }
+  const at = plan + PLAN + <usize>items * ITEM;
+  items++;
+  store<u32>(at, <u32>from);
+  store<u32>(at, length, 4);
+  store<u32>(at, <u32>reference, 8);
+  store<u32>(at, <u32>also, 12);
+  store<u64>(at, position(), 16);
+}
+
+/** Blocks of contents that are marked (all without marks), then the blocks of references above them. */
+function write(data: usize, size: u64, fresh: usize, blocks: u32, marks: usize, marked: u32, same: bool, also: usize): void {
+  let dirty = heap.alloc(blocks);
+  for (let i: u32 = 0; i < blocks; i++) {
+    const changed = marks === 0 || (i < marked && load<u8>(marks + i) !== 0);
+    store<u8>(dirty + i, changed ? 1 : 0);
+    if (!changed) continue;
+    const from = <u64>i * STORE_BLOCK;
+    item(data + <usize>from, <u32>min(STORE_BLOCK, size - from), fresh + <usize>i * REFERENCE, blocks === 1 ? also : 0);
+  }
+  let level = fresh;
+  let count = blocks;
+  while (count > 1) {
+    const above = level + <usize>count * REFERENCE;
+    const nodes = (count + FANOUT - 1) / FANOUT;
+    for (let j: u32 = 0; j < nodes; j++) {
+      const first = j * FANOUT;
+      const length = min(FANOUT, count - first);
+      let changed = !same;
+      for (let k: u32 = 0; k < length && !changed; k++) changed = load<u8>(dirty + first + k) !== 0;
+      if (changed)
+        item(level + <usize>first * REFERENCE, length * <u32>REFERENCE, above + <usize>j * REFERENCE, nodes === 1 ? also : 0);
+      store<u8>(dirty + j, changed ? 1 : 0);
+    }
+    level = above;
+    count = nodes;
+  }
+  heap.free(dirty);
+}
+
+/** Plans the writing of a file that has changed. */
+function planFile(entry: Entry): void {
+  const inode = entry.inode;
+  const stored = inode.stored!;
+  const blocks = blocksOf(inode.size);
+  if (!stored.dirty && blocks === stored.blocks) return;
+  const count = pyramidLength(blocks);
+  const fresh = heap.alloc(<usize>count * REFERENCE + 1);
+  memory.fill(fresh, 0, <usize>count * REFERENCE);
+  const same = blocks === stored.blocks;
+  memory.copy(fresh, stored.pyramid, <usize>(same ? count : min(blocks, stored.blocks)) * REFERENCE);
+  memory.fill(entry.at + 64, 0, REFERENCE);
+  if (blocks === 1) memory.copy(entry.at + 64, fresh, REFERENCE);
+  if (blocks > 0) {
+    // Only longer than it was: its first block is as good as any to be written again.
+    if (stored.marks === 0) stored.mark(0, 1);
+    write(inode.data, inode.size, fresh, blocks, stored.marks, stored.marked, same, entry.at + 64);
+  }
+  planned.push(inode);
+  plannedPyramids.push(fresh);
+  plannedBlocks.push(blocks);
+  stored.unmark();
+}
+
+/** 0 when there is nothing to commit, else the plan; -1: no memory for it. */
+function makePlan(): i32 {
+  const entries = all();
+  let changed = false;
+  for (let i = 0; i < entries.length && !changed; i++) {
+    const inode = entries[i].inode;
+    if (inode.isFile) changed = inode.stored!.dirty || blocksOf(inode.size) !== inode.stored!.blocks;
+  }
+  if (!fits(<u64>lastSize * 2 + 65536)) return -1;
+  describe(entries);
+  if (!changed && blobSize === lastSize && memory.compare(blob, lastBlob, blobSize) === 0) {
+    heap.free(blob);
+    return 0;
+  }
+  items = 0;
+  for (let i = 0; i < entries.length; i++)
+    if (entries[i].inode.isFile && entries[i].linked === NOT_LINKED) planFile(entries[i]);
+  freshMetaBlocks = blocksOf(blobSize);
+  freshMeta = heap.alloc(<usize>pyramidLength(freshMetaBlocks) * REFERENCE);
+  write(blob, blobSize, freshMeta, freshMetaBlocks, 0, 0, false, 0);
+  store<u32>(plan, STATE_WORKING);
+  store<i32>(plan, 0, 4);
+  store<u32>(plan, items, 8);
+  store<u32>(plan, <u32>(freshMeta + <usize>(pyramidLength(freshMetaBlocks) - 1) * REFERENCE), 12);
+  store<u64>(plan, blobSize, 16);
+  pinContents(true);
+  return 1;
+}
+
+/** The commit is over: what was written is what the next one builds on; or it was not, and all of it is to be written again. */
+function finish(): i64 {
+  const good = load<i32>(plan, 4) === 0;
+  store<u32>(plan, STATE_IDLE);
+  for (let i = 0; i < planned.length; i++) {
+    const inode = planned[i];
+    const stored = inode.stored!;
+    if (good) {
+      if (stored.pyramid !== 0) heap.free(stored.pyramid);
+      stored.pyramid = plannedPyramids[i];
+      stored.blocks = plannedBlocks[i];
+    } else {
+      heap.free(plannedPyramids[i]);
+      stored.mark(0, inode.size);
+    }
+  }
+  const oldBlob = good ? lastBlob : blob;
+  const oldMeta = good ? metaPyramid : freshMeta;
+  if (oldBlob !== 0) heap.free(oldBlob);
+  if (oldMeta !== 0) heap.free(oldMeta);
+  if (good) {
+    lastBlob = blob;
+    lastSize = blobSize;
+    metaPyramid = freshMeta;
+    metaBlocks = freshMetaBlocks;
+  }
+  planned = new Array<Inode>();
+  plannedPyramids = new Array<usize>();
+  plannedBlocks = new Array<u32>();
+  pinContents(false);
+  recount(all());
+  return good ? 0 : EIO;
+}
+
+let committer: Thread | null = null;
+
+/** Everything below the store's folder to the host, durably: 0, PENDING, or an error. */
+export function syncStore(): i64 {
+  if (!isStored()) return 0;
+  if (plan !== 0 && load<u32>(plan) === STATE_WORKING) return awaitStore();
+  if (plan !== 0 && load<u32>(plan) === STATE_DONE) {
+    const mine = committer === current;
+    const result = finish();
+    // Another's commit may have begun before what this call is about.
+    if (mine) return result;
+  }
+  const made = makePlan();
+  if (made <= 0) return made < 0 ? ENOSPC : 0;
+  committer = current;
+  current.touched = true;
+  return ask(OP_STORE_COMMIT, plan, 0, 0, 0, THEN_RETRY);
+}
+
+/** At the end of the program: where the plan of the last commit lies; 0 when there is none, 1 while another is under way. */
+export function lastPlan(): usize {
+  if (!isStored()) return 0;
+  if (plan !== 0 && load<u32>(plan) === STATE_WORKING) return 1;
+  if (plan !== 0 && load<u32>(plan) === STATE_DONE) finish();
+  return makePlan() > 0 ? plan : 0;
+}
+
+/** 0: the image has no store; 1: its key is the measurement's; 2: the signer's. */
+export function storePolicy(): u32 {
+  return storeFolder === null ? 0 : storePolicyValue;
+}
+
+/** Room for metadata of a store that exists, and for the references above them. */
+export function storeRoom(size: u64, references: bool): usize {
+  if (size === 0 || size > 0x1000_0000 || !fits(size * 2)) return 0;
+  if (!references) {
+    lastBlob = heap.alloc(<usize>size + 8);
+    lastSize = <usize>size;
+    return lastBlob;
+  }
+  metaBlocks = blocksOf(size);
+  metaPyramid = heap.alloc(<usize>pyramidLength(metaBlocks) * REFERENCE);
+  return metaPyramid;
+}
+
+/** The folder becomes the store's, with what the metadata say, or empty without them. */
+export function mountStore(): void {
+  const folder = storeFolder!;
+  // What the root has there is hidden, as under any mount.
+  folder.entries = new Map<string, Inode>();
+  folder.stored = new Stored();
+  if (lastBlob === 0) return;
+  const count = load<u32>(lastBlob, 4);
+  const inodes = new Array<Inode>();
+  let at = lastBlob + HEAD;
+  for (let i: u32 = 0; i < count; i++) at = mountEntry(at, inodes);
+}
+
+function mountEntry(at: usize, inodes: Array<Inode>): usize {
+  const linked = load<u32>(at, 4);
+  const mode = load<u32>(at, 8);
+  const nameLength = load<u32>(at, 20);
+  const targetLength = load<u32>(at, 24);
+  const first = inodes.length === 0;
+  const inode = first ? storeFolder! : linked !== NOT_LINKED ? inodes[linked] : new Inode(mode);
+  if (!first) link(inodes[load<u32>(at)], bytesToString(at + ENTRY, nameLength), inode);
+  if (linked !== NOT_LINKED) inode.links++;
+  else {
+    inode.mode = mode;
+    inode.uid = load<u32>(at, 12);
+    inode.gid = load<u32>(at, 16);
+    inode.target = bytesToString(at + ENTRY + nameLength, targetLength);
+    inode.size = inode.isLink ? targetLength : load<u64>(at, 32);
+    inode.modified = load<u64>(at, 40);
+    inode.accessed = load<u64>(at, 48);
+    inode.changed = load<u64>(at, 56);
+    if (inode.isFile && inode.size > 0) mountFile(inode, at + 64);
+  }
+  inodes.push(inode);
+  return at + ((ENTRY + nameLength + targetLength + 7) & ~7);
+}
+
+function mountFile(inode: Inode, reference: usize): void {
+  const stored = inode.stored!;
+  stored.unmark();
+  stored.blocks = blocksOf(inode.size);
+  const count = pyramidLength(stored.blocks);
+  stored.pyramid = heap.alloc(<usize>count * REFERENCE);
+  memory.fill(stored.pyramid, 0, <usize>count * REFERENCE);
+  memory.copy(stored.pyramid + <usize>(count - 1) * REFERENCE, reference, REFERENCE);
+  stored.outside = heap.alloc(8);
+  store<u64>(stored.outside, 0);
+  if (stored.blocks > 1) wanting.push(stored);
+}
+
+/** A file whose references are still to be read: u32 where they go, u32 its blocks; 0 when there is none. Then the store is mounted. */
+export function storeWants(): usize {
+  if (wanting.length === 0) {
+    recount(all());
+    return 0;
+  }
+  const stored = wanting.pop();
+  store<u32>(want, <u32>stored.pyramid);
+  store<u32>(want, stored.blocks, 4);
+  return want;
+}

@@ -1,0 +1,380 @@
+/* Blocks of the store, and its two roots. A block is AES-256-GCM under an IV that is never used again; who refers to it
+ * keeps IV and tag, up to the root, which has an HMAC: so blocks cannot be changed, exchanged or replayed one by one. A commit
+ * writes blocks where the last one has none, then the older of the two roots. File: positions of 16 KiB; the first holds
+ * the roots. An older file as a whole is told by its version alone: see docs/LIBOS.md. */
+#include "store.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+
+#include "core.h"
+#include "libos.h"
+#include "nsgx_crypto.h"
+#include "nsgx_message.h"
+#include "nsgx_seal.h"
+#include "nsgx_sgx.h"
+#include "task.h"
+#include "transport.h"
+
+/* Positions in native/interface.json. */
+enum { CALL_STORE_OPEN = 15, CALL_STORE_SYNC };
+/* core/fs/stored.ts */
+enum { STATE_WORKING = 1, STATE_DONE };
+#define BLOCK 16384u
+#define FANOUT 409u
+#define BATCH (LIBOS_CHANNEL_ROOM / BLOCK)
+#define ROOT_STRIDE 8192u
+#define EIO 5
+/* As sealed data: INIT, DEBUG and reserved flags (nsgx_seal.h). */
+#define FLAGS_MASK 0xff00000000000003ull
+#define MISC_MASK 0xf0000000u
+
+struct reference {
+    uint64_t position;
+    uint32_t length;
+    uint8_t iv[12];
+    uint8_t tag[16];
+};
+
+struct root {
+    char magic[8];
+    uint32_t format, policy;
+    uint16_t isv_svn, config_svn;
+    uint32_t reserved;
+    uint8_t cpusvn[16], key_id[32];
+    uint64_t version, size;
+    struct reference top;
+    uint8_t mac[32];
+};
+
+struct plan {
+    uint32_t state;
+    int32_t result;
+    uint32_t count, top;
+    uint64_t size;
+    struct {
+        uint32_t from, length, reference, also;
+        uint64_t position;
+    } item[];
+};
+
+w2c_core *libos_core(void);
+
+static const char MAGIC[8] = {'N', 'S', 'G', 'X', 'S', 'T', 'O', 'R'};
+static struct root root; /* of the last commit */
+static uint64_t host_fd, counter;
+static uint8_t block_key[32], mac_key[32], *batch;
+static bool broken;
+
+static void say(const char *text) {
+    size_t length = 0;
+    while (text[length] != 0) length++;
+    libos_host_note(text, length);
+}
+
+static bool get_keys(const struct root *r) {
+    nsgx_keyrequest request;
+    uint8_t key[16], both[64];
+    memset(&request, 0, sizeof request);
+    request.key_name = NSGX_KEY_SEAL;
+    request.key_policy = (uint16_t)r->policy;
+    request.isv_svn = r->isv_svn;
+    request.config_svn = r->config_svn;
+    memcpy(request.cpusvn, r->cpusvn, 16);
+    request.attribute_mask.flags = FLAGS_MASK;
+    memcpy(request.key_id, r->key_id, 32);
+    request.misc_mask = MISC_MASK;
+    if (nsgx_egetkey(&request, key) != 0) return false;
+    nsgx_hkdf_sha256(key, sizeof key, MAGIC, sizeof MAGIC, "store", 5, both, sizeof both);
+    memcpy(block_key, both, 32);
+    memcpy(mac_key, both + 32, 32);
+    nsgx_wipe(key, sizeof key);
+    nsgx_wipe(both, sizeof both);
+    return true;
+}
+
+static void root_mac(const struct root *r, uint8_t mac[32]) {
+    nsgx_hmac_sha256(mac_key, sizeof mac_key, r, offsetof(struct root, mac), mac);
+}
+
+static bool transfer(uint32_t op, uint64_t length, uint64_t at) {
+    const uint64_t arguments[6] = {host_fd, length, at};
+    return libos_io(op, arguments) == (int64_t)length;
+}
+
+/* What was written is durable; with a root, its version and MAC are told. */
+static bool host_sync(const struct root *r) {
+    struct {
+        int64_t result;
+    } answer;
+    size_t length = sizeof answer;
+    nsgx_writer request;
+    nsgx_writer_start(&request);
+    nsgx_write_u64(&request, r == NULL ? 0 : r->version);
+    nsgx_write_bytes(&request, (nsgx_bytes){r == NULL ? root.mac : r->mac, r == NULL ? 0 : 32});
+    nsgx_status status = nsgx_ocall_into(CALL_STORE_SYNC, &request, &answer, &length);
+    nsgx_writer_free(&request);
+    return status == NSGX_OK && length == sizeof answer && answer.result == 0;
+}
+
+static void next_iv(uint8_t iv[12]) {
+    static uint8_t prefix[8];
+    uint32_t low = (uint32_t)counter;
+    /* A prefix for each start and for each 2^32 blocks. */
+    if (low == 0) nsgx_random(prefix, sizeof prefix);
+    memcpy(iv, prefix, 8);
+    memcpy(iv + 8, &low, 4);
+    counter++;
+}
+
+static bool flush(uint64_t first, uint32_t count) {
+    if (count == 0) return true;
+    memcpy(libos_io_data(), batch, (uint64_t)count * BLOCK);
+    return transfer(IO_PWRITE, (uint64_t)count * BLOCK, first * BLOCK);
+}
+
+static bool write_blocks(const struct plan *plan, uint8_t *memory, uint64_t size) {
+    uint64_t first = 0;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < plan->count; i++) {
+        struct reference r = {plan->item[i].position, plan->item[i].length, {0}, {0}};
+        if (r.length == 0 || r.length > BLOCK || plan->item[i].from > size - r.length ||
+            plan->item[i].reference > size - sizeof r || plan->item[i].also > size - sizeof r)
+            return false;
+        if (count == BATCH || (count > 0 && r.position != first + count)) {
+            if (!flush(first, count)) return false;
+            count = 0;
+        }
+        if (count == 0) first = r.position;
+        uint8_t *to = batch + (uint64_t)count++ * BLOCK;
+        memcpy(to, memory + plan->item[i].from, r.length);
+        memset(to + r.length, 0, BLOCK - r.length);
+        next_iv(r.iv);
+        nsgx_gcm_encrypt(block_key, sizeof block_key, r.iv, NULL, 0, to, r.length, r.tag);
+        memcpy(memory + plan->item[i].reference, &r, sizeof r);
+        if (plan->item[i].also != 0) memcpy(memory + plan->item[i].also, &r, sizeof r);
+    }
+    return flush(first, count);
+}
+
+static bool write_root(struct root *next) {
+    root_mac(next, next->mac);
+    memset(libos_io_data(), 0, ROOT_STRIDE);
+    memcpy(libos_io_data(), next, sizeof *next);
+    return transfer(IO_PWRITE, ROOT_STRIDE, (next->version & 1) * ROOT_STRIDE) && host_sync(next);
+}
+
+static int32_t commit(const struct plan *plan, uint8_t *memory, uint64_t size) {
+    struct root next = root;
+    if (broken) return -EIO;
+    if (batch == NULL) batch = malloc(LIBOS_CHANNEL_ROOM);
+    if (batch == NULL || !write_blocks(plan, memory, size) || !host_sync(NULL)) return -EIO;
+    next.version++;
+    next.size = plan->size;
+    memcpy(&next.top, memory + plan->top, sizeof next.top);
+    if (!write_root(&next)) {
+        /* Nobody knows which root is there: what the next commit would overwrite may be in use. */
+        broken = true;
+        say("the store cannot be written any more: its host failed to write its root");
+        return -EIO;
+    }
+    root = next;
+    return 0;
+}
+
+/* Blocks by their references to consecutive memory; the last one may be shorter. A shorter one before it is filled with zeros. */
+static bool read_blocks(const struct reference *references, uint32_t count, uint8_t *to, uint64_t size) {
+    for (uint32_t i = 0; i < count;) {
+        struct reference r[BATCH];
+        uint32_t n = 0;
+        for (; n < BATCH && i + n < count; n++) {
+            r[n] = references[i + n];
+            if (n > 0 && r[n].position != r[0].position + n) break;
+            if (r[n].position == 0) {
+                n = n == 0 ? 1 : n;
+                break;
+            }
+        }
+        uint64_t at = (uint64_t)i * BLOCK;
+        i += n;
+        if (r[0].position == 0) {
+            memset(to + at, 0, size - at < BLOCK ? size - at : BLOCK);
+            continue;
+        }
+        if (!transfer(IO_PREAD, (uint64_t)n * BLOCK, r[0].position * BLOCK)) return false;
+        for (uint32_t k = 0; k < n; k++) {
+            uint64_t own = at + (uint64_t)k * BLOCK, room = size - own < BLOCK ? size - own : BLOCK;
+            if (r[k].length > room) return false;
+            memcpy(to + own, libos_io_data() + (uint64_t)k * BLOCK, r[k].length);
+            if (!nsgx_gcm_decrypt(block_key, sizeof block_key, r[k].iv, NULL, 0, to + own, r[k].length, r[k].tag)) {
+                say("a block of the store is not what was written there");
+                return false;
+            }
+            memset(to + own + r[k].length, 0, room - r[k].length);
+        }
+    }
+    return true;
+}
+
+/* The levels of references above `blocks` blocks: the last is there, the others are read. */
+static bool read_references(uint8_t *levels, uint32_t blocks) {
+    uint32_t counts[8], depth = 0;
+    uint64_t total = 0;
+    for (uint32_t n = blocks;; n = (n + FANOUT - 1) / FANOUT) {
+        counts[depth++] = n;
+        total += n;
+        if (n == 1) break;
+    }
+    struct reference *above = (struct reference *)(levels + (total - 1) * sizeof *above);
+    for (uint32_t d = depth - 1; d > 0; d--) {
+        struct reference *level = above - counts[d - 1];
+        for (uint32_t j = 0; j < counts[d]; j++) {
+            uint32_t n = counts[d - 1] - j * FANOUT < FANOUT ? counts[d - 1] - j * FANOUT : FANOUT;
+            if (above[j].length != n * sizeof *level ||
+                !read_blocks(above + j, 1, (uint8_t *)(level + j * FANOUT), n * sizeof *level))
+                return false;
+        }
+        above = level;
+    }
+    return true;
+}
+
+static void done(uint32_t *state, int32_t result) {
+    *(volatile int32_t *)(state + 1) = result;
+    __atomic_store_n(state, STATE_DONE, __ATOMIC_RELEASE);
+}
+
+int64_t libos_store_serve(uint64_t op, const uint64_t a[6], uint8_t *memory, uint64_t size) {
+    uint32_t *state = (uint32_t *)(memory + a[0]);
+    if (a[0] > size - 8) libos_die("the core asked for a commit that is not there", a[0]);
+    if (op == OP_STORE_COMMIT) {
+        done(state, commit((const struct plan *)state, memory, size));
+        return 0;
+    }
+    uint64_t blocks = a[2] & 0xffffffff, data = a[2] >> 32;
+    if (data > size || a[3] > size - data || a[1] > size - blocks * sizeof(struct reference)) return -EIO;
+    bool good = read_blocks((const struct reference *)(memory + a[1]), (uint32_t)blocks, memory + data, a[3]);
+    done(state, good ? 0 : -EIO);
+    return 0;
+}
+
+void libos_store_last(uint8_t *memory, uint64_t size) {
+    static uint32_t once;
+    if (__atomic_exchange_n(&once, 1, __ATOMIC_ACQ_REL) != 0) return;
+    for (;;) {
+        libos_lock();
+        uint32_t at = w2c_core_lastPlan(libos_core());
+        libos_unlock();
+        if (at == 0) return;
+        if (at == 1) {
+            libos_host_yield();
+            continue;
+        }
+        struct plan *plan = (struct plan *)(memory + at);
+        done(&plan->state, commit(plan, memory, size));
+        if (plan->result != 0) say("what was written to the store last could not be kept");
+        return;
+    }
+}
+
+/* fd, size and the version that is wanted at least. */
+static bool open_host(uint64_t answer[3]) {
+    struct {
+        uint64_t length, word[3];
+    } message;
+    size_t length = sizeof message;
+    nsgx_writer request;
+    nsgx_writer_start(&request);
+    nsgx_status status = nsgx_ocall_into(CALL_STORE_OPEN, &request, &message, &length);
+    nsgx_writer_free(&request);
+    if (status != NSGX_OK || length != sizeof message || message.length != 24) return false;
+    memcpy(answer, message.word, 24);
+    return true;
+}
+
+/* The root with the higher version of those that are whole. */
+static bool find_root(uint32_t policy) {
+    bool found = false;
+    for (uint32_t i = 0; i < 2; i++) {
+        struct root candidate;
+        uint8_t mac[32];
+        if (!transfer(IO_PREAD, ROOT_STRIDE, i * ROOT_STRIDE)) continue;
+        memcpy(&candidate, libos_io_data(), sizeof candidate);
+        if (!nsgx_equal(candidate.magic, MAGIC, 8) || candidate.format != 1 || candidate.policy != policy) continue;
+        if (!get_keys(&candidate)) continue;
+        root_mac(&candidate, mac);
+        if (!nsgx_equal(mac, candidate.mac, 32) || (found && candidate.version <= root.version)) continue;
+        root = candidate;
+        found = true;
+    }
+    return found && get_keys(&root);
+}
+
+static void fresh_root(uint32_t policy) {
+    const nsgx_report *self = nsgx_self();
+    memset(&root, 0, sizeof root);
+    memcpy(root.magic, MAGIC, 8);
+    root.format = 1;
+    root.policy = policy;
+    root.isv_svn = self->isv_svn;
+    root.config_svn = self->config_svn;
+    memcpy(root.cpusvn, self->cpusvn, 16);
+    nsgx_random(root.key_id, sizeof root.key_id);
+}
+
+static bool read_metadata(uint8_t *memory) {
+    libos_lock();
+    uint32_t at = w2c_core_storeRoom(libos_core(), root.size, 0);
+    uint32_t references = at == 0 ? 0 : w2c_core_storeRoom(libos_core(), root.size, 1);
+    libos_unlock();
+    if (references == 0) return false;
+    uint32_t blocks = (uint32_t)((root.size + BLOCK - 1) / BLOCK), total = 0;
+    for (uint32_t n = blocks;; n = (n + FANOUT - 1) / FANOUT) {
+        total += n;
+        if (n == 1) break;
+    }
+    memcpy(memory + references + (uint64_t)(total - 1) * sizeof root.top, &root.top, sizeof root.top);
+    return read_references(memory + references, blocks) &&
+           read_blocks((const struct reference *)(memory + references), blocks, memory + at, root.size);
+}
+
+bool libos_store_start(uint8_t *memory) {
+    uint64_t host[3];
+    uint32_t policy = w2c_core_storePolicy(libos_core());
+    if (policy == 0) return true;
+    if (!open_host(host) || host[0] > INT32_MAX) {
+        say("the image has a store, and the host gives none");
+        return false;
+    }
+    host_fd = host[0];
+    bool found = host[1] > 0 && find_root(policy);
+    if (host[1] > 0 && !found) {
+        say("the store is damaged, or another program's");
+        return false;
+    }
+    if (!found) fresh_root(policy);
+    if (!found && !get_keys(&root)) return false;
+    if (root.version < host[2]) {
+        say("the store is older than the version that is wanted");
+        return false;
+    }
+    if (found && !read_metadata(memory)) {
+        say("the store is damaged");
+        return false;
+    }
+    libos_lock();
+    w2c_core_mountStore(libos_core());
+    libos_unlock();
+    for (;;) {
+        uint32_t want[2] = {0, 0};
+        libos_lock();
+        uint32_t at = w2c_core_storeWants(libos_core());
+        libos_unlock();
+        if (at == 0) break;
+        memcpy(want, memory + at, 8);
+        if (read_references(memory + want[0], want[1])) continue;
+        say("the store is damaged");
+        return false;
+    }
+    return true;
+}

@@ -1,0 +1,193 @@
+/** The store: what is written there is there at the next start, as Linux keeps it; and nothing of it can be changed outside. */
+import assert from 'node:assert/strict';
+import { closeSync, cpSync, mkdtempSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { generateKey } from '@nestedsgx/image/node';
+import { Cvm } from '@nestedsgx/sdk';
+import { type BuiltProgram, buildProgramImage, runProgram } from '../src/index.js';
+import { compile, folder, native } from './programs.js';
+
+const BLOCK = 16384;
+let cvm: Cvm;
+let key: string;
+let program: string;
+let image: BuiltProgram;
+before(async () => {
+  program = compile('store');
+  image = buildProgramImage({ program, store: { path: '/data' } });
+  [cvm, key] = await Promise.all([Cvm.launch(), generateKey().then(({ privateKeyPem }) => privateKeyPem)]);
+});
+after(() => cvm.close());
+
+interface Ran {
+  readonly status: number;
+  readonly stdout: string;
+  readonly notes: string;
+  readonly version: bigint;
+}
+
+async function step(path: string, name: string, version?: bigint, what = image): Promise<Ran> {
+  const at = mkdtempSync(join(folder, 'run-'));
+  const descriptors = [
+    openSync('/dev/null', 'r'),
+    openSync(join(at, 'out'), 'w'),
+    openSync(join(at, 'err'), 'w'),
+  ] as const;
+  const notes: string[] = [];
+  let status = -1;
+  let stored: bigint | undefined;
+  try {
+    const result = await runProgram(cvm, what, {
+      ...{ argv: [program, '/data', name], key, descriptors: [...descriptors] },
+      store: { path, version },
+      onNote: (text) => notes.push(text),
+    });
+    status = result.status;
+    stored = result.store?.version;
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'ENCLAVE_STATUS') throw error;
+  } finally {
+    for (const fd of descriptors) closeSync(fd);
+  }
+  return {
+    status,
+    stdout: readFileSync(join(at, 'out'), 'utf8'),
+    notes: notes.join('\n'),
+    version: stored ?? 0n,
+  };
+}
+
+const stores = () => mkdtempSync(join(folder, 'store-'));
+const blocks = (store: string) => join(store, 'blocks');
+
+test('files of one run are there in the next', async () => {
+  const store = stores();
+  const here = stores();
+  let last = 0n;
+  for (const name of ['make', 'say', 'change', 'say']) {
+    const expected = native(program, [here, name]);
+    const found = await step(store, name);
+    assert.equal(found.stdout, expected.stdout, name);
+    assert.equal(found.status, expected.status);
+    if (found.version > 0n) assert.ok(found.version > last);
+    last = found.version > 0n ? found.version : last;
+  }
+  assert.ok(!readFileSync(blocks(store)).includes('folder'), 'names are not to be read outside');
+});
+
+test('a program that a signal ends keeps what it wrote', async () => {
+  const store = stores();
+  const here = stores();
+  for (const name of ['make', 'unsynced', 'say']) {
+    const expected = native(program, [here, name]);
+    const found = await step(store, name);
+    assert.equal(found.stdout, expected.stdout);
+    assert.equal(found.status, name === 'unsynced' ? 137 : 0);
+  }
+});
+
+test('a commit that is cut short leaves the one before it', async () => {
+  const store = stores();
+  await step(store, 'make');
+  const { stdout } = await step(store, 'say');
+  const before = readFileSync(blocks(store));
+  const first = await step(store, 'say');
+  const second = await step(store, 'once');
+  assert.equal(first.version, 0n, 'nothing to commit where nothing has changed');
+  assert.notEqual(second.stdout, stdout);
+  const after = readFileSync(blocks(store));
+  const cut = stores();
+  const count = Math.ceil(after.length / BLOCK);
+  // Some blocks of the commit have been written, none, all, or all and half of its root.
+  for (const written of [(i: number) => i % 2 === 0, () => false, () => true, (i: number) => i > count / 2]) {
+    const bytes = Buffer.alloc(after.length);
+    before.copy(bytes);
+    for (let i = 1; i < count; i++) if (written(i)) after.copy(bytes, i * BLOCK, i * BLOCK, (i + 1) * BLOCK);
+    for (const half of [false, true]) {
+      const at = second.version % 2n === 0n ? 0 : 8192;
+      if (half) after.copy(bytes, at, at, at + 100);
+      writeFileSync(blocks(cut), bytes);
+      const found = await step(cut, 'say');
+      assert.equal(found.stdout, stdout);
+    }
+  }
+});
+
+test('every change outside is refused, and no other data are given', async () => {
+  const store = stores();
+  const { stdout } = await step(store, 'make');
+  const good = stdout.split('\n').slice(1);
+  const whole = readFileSync(blocks(store));
+  const changed = stores();
+  let refused = 0;
+  const check = async (bytes: Uint8Array, what: string) => {
+    writeFileSync(blocks(changed), bytes);
+    const found = await step(changed, 'say');
+    if (found.status !== 0) {
+      assert.match(found.notes, /damaged|another program/, what);
+      refused++;
+      return;
+    }
+    const lines = found.stdout.split('\n');
+    if (/Input\/output error/.test(found.stdout)) {
+      assert.match(found.notes, /not what was written/, what);
+      refused++;
+    }
+    for (const [i, line] of lines.entries())
+      assert.ok(line === good[i] || /Input\/output error$/.test(line), `${what}: ${line}`);
+  };
+  const count = Math.ceil(whole.length / BLOCK);
+  for (let position = 0; position < count; position += 3) {
+    const bytes = Uint8Array.from(whole);
+    bytes[position * BLOCK + 17] ^= 1;
+    await check(bytes, `byte of block ${position}`);
+  }
+  const swapped = Buffer.from(whole);
+  whole.copy(swapped, 5 * BLOCK, 6 * BLOCK, 7 * BLOCK);
+  whole.copy(swapped, 6 * BLOCK, 5 * BLOCK, 6 * BLOCK);
+  await check(swapped, 'blocks exchanged');
+  await check(whole.subarray(0, whole.length / 2), 'truncated');
+  assert.ok(refused >= 3, `${refused} refused`);
+});
+
+test('an older store is refused when its version is asked for; a missing one too', async () => {
+  const store = stores();
+  const first = await step(store, 'make');
+  const older = stores();
+  cpSync(blocks(store), blocks(older));
+  const second = await step(store, 'change');
+  assert.ok(second.version > first.version);
+  assert.equal((await step(store, 'say', second.version)).status, 0);
+  const refused = await step(older, 'say', second.version);
+  assert.notEqual(refused.status, 0);
+  assert.match(refused.notes, /older than the version/);
+  assert.equal(refused.stdout, '');
+  assert.match((await step(stores(), 'say', 1n)).notes, /older than the version/);
+});
+
+test('another program cannot read it; one of the same signer can where the image says so', async () => {
+  const store = stores();
+  await step(store, 'make');
+  const other = buildProgramImage({ program, store: { path: '/data' }, stack: 2 ** 21 });
+  const refused = await step(store, 'say', undefined, other);
+  assert.match(refused.notes, /another program/);
+  const shared = stores();
+  const bySigner = (stack: number) =>
+    buildProgramImage({ program, stack, store: { path: '/data', key: 'mrsigner' } });
+  const written = await step(shared, 'make', undefined, bySigner(2 ** 20));
+  const read = await step(shared, 'say', undefined, bySigner(2 ** 21));
+  assert.equal(read.stdout, written.stdout.split('\n').slice(1).join('\n'));
+});
+
+test('the store is a file system of its own, and used by one program at a time', async () => {
+  const store = stores();
+  await step(store, 'make');
+  const found = await step(store, 'borders');
+  assert.match(found.stdout, /-1 Invalid cross-device link\n-1 Device or resource busy/);
+  writeFileSync(join(store, 'lock'), `${process.pid}`);
+  await assert.rejects(step(store, 'say'), { code: 'STORE_BUSY' });
+  assert.throws(() => buildProgramImage({ program, store: { path: 'data' } }), {
+    code: 'STORE_PATH_INVALID',
+  });
+});
