@@ -50,3 +50,17 @@ EXPORT uint32_t nsgx_calls_ocalls(uint64_t enter, uint64_t gate, uint64_t page, 
   }
   return kind == EXIT_KIND_EEXIT && *rsi == 0 ? found : 0;
 }
+
+/* A system call `count` times: number, six arguments, then its result and the cycles of all, as in probe.S. */
+EXPORT void nsgx_calls_kernel(uint64_t call, uint32_t count) {
+  uint64_t *c = (uint64_t *)call;
+  register uint64_t r10 __asm__("r10") = c[4], r8 __asm__("r8") = c[5], r9 __asm__("r9") = c[6];
+  uint64_t result = 0, start = __rdtsc();
+  for (uint32_t i = 0; i < count; i++)
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "a"(c[0]), "D"(c[1]), "S"(c[2]), "d"(c[3]), "r"(r10), "r"(r8), "r"(r9)
+                     : "rcx", "r11", "memory");
+  c[8] = __rdtsc() - start;
+  c[7] = result;
+}

@@ -34,6 +34,7 @@ interface FloorLibrary {
   memory: NativeFunction;
   free: NativeFunction;
   time: NativeFunction;
+  kernel: NativeFunction;
   pause: NativeFunction;
 }
 
@@ -50,6 +51,7 @@ export function floorLibrary(): FloorLibrary {
     memory: library.func('uint64_t nsgx_floor_memory(uint64_t length)'),
     free: library.func('void nsgx_floor_free(uint64_t address, uint64_t length)'),
     pause: library.func('void nsgx_floor_pause(uint64_t cycles)'),
+    kernel: library.func('void nsgx_calls_kernel(uint64_t call, uint32_t count)'),
     time: library.func('uint64_t nsgx_floor_time(uint64_t fn, uint64_t a, uint64_t b, uint64_t c)'),
   };
   return loaded;

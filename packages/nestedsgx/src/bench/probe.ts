@@ -1,9 +1,10 @@
 /** The probe enclave: one thread, a few pages and no runtime, to measure transitions by themselves. */
 import { readFileSync } from 'node:fs';
 import { PT_REG, PT_TCS, SECINFO_R, SECINFO_W, SECINFO_X, TCS } from '@nestedsgx/arch';
-import { EXIT_KIND, Gate } from '@nestedsgx/cpu/host';
+import { DESCRIPTOR_CALL, EXIT_KIND, Gate } from '@nestedsgx/cpu/host';
 import type { EnclaveImage, PageRun } from '@nestedsgx/image';
 import { generateKey, signImage } from '@nestedsgx/image/node';
+import { close } from '@nestedsgx/os';
 import { buildEnclave, type Cvm } from '@nestedsgx/sdk';
 import { nativePart } from './floor.js';
 
@@ -23,6 +24,7 @@ export const PROBE = Object.freeze({
   EACCEPT: 6,
   EMODPE: 7,
   EACCEPTCOPY: 8,
+  HOST_CALLS: 9,
 });
 
 let signingKey: Promise<string> | undefined;
@@ -58,6 +60,8 @@ export interface ProbeOptions {
   readonly elrange?: number;
   /** ATTRIBUTES.DEBUG. */
   readonly debug?: boolean;
+  /** It may be granted descriptors, over `grants`. */
+  readonly descriptors?: boolean;
 }
 
 /** The signed image of the probe. */
@@ -80,8 +84,16 @@ export class Probe implements Disposable {
   readonly base: number;
   /** gPA of the SECS. */
   readonly secs: number;
+  /** Its grant socket. */
+  readonly grants: number | null;
 
-  private constructor(gate: Gate, file: { base: number; secs: number }, close: () => void) {
+  private constructor(
+    gate: Gate,
+    file: { base: number; secs: number },
+    grants: number | null,
+    close: () => void,
+  ) {
+    this.grants = grants;
     this.#gate = gate;
     this.#close = close;
     this.base = file.base;
@@ -95,10 +107,17 @@ export class Probe implements Disposable {
     const built = buildEnclave(
       device,
       { image, sigstruct: image.sigstruct as Uint8Array, description: undefined },
-      { debug: options.debug ?? false, provision: false, maxThreads: 1 },
+      {
+        debug: options.debug ?? false,
+        provision: false,
+        maxThreads: 1,
+        descriptors: options.descriptors,
+      },
     );
+    const grants = options.descriptors ? await built.file.takeGrants() : null;
     const gate = new Gate(built.gates.address, { peerPidfd: connection.cvmPidfd, spinCycles: 48_000 });
-    return new Probe(gate, built.file, () => {
+    return new Probe(gate, built.file, grants, () => {
+      if (grants !== null) close(grants);
       gate.close();
       built.file.close();
       connection.memory.free(built.gates);
@@ -116,6 +135,12 @@ export class Probe implements Disposable {
   onPages(command: number, page: number, count: number, flags: number): void {
     this.#gate.setRegisters({ rdx: page, r8: flags });
     this.call(command, count);
+  }
+
+  /** A system call `count` times, on what it was granted; `call` is its address, as probe.S has it. */
+  hostCalls(call: number, count: number): void {
+    this.#gate.setRegisters({ rdx: call, r8: DESCRIPTOR_CALL });
+    this.call(PROBE.HOST_CALLS, count);
   }
 
   /** EENTER with a command that ends with an exception. */

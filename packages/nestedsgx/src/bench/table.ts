@@ -1,6 +1,7 @@
 /** Every benchmark there is. */
 import { attest } from './attest/attest.js';
 import { compute } from './compute.js';
+import { descriptors } from './descriptors.js';
 import { leaves } from './leaves.js';
 import { load } from './load.js';
 import { paging } from './paging.js';
@@ -12,6 +13,7 @@ import { vm } from './vm.js';
 export const BENCHES: readonly Bench[] = Object.freeze([
   transitions,
   edlCalls,
+  descriptors,
   leaves,
   paging,
   load,
