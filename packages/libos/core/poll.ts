@@ -56,6 +56,7 @@ function stateOf(file: OpenFile): u32 {
     return state;
   }
   if (file.socket !== null) return file.socket!.state();
+  if (file.thing !== null) return file.thing!.state();
   const event = file.event;
   if (event !== null) return (event.value > 0 ? POLLIN : 0) | (event.value < u64.MAX_VALUE - 1 ? POLLOUT : 0);
   const timer = file.timer;
@@ -79,6 +80,7 @@ export function watchFile(file: OpenFile): void {
   else if (file.timer !== null) watch(file.timer!.queue);
   else if (file.signals !== 0) watch(current.process.signalled);
   else if (file.socket !== null) watch(file.socket!.queue);
+  else if (file.thing !== null) watch(file.thing!.queue());
   else if (file.poller !== null) file.poller!.watchAll();
 }
 

@@ -451,8 +451,8 @@ export function sysKill(pid: u64, signal: u64): i64 {
   return kill(<i32>pid, signal, SI_USER, 0);
 }
 
-/** Code and value that a program gives with a signal to itself: SI_USER and the kernel's own codes are not its to give. */
-function queued(info: u64): i64 {
+/** Code and value that a program gives with a signal: SI_USER and the kernel's own codes are not its to give. They are at `scratch`. */
+export function queued(info: u64): i64 {
   if (!copyIn(scratch, info, 32)) return EFAULT;
   return load<i32>(scratch, 8) >= 0 || load<i32>(scratch, 8) === SI_TKILL ? EINVAL : 0;
 }

@@ -135,6 +135,10 @@ test('time of the processor, CPUs, yielding', async () => {
   await same(compile('cpu-time', '-pthread'), () => []);
 });
 
+test('semaphores and messages of System V, queues of POSIX, descriptors of processes, waits for several words', async () => {
+  await same(compile('ipc', '-pthread'), () => []);
+});
+
 test('what signals carry: values, queues, timers, faults, alternate stacks', async () => {
   await same(compile('siginfo', '-pthread'), () => []);
 });

@@ -103,6 +103,14 @@ export abstract class Poller {
   hostFd: i32 = -1;
 }
 
+/** What can be waited for, and neither read nor written. */
+export abstract class Thing {
+  /** Woken when its state changes. */
+  abstract queue(): Queue;
+  /** POLL bits. */
+  abstract state(): u32;
+}
+
 /** What descriptors made by dup share. */
 export class OpenFile {
   position: u64 = 0;
@@ -112,6 +120,8 @@ export class OpenFile {
   timer: Timer | null = null;
   poller: Poller | null = null;
   socket: Endpoint | null = null;
+  /** What of the task folder or of ipc it stands for: a process, a queue of messages. */
+  thing: Thing | null = null;
   /** The signals of a signalfd; 0 when it is none. */
   signals: u64 = 0;
   constructor(
@@ -122,7 +132,7 @@ export class OpenFile {
   /** Not 0 for what has neither bytes nor a position. */
   get special(): i32 {
     if (this.pipe !== null || this.event !== null || this.timer !== null) return 1;
-    return this.poller !== null || this.socket !== null || this.signals !== 0 ? 1 : 0;
+    return this.poller !== null || this.socket !== null || this.thing !== null || this.signals !== 0 ? 1 : 0;
   }
 
   @inline get readable(): bool {

@@ -79,6 +79,7 @@ function leaderOf(process: Process): Thread | null {
 /** The last that happens to a process: its parent is told. `status` is as wait4 gives it. */
 export function finishProcess(process: Process, status: i32): void {
   process.ended = true;
+  process.signalled.wake();
   process.status = status;
   closeAll(process.files);
   dropTimers(process, null, false);

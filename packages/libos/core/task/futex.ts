@@ -2,7 +2,7 @@
 import { EAGAIN, EFAULT, EINVAL, ENOSYS, ESRCH, ETIMEDOUT } from '../errno';
 import { copyIn, copyOut } from '../shim';
 import { scratch, storeU64 } from '../user';
-import { deadline, deadlineAt, NEVER, park, Queue, timedOut } from './queue';
+import { deadline, deadlineAt, NEVER, park, Queue, timedOut, watch } from './queue';
 import { current, Thread, threadOf } from './thread';
 
 const PRIVATE: u32 = 128;
@@ -38,6 +38,7 @@ export function wakeFutex(at: u64, count: i32, bits: u32): i32 {
     }
     waiters.splice(i, 1);
     thread.futex = null;
+    thread.futexAt = at;
     thread.futexWoken = true;
     thread.wake();
     woken++;
@@ -184,6 +185,78 @@ export function sysFutex(at: u64, operation64: u64, value: u64, fourth: u64, sec
     default:
       return ENOSYS;
   }
+}
+
+// ---- futex_waitv, and the calls that futex was divided into ------------------------------------------------------------
+
+const FLAG_U32: u32 = 2;
+const FLAGS_KNOWN: u32 = FLAG_U32 | PRIVATE;
+const MAX_WAITERS: u64 = 128;
+/** struct futex_waitv: value, address, flags. */
+const WAITER: u64 = 24;
+const NUMBER: u64 = u32.MAX_VALUE;
+
+function deadlineOn(clock: u64, timeout: u64): i64 {
+  if (timeout === 0) {
+    deadline(NEVER);
+    return 0;
+  }
+  if (clock > 1) return EINVAL;
+  if (!copyIn(scratch, timeout, 16)) return EFAULT;
+  if (load<i64>(scratch) < 0 || load<u64>(scratch, 8) >= NANO) return EINVAL;
+  deadlineAt(<i32>clock, load<u64>(scratch) * NANO + load<u64>(scratch, 8));
+  return 0;
+}
+
+/** Waits for one of several words: the position of one that was woken. */
+export function sysFutexWaitv(user: u64, count: u64, flags: u64, timeout: u64, clock: u64): i64 {
+  if (flags !== 0 || count === 0 || count > MAX_WAITERS) return EINVAL;
+  if (!current.again) {
+    const failed = deadlineOn(clock, timeout);
+    if (failed !== 0) return failed;
+    current.futexWoken = false;
+    current.futexBits = u32.MAX_VALUE;
+  }
+  const list = scratch + 1024;
+  if (!copyIn(list, user, count * WAITER)) return EFAULT;
+  for (let i: u64 = 0; i < count; i++) {
+    const at = list + <usize>(i * WAITER);
+    const word = load<u64>(at, 8);
+    if (load<u32>(at, 16) === 0 || (load<u32>(at, 16) & ~FLAGS_KNOWN) !== 0 || load<u32>(at, 20) !== 0 || (word & 3) !== 0) return EINVAL;
+    if (!current.futexWoken) continue;
+    if (word === current.futexAt) return <i64>i;
+  }
+  if (timedOut()) return ETIMEDOUT;
+  for (let i: u64 = 0; i < count; i++) {
+    const at = list + <usize>(i * WAITER);
+    const word = load<u64>(at, 8);
+    if (!copyIn(scratch, word, 4)) return EFAULT;
+    if (load<u32>(scratch) !== load<u32>(at)) return EAGAIN;
+  }
+  const result = park(current.deadline);
+  if (result !== i64.MIN_VALUE) return result;
+  for (let i: u64 = 0; i < count; i++) watch(queueOf(load<u64>(list + <usize>(i * WAITER), 8)));
+  return result;
+}
+
+export function sysFutexWait(at: u64, value: u64, mask: u64, flags: u64, timeout: u64, clock: u64): i64 {
+  if ((flags & ~(<u64>FLAGS_KNOWN)) !== 0 || (flags & 3) !== FLAG_U32 || value > NUMBER || mask > NUMBER) return EINVAL;
+  if (timeout !== 0 && clock > 1) return EINVAL;
+  return wait(at, <u32>value, timeout, WAIT_BITSET | (clock === 0 ? REALTIME : 0), <u32>mask);
+}
+
+export function sysFutexWake(at: u64, mask: u64, count: u64, flags: u64): i64 {
+  if ((flags & ~(<u64>FLAGS_KNOWN)) !== 0 || (flags & 3) !== FLAG_U32 || mask > NUMBER) return EINVAL;
+  return <u32>mask === 0 || (at & 3) !== 0 ? EINVAL : wakeFutex(at, <i32>count, <u32>mask);
+}
+
+export function sysFutexRequeue(user: u64, flags: u64, wake: u64, move: u64): i64 {
+  if (flags !== 0) return EINVAL;
+  if (!copyIn(scratch, user, 2 * WAITER)) return EFAULT;
+  if ((load<u32>(scratch, 16) & 3) !== FLAG_U32 || (load<u32>(scratch, 40) & 3) !== FLAG_U32) return EINVAL;
+  const from = load<u64>(scratch, 8);
+  const to = load<u64>(scratch, 32);
+  return sysFutex(from, CMP_REQUEUE, wake, move, to, load<u64>(scratch));
 }
 
 export function sysSetRobustList(head: u64, size: u64): i64 {
