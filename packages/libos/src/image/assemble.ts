@@ -126,7 +126,7 @@ export function assembleImage(spec: ImageSpec, options: AssembleOptions): Assemb
     program: entry,
     policy,
     ...gather(spec, unpacked),
-    ...{ memory: spec.memory, files: spec.files, stack: spec.stack },
+    ...{ memory: spec.memory, files: spec.files, stack: spec.stack, store: spec.store },
     ...{ cache: options.cache, onNote: options.onNote },
   });
   const signOptions = signOptionsOf(spec, program.signOptions, options.date ?? signingDate());

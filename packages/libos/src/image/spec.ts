@@ -4,6 +4,7 @@ import { dirname, resolve } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { libosError } from '../errors.js';
+import type { StoreKey } from './manifest.js';
 
 const LIMIT = 2 ** 20;
 const UNITS: Readonly<Record<string, number>> = Object.freeze({ K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 });
@@ -47,6 +48,7 @@ const schema = z.strictObject({
   stack: size.optional(),
   threads: z.number().int().min(1).optional(),
   jit: z.boolean().optional(),
+  store: z.strictObject({ path, key: z.enum(['mrenclave', 'mrsigner']).optional() }).optional(),
   productId: z.number().int().min(0).max(65535).optional(),
   svn: z.number().int().min(0).max(65535).optional(),
   debug: z.boolean().optional(),
@@ -74,6 +76,8 @@ export interface ImageSpec {
   readonly stack?: number;
   readonly threads?: number;
   readonly jit?: boolean;
+  /** A folder whose files stay, and who can read them. */
+  readonly store?: { readonly path: string; readonly key?: StoreKey };
   readonly productId?: number;
   readonly svn?: number;
   /** Whether it may be loaded for debugging; yes. */

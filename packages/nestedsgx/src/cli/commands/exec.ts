@@ -14,6 +14,7 @@ import {
   type ProgramPolicy,
   type RunResult,
   runProgram,
+  type StoreKey,
   TRANSPORTS,
   type Transport,
 } from '@nestedsgx/libos/run';
@@ -40,6 +41,9 @@ interface ExecOptions extends MachineOptions {
   debug?: boolean;
   io?: Transport;
   net?: NetMode;
+  store?: string;
+  storeKey?: StoreKey;
+  storeVersion?: string;
   stats?: boolean;
   verbose?: boolean;
 }
@@ -75,6 +79,17 @@ export const execCommand: CommandModule = {
         ).choices(TRANSPORTS),
       )
       .addOption(new Option('--net <what>', 'sockets that it may have (default: all)').choices(NET_MODES))
+      .option(
+        '--store <dir[:/path]>',
+        'keep what it writes below /path (default: /data), encrypted, in a folder of this machine',
+      )
+      .addOption(
+        new Option('--store-key <who>', 'who can read the store (default: mrenclave)').choices([
+          'mrenclave',
+          'mrsigner',
+        ]),
+      )
+      .option('--store-version <n>', 'refuse a store that is older than this commit')
       .option('--debug', 'load as a debug enclave')
       .option('--stats', 'tell MRENCLAVE, system calls that trap and calls to the host on stderr')
       .addHelpText(
@@ -119,6 +134,24 @@ function inherited(policy?: ProgramPolicy): string[] {
     .map((name) => `${name}=${process.env[name]}`);
 }
 
+/** The folder of this machine, the one inside, and the commit that is asked for. */
+function storeOf(options: ExecOptions): { path: string; inside?: string; version?: bigint } | undefined {
+  const { store, storeVersion } = options;
+  if (store === undefined) {
+    if (storeVersion === undefined && options.storeKey === undefined) return undefined;
+    throw new UsageError('--store-version and --store-key say something of --store, which is not given');
+  }
+  const [, outside, inside] = /^(.+?)(?::(\/.*))?$/.exec(store) ?? [];
+  if (outside === undefined) throw new UsageError('--store takes a folder, or DIR:/PATH');
+  if (storeVersion !== undefined && !/^\d{1,18}$/.test(storeVersion))
+    throw new UsageError(`--store-version is a number, not "${storeVersion}"`);
+  return {
+    path: resolve(outside),
+    inside,
+    version: storeVersion === undefined ? undefined : BigInt(storeVersion),
+  };
+}
+
 /** A program of this machine: its image is built and signed now, or was before and nothing has changed. */
 async function fromMachine(
   [program, ...args]: readonly string[],
@@ -136,12 +169,15 @@ async function fromMachine(
     stack: mebibytes(options.stack, 'stack'),
     verbose,
   };
+  const { inside } = storeOf(options) ?? {};
+  const store = options.store === undefined ? undefined : { path: inside ?? '/data', key: options.storeKey };
   const key = await execKey(options.key);
   const kept = new KeptImages(join(defaultStateDir(), 'images'));
-  const identity = [request, createHash('sha256').update(key).digest('hex')];
+  const identity = [{ ...request, store }, createHash('sha256').update(key).digest('hex')];
   // The builder is loaded only when it is needed.
   const path =
-    kept.find(identity) ?? (await import('../build-kept.js')).buildKept(kept, identity, request, key, note);
+    kept.find(identity) ??
+    (await import('../build-kept.js')).buildKept(kept, identity, { ...request, store }, key, note);
   const app = openAppImage(path);
   return {
     program: app,
@@ -164,6 +200,8 @@ function fromImage([path, ...args]: readonly string[], options: ExecOptions): Pr
     throw new UsageError(
       `--${measured ?? 'copy'} is an option of nsgx image build: an image is measured with it`,
     );
+  if (storeOf(options)?.inside !== undefined || options.storeKey !== undefined)
+    throw new UsageError('where an image has its store, and its key, is measured with it: give --store DIR');
   const app = openAppImage(path);
   try {
     const { policy } = appFacts(app);
@@ -181,6 +219,8 @@ function fromImage([path, ...args]: readonly string[], options: ExecOptions): Pr
 }
 
 function tellStats(terminal: Terminal, result: RunResult, sites: string): void {
+  if (result.store !== undefined)
+    terminal.note(`nsgx: store at commit ${result.store.version}, root ${result.store.mac}`);
   terminal.note(
     `nsgx: mrenclave ${result.mrenclave}; system calls: ${sites}; ${result.exceptions} exceptions, ` +
       `${result.ocalls} calls to the host`,
@@ -208,6 +248,7 @@ async function runExec(
       debug: options.debug,
       io: options.io,
       net: options.net,
+      store: storeOf(options),
       onNote: note,
       onStart: (program) => {
         stopForwarding = forwardSignals(program);
