@@ -286,8 +286,9 @@ function wait(epoll: u64, user: u64, most: u64, timeout: u64): i64 {
     if (timeout === 0 || set.any()) return request(OP_EPOLL_WAIT, set.hostFd, area(), limit, 0, 0, 0);
     set.watchAll();
   }
-  const end = timeout === 0 ? 0 : min(deadline(timeout), until);
-  return request(OP_EPOLL_WAIT, set.hostFd, area(), limit, timeout === 0 ? 0 : <u64>waitUntil(end), 0, 0);
+  // A signal that the mask of this call lets through comes behind what has happened already.
+  const waits = timeout !== 0 && deliverable() === 0;
+  return request(OP_EPOLL_WAIT, set.hostFd, area(), limit, waits ? <u64>waitUntil(min(deadline(timeout), until)) : 0, 0, 0);
 }
 
 export function sysEpollWait(epoll: u64, user: u64, most: u64, timeout: u64): i64 {

@@ -3,8 +3,8 @@ import { bootDevices, bootRoot } from './boot';
 import { blockFailed, blockRead, setMemoryLimit } from './fs/inode';
 import { call } from './generated/dispatch';
 import { setStack, startMemory } from './memory-map';
-import { OP_IO, OP_ROOT, OP_WAIT, PENDING, THEN_CLONED, THEN_EXECED, THEN_IO, THEN_RESULT } from './request';
-import { transferred } from './net/host';
+import { OP_IO, OP_ROOT, OP_WAIT, PENDING, THEN_CLONED, THEN_CLOSED, THEN_EXECED, THEN_IO, THEN_RESULT } from './request';
+import { closeFirst, mustClose, transferred } from './net/host';
 import { setCpus } from './scheduling';
 import { fromHost, setMask, takeFault, takeSignal } from './signals';
 import { cloneFailed } from './task/clone';
@@ -72,7 +72,7 @@ export function syscall(slot: i32, nr: u32, a: u64, b: u64, c: u64, d: u64, e: u
   if (current.process.exiting || current.dismissed) return lastSteps();
   const result = call(nr, a, b, c, d, e, f);
   const thread = current;
-  if (result !== PENDING) return thread.touched ? finish(result) : result;
+  if (result !== PENDING) return thread.touched || mustClose() ? finish(result) : result;
   thread.number = nr;
   thread.a = a;
   thread.b = b;
@@ -91,6 +91,7 @@ export function complete(slot: i32, result: i64): i64 {
   isBack(thread);
   if (thread.then === THEN_RESULT) return finish(result);
   if (thread.then === THEN_IO && transferred(result)) return finish(result);
+  if (thread.then === THEN_CLOSED) return finish(thread.result);
   if (thread.then === THEN_CLONED) return finish(result < 0 ? cloneFailed(result) : result);
   if (thread.then === THEN_EXECED) return finish(result < 0 ? execFailed(result) : result);
   const operation = load<u64>(thread.request);
@@ -119,7 +120,9 @@ function finish(result: i64): i64 {
   thread.done = 0;
   thread.many = 0;
   thread.unwatch();
-  return result;
+  if (!mustClose()) return result;
+  leaves(thread);
+  return closeFirst(result);
 }
 
 export function signal(slot: i32, stack: u64): i32 {

@@ -72,6 +72,14 @@ async function echoes(transport: Transport, rounds: number) {
   return io.requests;
 }
 
+test('signals, masks and ends of threads while calls wait for the host', async () => {
+  const program = compile('netsignals', '-pthread');
+  const expected = native(program, []);
+  const found = await inside(buildProgramImage({ program }), [program]);
+  assert.equal(found.stdout, expected.stdout);
+  assert.equal(found.status, 7);
+});
+
 test('a request costs one operation each of epoll_wait, read and write', async () => {
   const requests = await echoes('ocall', 200);
   assert.ok(requests >= 600 && requests < 620, `${requests} requests`);

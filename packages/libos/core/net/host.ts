@@ -3,7 +3,7 @@
  * native half (native/src/io.c) copies between it, the program's memory and what is shared with the host.
  */
 import { EINTR, EPIPE } from '../errno';
-import { ask, THEN_IO, THEN_RETRY } from '../request';
+import { ask, THEN_CLOSED, THEN_IO, THEN_RETRY } from '../request';
 import { now } from '../shim';
 import { deliverable } from '../signals';
 import { NEVER } from '../task/queue';
@@ -120,15 +120,12 @@ export function closeLater(fd: i32): void {
   closing.push(fd);
 }
 
-export function mustClose(): bool {
+@inline export function mustClose(): bool {
   return closing.length > 0;
 }
 
-/** Closes one of them; the call is made again. */
-export function closeOne(): i64 {
-  return request(OP_CLOSE, <u64>closing.pop(), 0, 0, 0, 0, 0);
-}
-
-export function closeAnswered(): bool {
-  return answered(OP_CLOSE);
+/** Closes one of them; the call's result comes behind that. */
+export function closeFirst(result: i64): i64 {
+  current.result = result;
+  return ask(OP_CLOSE, <u64>closing.pop(), 0, 0, 0, THEN_CLOSED);
 }

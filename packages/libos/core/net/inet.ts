@@ -15,12 +15,8 @@ import { broken, give, setAcceptedLength, Socket, SOCK_STREAM } from './socket';
 
 const POLLOUT: u32 = 4;
 
-export function inetAnswered(): bool {
-  return netAnswered(NET_SOCKET);
-}
-
 export function inetSocket(domain: u32, type: u32, flags: u32, protocol: u32): i64 {
-  if (!inetAnswered()) return net(NET_SOCKET, domain, type, protocol, 0);
+  if (!netAnswered(NET_SOCKET)) return net(NET_SOCKET, domain, type, protocol, 0);
   const fd = current.waitResult;
   return fd < 0 ? fd : give(new InetSocket(domain, type, type === SOCK_STREAM ? 6 : 17, <i32>fd), flags);
 }

@@ -9,8 +9,8 @@ import { raise } from '../signals';
 import { deadline, NEVER } from '../task/queue';
 import { scratch, storeU32 } from '../user';
 import { Endpoint } from './endpoint';
-import { areaAddress, closeAnswered, closeOne, mustClose } from './host';
-import { inetSocket, inetAnswered } from './inet';
+import { areaAddress } from './host';
+import { inetSocket } from './inet';
 import { message, Message, MSG_DONTWAIT } from './message';
 import { unixPair, UnixSocket } from './unix';
 
@@ -109,8 +109,6 @@ export function sysSocket(domain: u64, type64: u64, protocol: u64): i64 {
     return give(new UnixSocket(type), flags);
   }
   if (<u32>domain !== AF_INET && <u32>domain !== AF_INET6) return EAFNOSUPPORT;
-  // Descriptors that nobody has any more go first.
-  if (!inetAnswered() && mustClose()) return closeOne();
   return inetSocket(<u32>domain, type, flags, <u32>protocol);
 }
 
@@ -236,13 +234,4 @@ export function sysGetsockopt(fd: u64, level: u64, option: u64, value: u64, leng
   const given = min(<u32>size, <u32>room);
   if (given > 0 && !copyOut(value, scratch, given)) return EFAULT;
   return storeU32(length, given);
-}
-
-// ---- closing --------------------------------------------------------------------------------------------------------
-
-/** close: the host's descriptor of a file that nobody has any more is closed at once. */
-export function sysClose(fd: u64): i64 {
-  if (closeAnswered()) return mustClose() ? closeOne() : 0;
-  const closed = closeDescriptor(fd);
-  return closed === 0 && mustClose() ? closeOne() : closed;
 }

@@ -56,6 +56,8 @@ export class Thread {
   done: u64 = 0;
   /** What a transfer of the host's must bring to be over (core/net/host.ts). */
   wanted: u64 = 0;
+  /** The result of a call that is over but for what has to be closed outside. */
+  result: i64 = 0;
   /** Messages that a call for several has moved already. */
   many: u64 = 0;
   /** Answer of the host to the latest wait; -1 in a call that has not waited. */
