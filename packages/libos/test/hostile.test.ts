@@ -5,7 +5,7 @@ import { generateKey, signImage } from '@nestedsgx/image/node';
 import { Cvm } from '@nestedsgx/sdk';
 import { buildProgramImage, LIBOS_INTERFACE } from '../src/index.js';
 import { hostFacts, hostHandlers } from '../src/run/host.js';
-import { compile } from './programs.js';
+import { compile, native } from './programs.js';
 
 let cvm: Cvm;
 before(async () => {
@@ -95,6 +95,46 @@ test('answers that cannot be are errors of the call, and nothing else changes', 
     'write 3: -1 ENOSPC',
     'poll(&polled, 1, 0) = -1 EIO',
   ]);
+});
+
+test('interrupts at any time, and calls for attention without a reason, change nothing', async () => {
+  const program = compile('storm', '-DALONE', '-pthread', '-mavx');
+  const image = buildProgramImage({ program });
+  const { privateKeyPem } = await generateKey();
+  const host = await liar();
+  await using enclave = await cvm.load(
+    { sgxs: image.image, sig: signImage(image.image, privateKeyPem, image.signOptions) },
+    LIBOS_INTERFACE,
+    {
+      ocalls: {
+        ...hostHandlers({ root: image.root }),
+        io_facts: () => facts(host.address),
+        host_io: (slot: number) => host.host_io(slot),
+        // Neither when it is asked to, nor for as long as it is asked to.
+        alarm: () => undefined,
+        interrupt: () => undefined,
+        park: () => undefined,
+      },
+      threads: 8,
+      offerInterrupts: true,
+    },
+  );
+  enclave.interruptEvery(1);
+  let over = false;
+  const nagging = (async () => {
+    for (let i = 0; !over; i++) {
+      const next = await enclave.async.attend([0, 65, 0xffff_ffff, 17, 23][i % 5], 0xffff_ffff);
+      assert.ok(next >= -2n);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  })();
+  const status = await enclave.async.run(new TextEncoder().encode('storm\0'), new Uint8Array(0), hostFacts());
+  over = true;
+  await nagging;
+  enclave.interruptEvery(0);
+  assert.equal(host.output(), native(program, []).stdout);
+  assert.equal(status, 0);
+  assert.ok(enclave.interruptsTaken > 0 && enclave.stats().interrupts > enclave.interruptsTaken);
 });
 
 test('channels lie outside of the enclave, or it does not start', async () => {

@@ -139,6 +139,10 @@ test('semaphores and messages of System V, queues of POSIX, descriptors of proce
   await same(compile('ipc', '-pthread'), () => []);
 });
 
+test('registers and what lies below the stack pointer outlive a storm of signals', async () => {
+  await same(compile('storm', '-pthread', '-mavx'), () => []);
+});
+
 test('what signals carry: values, queues, timers, faults, alternate stacks', async () => {
   await same(compile('siginfo', '-pthread'), () => []);
 });
