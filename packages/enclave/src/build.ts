@@ -238,7 +238,7 @@ export async function buildEnclave(options: BuildOptions): Promise<BuildResult> 
       scratch,
     });
     const linked = join(scratch, 'enclave.elf');
-    await linkEnclave(toolchain, compiled.objects, scratch, linked);
+    await linkEnclave(toolchain, compiled.objects, scratch, linked, config.emptyPages);
     const layout = layOut(readLinked(linked), config);
 
     const elfPath = join(out, `${config.name}.elf`);

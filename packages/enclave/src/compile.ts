@@ -16,7 +16,7 @@ import { availableParallelism } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { CompileError, enclaveError } from './errors.js';
-import { LINK_SCRIPT } from './link-script.js';
+import { linkScript } from './link-script.js';
 import { run, type Toolchain } from './toolchain.js';
 
 /** The package's folder: native/, samples/, templates/. */
@@ -170,7 +170,7 @@ function runtimeUnits(toolchain: Toolchain, objects: string): Unit[] {
 /** SHA-256 over every source file of the runtime and its cryptography, and the options they are compiled with. */
 export function runtimeDigest(): string {
   const hash = createHash('sha256');
-  hash.update(JSON.stringify([COMMON_FLAGS, PROTECTED, LINK_SCRIPT]));
+  hash.update(JSON.stringify([COMMON_FLAGS, PROTECTED, linkScript(1)]));
   for (const [root, name] of [
     [join(NATIVE, 'include'), 'include'],
     [join(NATIVE, 'runtime'), 'runtime'],
@@ -338,9 +338,10 @@ export async function linkEnclave(
   objects: readonly string[],
   scratch: string,
   out: string,
+  emptyPages = 1,
 ): Promise<void> {
   const script = join(scratch, 'enclave.ld');
-  writeFileSync(script, LINK_SCRIPT);
+  writeFileSync(script, linkScript(emptyPages));
   const result = await run(toolchain.gcc, [
     '-nostdlib',
     '-static-pie',

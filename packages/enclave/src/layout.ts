@@ -32,6 +32,8 @@ export interface LayoutConfig {
   readonly heapMeasured: boolean;
   readonly stackPages: number;
   readonly ssaFrames: number;
+  /** Offset where heap and threads begin at the earliest; behind code and data if not given. */
+  readonly heapFrom?: number;
   /** Room for pages that somebody else puts behind what is laid out here: SIZE is not less than this. */
   readonly minimumSize?: number;
 }
@@ -49,7 +51,8 @@ export interface ThreadLayout {
 export interface EnclaveLayout {
   /** SECS.SIZE: a power of two. */
   readonly size: number;
-  /** Where what is laid out here ends. */
+  /** Where code and data end, and all that is laid out here. */
+  readonly codeEnd: number;
   readonly end: number;
   readonly ssaFrameSize: 1;
   /** Ascending, without overlaps. */
@@ -238,6 +241,7 @@ export interface MemoryPlan {
   readonly runs: PageRun[];
   readonly shape: ThreadShape;
   readonly locals: { readonly address: number; readonly image: Uint8Array; readonly room: number };
+  readonly dataEnd: number;
   readonly heapOffset: number;
   readonly heapSize: number;
   /** Offset of the area of thread 0; the others follow at `shape.stride`. */
@@ -260,7 +264,8 @@ export function planMemory(bytes: Uint8Array, config: LayoutConfig): MemoryPlan 
   const locals = threadLocals(file, bytes);
   const shape = threadShape(config, locals.room);
 
-  const heapOffset = runs.reduce((end, run) => Math.max(end, run.offset + run.data.length), 0) + PAGE;
+  const dataEnd = runs.reduce((end, run) => Math.max(end, run.offset + run.data.length), 0);
+  const heapOffset = Math.max(dataEnd + PAGE, config.heapFrom ?? 0);
   const heapSize = config.heapPages * PAGE;
   const heapLimit = Math.max(config.heapPages, config.heapMaxPages ?? 0) * PAGE;
   const maxThreads = Math.max(config.threads, config.maxThreads ?? 0);
@@ -304,7 +309,20 @@ export function planMemory(bytes: Uint8Array, config: LayoutConfig): MemoryPlan 
     shape.threadData - shape.ssa,
   ];
   const layout = new Uint8Array(new BigUint64Array(words.map(BigInt)).buffer);
-  return { file, runs, shape, locals, heapOffset, heapSize, firstThread, size, end, layout, layoutSection };
+  return {
+    file,
+    runs,
+    shape,
+    locals,
+    dataEnd,
+    heapOffset,
+    heapSize,
+    firstThread,
+    size,
+    end,
+    layout,
+    layoutSection,
+  };
 }
 
 /** Lays a linked file out as SGXS. Throws ELF_MALFORMED, ELF_UNSUPPORTED, LAYOUT_TOO_LARGE. */
@@ -327,6 +345,7 @@ export function layOut(bytes: Uint8Array, config: LayoutConfig): EnclaveLayout {
   }
   return {
     size,
+    codeEnd: plan.dataEnd,
     end,
     ssaFrameSize: 1,
     runs,

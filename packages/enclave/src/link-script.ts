@@ -1,5 +1,5 @@
-/** The linker script of all enclaves. Addresses are offsets from the enclave's base; the first page stays empty. */
-export const LINK_SCRIPT = `ENTRY(nsgx_entry)
+/** The linker script of all enclaves. Addresses are offsets from the enclave's base; the first `empty` pages stay empty. */
+export const linkScript = (empty: number) => `ENTRY(nsgx_entry)
 PHDRS
 {
   text PT_LOAD FLAGS(5);
@@ -9,8 +9,8 @@ PHDRS
 }
 SECTIONS
 {
-  . = 0x1000;
-  .text : { PROVIDE_HIDDEN(__image_base = . - 0x1000); KEEP(*(.nsgx.entry)) *(.text .text.*) } :text
+  . = ${empty * 4096};
+  .text : { PROVIDE_HIDDEN(__image_base = . - ${empty * 4096}); KEEP(*(.nsgx.entry)) *(.text .text.*) } :text
   . = ALIGN(0x1000);
   .nsgx.layout : { KEEP(*(.nsgx.layout)) } :rodata
   .rodata : { *(.rodata .rodata.*) } :rodata

@@ -17,6 +17,8 @@ const configSchema = z.strictObject({
   heapPages: z.int().min(1).max(4_194_304).default(64),
   /** Pages that the heap may grow to at run time; `heapPages` if not given. */
   heapMaxPages: z.int().min(1).max(4_194_304).optional(),
+  /** Pages below its code that stay empty. An enclave that is placed at address 0 has none below 64 KiB. */
+  emptyPages: z.int().min(1).max(4096).default(1),
   /** Whether heap pages are measured; the runtime never relies on what they hold, so large heaps may go without. */
   heapMeasured: z.boolean().default(true),
   /** Pages of stack of each thread. */

@@ -7,6 +7,8 @@ const LIMIT = 0x7000_0000_0000;
 /** Where an enclave that names its address may lie besides: above the runner, below every guest RAM. */
 const LOW_FIRST = 2 ** 32;
 const LOW_LIMIT = 0x1000_0000_0000;
+/** An enclave at 0 ends here at the latest: above it is the runner. It has no pages below 64 KiB. */
+const ZERO_LIMIT = 0x4000_0000;
 
 /**
  * Ranges naturally aligned to their power-of-two size, as ECREATE demands (SDM, ECREATE operation), between
@@ -45,12 +47,15 @@ export class LinearRanges {
 
   #reserveAt(size: number, base: number): number {
     const end = base + size;
-    const possible = (base >= LOW_FIRST && end <= LOW_LIMIT) || (base >= FIRST && end <= LIMIT);
+    const possible =
+      (base === 0 && end <= ZERO_LIMIT) ||
+      (base >= LOW_FIRST && end <= LOW_LIMIT) ||
+      (base >= FIRST && end <= LIMIT);
     if (!Number.isSafeInteger(base) || base % size !== 0 || !possible)
       throw guestError(
         'ELRANGE_EXHAUSTED',
         `no enclave of ${size} bytes can lie at 0x${base.toString(16)} here`,
-        'sign it for a multiple of its size from 0x100000000 to 0x100000000000 or from 0x500000000000 to 0x700000000000',
+        'place it at a multiple of its size from 0x100000000 to 0x100000000000 or from 0x500000000000 to 0x700000000000, or at 0 if it takes at most 1 GiB',
       );
     const other = this.#taken.find((range) => range.base < end && base < range.base + range.size);
     if (other !== undefined)

@@ -51,7 +51,7 @@ export class SgxEnclaveFile {
   /** Answers faults of the enclave's threads. */
   readonly faults: FaultHandler;
   readonly #onClose: () => void;
-  #reserved = 0;
+  #reserved: number | null = null;
   #secsFrame = 0;
   #base = 0;
   #size = 0;
@@ -122,7 +122,7 @@ export class SgxEnclaveFile {
    * @throws ELRANGE_EXHAUSTED
    */
   reserve(size: number, at?: number): number {
-    if (this.#reserved !== 0) this.device.ranges.release(this.#reserved);
+    if (this.#reserved !== null) this.device.ranges.release(this.#reserved);
     this.#reserved = this.device.ranges.reserve(size, at);
     return this.#reserved;
   }
@@ -367,7 +367,7 @@ export class SgxEnclaveFile {
     if (this.#closed) return;
     this.#closed = true;
     this.#onClose();
-    if (this.#reserved !== 0) this.device.ranges.release(this.#reserved);
+    if (this.#reserved !== null) this.device.ranges.release(this.#reserved);
     if (this.#secsFrame === 0) {
       this.#gone = true;
       return;

@@ -172,9 +172,14 @@ test('a root that the host changes is refused', async () => {
   assert.equal(found.stdout, '');
 });
 
-test('programs of a fixed address, scripts and missing files are refused with what to do', () => {
-  const fixed = compile('process', '-no-pie', '-static');
-  assert.throws(() => buildProgramImage({ program: fixed }), { code: 'PROGRAM_FIXED_ADDRESS' });
+test('programs of a fixed address, where the library OS makes room', async () => {
+  await same(compile('process', '-no-pie', '-static'), () => ['x'], { PROBE: 'fixed' });
+  await same(compile('files', '-no-pie'), (dir) => [dir]);
+});
+
+test('addresses that cannot be had, scripts and missing files are refused with what to do', () => {
+  const low = compile('process', '-no-pie', '-static', '-Wl,-Ttext-segment=0x20000');
+  assert.throws(() => buildProgramImage({ program: low }), { code: 'PROGRAM_FIXED_ADDRESS' });
   const script = join(folder, 'script');
   writeFileSync(script, '#!/bin/sh\n');
   assert.throws(() => buildProgramImage({ program: script }), { code: 'PROGRAM_MALFORMED' });

@@ -37,6 +37,8 @@ export interface BuildOptions {
   maxThreads: number;
   /** Gates to bind at least: those beyond the image's TCSs are for threads that come later. */
   gates?: number;
+  /** BASEADDR, if it matters. */
+  address?: number;
   /** The enclave may be granted descriptors. */
   descriptors?: boolean;
 }
@@ -113,7 +115,7 @@ export function buildEnclave(
     const elrange = image instanceof IntelImage ? image.elrange : null;
     const base = file.reserve(
       image.size,
-      elrange === null ? undefined : Number(elrange.elrange_start_address),
+      elrange === null ? options.address : Number(elrange.elrange_start_address),
     );
     file.create(
       SECS.encode({

@@ -146,6 +146,7 @@ export class Cvm implements AsyncDisposable {
       maxThreads: MAX_THREADS,
       gates: options.threads ?? 0,
       descriptors: options.hostDescriptors ?? false,
+      address: options.address,
     });
     if (options.hostDescriptors === true) await takeGrants(device, built);
     const enclave = describe(device.connection, built, loadable, options, () =>

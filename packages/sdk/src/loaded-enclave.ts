@@ -22,6 +22,8 @@ export interface CommonLoadOptions {
    * LoadedEnclave.grantDescriptor} gives it. Default false.
    */
   hostDescriptors?: boolean;
+  /** BASEADDR, for an enclave that works there only. Default: where there is room. */
+  address?: number;
   /** Longest spin for an answer in TSC cycles, where the enclave runs on another CPU. Default 48,000. */
   spinCycles?: number;
   /** Native code that enters for asynchronous calls and may answer exits. */

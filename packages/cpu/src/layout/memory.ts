@@ -37,6 +37,9 @@ export const RUNNER_MEMORY = Object.freeze({
   END: 0x6000_0000,
 });
 
+/** Where pages of an enclave can lie that ends below the runner: Linux maps nothing below this (vm.mmap_min_addr). */
+export const LOWEST_PAGE = 0x1_0000;
+
 /** Threads (TCS) that one runner can serve; index 255 is the agent's own. */
 export const MAX_THREADS = 255;
 

@@ -1,7 +1,7 @@
 import type { PageRange, ProcessorStart } from '@nestedsgx/arch';
 import { CpuError } from '../errors.js';
 import { GATE } from '../layout/gate.js';
-import { MAX_MAPS, MAX_SITES, MAX_THREADS, RUNNER_MEMORY } from '../layout/memory.js';
+import { LOWEST_PAGE, MAX_MAPS, MAX_SITES, MAX_THREADS, RUNNER_MEMORY } from '../layout/memory.js';
 import {
   MAP_FLAG,
   PLAN,
@@ -94,9 +94,11 @@ export function placesBeside(
     (at + bytes <= memory.ramBase || at >= memory.ramBase + memory.ramBytes);
   const kept = (bit: number) => (beside & BESIDE.CHOSEN) === 0 || (beside & bit) !== 0;
   const below = kept(BESIDE.BELOW) ? [base - bytes] : [];
-  const above = kept(BESIDE.ABOVE) ? [base + size + PAGE] : [];
+  // Above an enclave that ends below the runner comes the runner.
+  const above = kept(BESIDE.ABOVE) ? [Math.max(base + size + PAGE, RUNNER_MEMORY.END)] : [];
   const places = [...below, ...above].filter(free);
-  return size + bytes + PAGE < REACH ? places.slice(0, 1) : places;
+  const near = base >= RUNNER_MEMORY.END ? size + bytes + PAGE : RUNNER_MEMORY.END + bytes;
+  return near < REACH ? places.slice(0, 1) : places;
 }
 
 /** @throws CpuError PROCESSOR_ARGUMENT, PROCESSOR_LIMIT when an enclave cannot be started as asked */
@@ -106,7 +108,9 @@ export function checkStart(start: ProcessorStart, memory: MachineMemory): void {
   };
   const { base, size } = start;
   if (!aligned(base) || !aligned(size) || size === 0) bad(`BASEADDR ${base} or SIZE ${size} is misaligned`);
-  if (base < RUNNER_MEMORY.END || base + size > USER_END) bad(`its ELRANGE at ${base} leaves user memory`);
+  const low = base + size < RUNNER_MEMORY.IMAGE;
+  if ((!low && base < RUNNER_MEMORY.END) || base + size > USER_END)
+    bad(`its ELRANGE at ${base} leaves user memory`);
   if (!Number.isInteger(Math.log2(size)) || base % size !== 0)
     bad(`its SIZE ${size} is not a power of two, or does not divide BASEADDR ${base}`);
   if (base < memory.ramBase + memory.ramBytes && memory.ramBase < base + size + PAGE)
@@ -143,12 +147,17 @@ function elrangeMaps(start: ProcessorStart, ranges: readonly PageRange[]): PlanM
         flags: flags | MAP_FLAG.USERFAULT,
       });
   };
-  let end = 0;
+  let end = Math.max(0, LOWEST_PAGE - start.base);
   for (const range of ranges) {
     const rights = rightsOf(range);
     if (rights === 0) continue;
     // Where no page is yet: mapped for the future, kept out of reach by userfaultfd (or by PROT_NONE without it).
     epc(end, range.offset - end, MAP_FLAG.R | MAP_FLAG.W);
+    if (start.base + range.offset < LOWEST_PAGE)
+      throw new CpuError(
+        'PROCESSOR_ARGUMENT',
+        `An enclave's page lies at ${start.base + range.offset}, where Linux maps nothing.`,
+      );
     epc(range.offset, range.length, rights | MAP_FLAG.POPULATE);
     end = range.offset + range.length;
   }

@@ -2,7 +2,7 @@
  * The form of app.img: one file with all that a program's enclave is made of. Integers are little-endian; sections begin
  * at multiples of 4096 in this order, without a gap.
  *
- *     header       4096 bytes: magic, u32 version, u32 SSAFRAMESIZE, u64 SECS.SIZE, 24 zero bytes; at 64 a row for each section
+ *     header       4096 bytes: magic, u32 version, u32 SSAFRAMESIZE, u64 SECS.SIZE, u32 flags, 20 zero bytes; at 64 a row for each section
  *                  (u64 offset, u64 bytes, SHA-256, 16 zero bytes); SHA-256 of all that in the last 32 bytes
  *     signature    the SIGSTRUCT
  *     description  JSON, for people: nothing in it is believed
@@ -22,6 +22,8 @@ export const ROW_AT = 64;
 export const ROW_BYTES = 64;
 export const RUN_BYTES = 32;
 export const DIGEST_AT = HEADER_BYTES - 32;
+/** Bits of the header's flags. */
+export const AT_ZERO = 1;
 /** Bits of a run's flags. */
 export const RUN_MEASURED = 1;
 export const RUN_ZERO = 2;
@@ -49,6 +51,8 @@ export interface Section {
 export interface AppHeader {
   readonly size: number;
   readonly ssaFrameSize: number;
+  /** BASEADDR must be 0. */
+  readonly atZero: boolean;
   readonly sections: Readonly<Record<SectionName, Section>>;
 }
 

@@ -7,6 +7,7 @@ import { libosError } from '../errors.js';
 import type { RootSource } from '../run/root.js';
 import {
   type AppHeader,
+  AT_ZERO,
   aligned,
   DIGEST_AT,
   HEADER_BYTES,
@@ -116,7 +117,7 @@ function readHeader(file: AppFile): AppHeader {
   });
   if (expected !== file.length)
     throw malformed(path, `has ${file.length} bytes, and should have ${expected}: it is cut short or longer`);
-  return { size, ssaFrameSize, sections };
+  return { size, ssaFrameSize, atZero: (header.readUInt32LE(24) & AT_ZERO) !== 0, sections };
 }
 
 /** A small section whose digest is checked at once. */
@@ -214,6 +215,8 @@ export interface AppImage extends AsyncDisposable {
   readonly path: string;
   readonly image: EnclaveImage & { read(offset: number, length: number): Uint8Array };
   readonly root: RootSource;
+  /** BASEADDR, if it matters. */
+  readonly address?: number;
   /** What the builder wrote for people; not to be believed. */
   readonly description: unknown;
   /** Hashes every section. @returns the names of those that are not what the header says */
@@ -252,6 +255,7 @@ export function openAppImage(path: string): AppImage {
     const close = () => file.close();
     return {
       ...{ path, image, description, close },
+      ...(header.atZero ? { address: 0 } : {}),
       root: {
         length,
         read(at, count) {

@@ -5,6 +5,7 @@ import type { PageRun } from '@nestedsgx/image';
 import { libosError } from '../errors.js';
 import { rootSource } from '../run/root.js';
 import {
+  AT_ZERO,
   aligned,
   DIGEST_AT,
   HEADER_BYTES,
@@ -125,6 +126,7 @@ function writeSections(fd: number, program: ProgramImage, sections: readonly Pie
   header.writeUInt32LE(VERSION, 8);
   header.writeUInt32LE(program.image.ssaFrameSize, 12);
   header.writeBigUInt64LE(BigInt(program.image.size), 16);
+  header.writeUInt32LE(program.address === 0 ? AT_ZERO : 0, 24);
   let at = HEADER_BYTES;
   sections.forEach((pieces, i) => {
     const hash = createHash('sha256');

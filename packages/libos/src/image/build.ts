@@ -38,6 +38,10 @@ const RW = (PT_REG << 8) | SECINFO_R | SECINFO_W;
 const R = (PT_REG << 8) | SECINFO_R;
 const ZEROS = new Uint8Array(2 ** 20);
 const MAX_SIZE = 2 ** 36;
+/** An enclave at address 0 ends below what runs it. */
+const LOW_SIZE = 2 ** 30;
+/** More than the library OS takes beside its memory. */
+const KERNEL_ROOM = 64 * 2 ** 20;
 /** What has pages from the start; the rest comes when it is used. */
 const CORE_READY = 512 * 1024;
 const ARENA_READY = 512 * 1024;
@@ -88,6 +92,8 @@ export interface ProgramImage {
   readonly image: EnclaveImage;
   /** What the host serves for the root. */
   readonly root: RootContents;
+  /** BASEADDR, if it matters. */
+  readonly address?: number;
   /** How an image that is not signed wants to be. */
   readonly signOptions?: SignOptions;
 }
@@ -132,16 +138,6 @@ function sizeOf({ binaries, entries }: Collected): number {
   return binaries.reduce((sum, binary) => sum + 2 * reach(binary) + 2 ** 21, 2 ** 20 + entries.size * 1024);
 }
 
-/** Where an enclave can lie is above what a program of a fixed address wants. @throws PROGRAM_FIXED_ADDRESS */
-function refuseFixed({ main }: Collected): void {
-  if (!main.program.fixed) return;
-  throw libosError(
-    'PROGRAM_FIXED_ADDRESS',
-    `${main.path} is linked for address 0x${main.program.segments[0].address.toString(16)}, and enclaves lie above 0x100000000`,
-    { advice: 'Use a position-independent build of it (gcc -pie or -static-pie), as most of Debian is.' },
-  );
-}
-
 /** The linked library OS. @throws KERNEL_MISSING */
 function readKernel(): Uint8Array {
   if (!existsSync(KERNEL_PATH))
@@ -161,40 +157,53 @@ export function buildProgramImage(options: ProgramImageOptions): BuiltProgram {
     store: options.store,
     onNote: options.onNote,
   });
-  refuseFixed(collected);
   const kernel = readKernel();
   const memory = roundUp(options.memory ?? 64 * 2 ** 20);
   const stackSize = roundUp(options.stack ?? 2 ** 20);
   const coreSize = roundUp(options.files ?? 32 * 2 ** 20, 65536);
 
-  const coreStart = layOut(kernel, KERNEL).end + PAGE;
-  const pagesStart = coreStart + coreSize;
-  // Enough for twice what is known so far: the size of the enclave is a power of two.
-  const pagesSize = roundUp(
-    powerOfTwo(coreStart + coreSize + memory + stackSize + sizeOf(collected)) / PAGE / 8,
-  );
-  const manifestStart = pagesStart + pagesSize;
   // Digests and names do not depend on where things are, so a first description tells how long it will be.
   const loadable = rewriteAll(collected, options.cache);
   const manifestSize = describe(collected, new Map(), loadable).manifest.length;
   const policy = options.policy === undefined ? new Uint8Array(0) : encodePolicy(options.policy);
-  const policyStart = manifestStart + roundUp(manifestSize);
-  const stackStart = policyStart + roundUp(policy.length) + PAGE;
-  const placed = new Map<Binary, Placed>();
-  let end = stackStart + stackSize + PAGE;
-  for (const binary of collected.binaries) {
-    const place = placeProgram(binary.program, keptSites(binary.program, options.cache), end);
-    placed.set(binary, place);
-    end = place.end;
-  }
-  const arenaStart = end + PAGE;
-  const last = arenaStart + memory + PAGE;
-  if (last > MAX_SIZE)
-    throw libosError('PROGRAM_TOO_LARGE', `the enclave would have ${last} bytes`, {
+  // Enough for twice what is known: the size of the enclave is a power of two.
+  const known = coreSize + memory + stackSize + sizeOf(collected) + roundUp(manifestSize) + KERNEL_ROOM;
+  const pagesSize = roundUp(powerOfTwo(known) / PAGE / 8);
+
+  /** What is the library OS's own, from an offset on. */
+  const system = (coreStart: number) => {
+    const pagesStart = coreStart + coreSize;
+    const manifestStart = pagesStart + pagesSize;
+    const policyStart = manifestStart + roundUp(manifestSize);
+    return { coreStart, pagesStart, manifestStart, policyStart, end: policyStart + roundUp(policy.length) };
+  };
+  /** What is the program's: its stack, its binaries, and memory. */
+  const user = (from: number) => {
+    const placed = new Map<Binary, Placed>();
+    let end = from;
+    const put = (binary: Binary) => {
+      const place = placeProgram(binary.program, keptSites(binary.program, options.cache), end);
+      placed.set(binary, place);
+      end = place.end;
+    };
+    const fixed = collected.main.program.fixed;
+    if (fixed) put(collected.main);
+    const stackStart = end + (fixed ? PAGE : 0);
+    end = stackStart + stackSize + PAGE;
+    for (const binary of collected.binaries) if (!placed.has(binary)) put(binary);
+    return { start: from, placed, stackStart, arenaStart: end + PAGE, end: end + PAGE + memory };
+  };
+  const place = collected.main.program.fixed
+    ? arrangeFixed(collected.main, kernel, user, system)
+    : arrange(kernel, user, system);
+  const { placed, stackStart, arenaStart } = place.user;
+  const { coreStart, pagesStart, manifestStart, policyStart } = place.system;
+  const last = Math.max(place.user.end, place.system.end) + PAGE;
+  const { runs, size } = layOut(kernel, { ...KERNEL, heapFrom: place.heapFrom, minimumSize: last });
+  if (size > (collected.main.program.fixed ? LOW_SIZE : MAX_SIZE))
+    throw libosError('PROGRAM_TOO_LARGE', `the enclave would have ${size} bytes`, {
       advice: 'Ask for less memory.',
     });
-
-  const { runs, size } = layOut(kernel, { ...KERNEL, minimumSize: last });
   if (pagesSize * 8 * PAGE < size)
     throw new RangeError(`${pagesSize} bytes of page bits are too few for ${size}`);
   const root = describe(collected, placed, loadable);
@@ -211,8 +220,8 @@ export function buildProgramImage(options: ProgramImageOptions): BuiltProgram {
       stackSize,
       arenaStart,
     },
-    userStart: stackStart,
-    userSize: arenaStart + memory - stackStart,
+    userStart: place.user.start,
+    userSize: place.user.end - place.user.start,
     arenaSize: memory,
     entry: first.program.entry + first.bias,
     programEntry: main.program.entry + main.bias,
@@ -236,6 +245,7 @@ export function buildProgramImage(options: ProgramImageOptions): BuiltProgram {
     ...zeros(arenaStart, Math.min(ARENA_READY, memory)),
     { offset: size - PAGE, secinfoFlags: R, data: boot, measured: true },
   ];
+  all.sort((a, b) => a.offset - b.offset);
   const count = (of: (place: Placed) => number) =>
     [...placed.values()].reduce((sum, place) => sum + of(place), 0);
   return {
@@ -245,10 +255,63 @@ export function buildProgramImage(options: ProgramImageOptions): BuiltProgram {
       miscselect: 1,
       attributes: { FLAGS: ATTRIBUTES_MODE64BIT, XFRM: XFRM_LEGACY | XFRM_AVX | XFRM_AVX512 },
     },
-    rewritten: count((place) => place.rewritten),
-    trapping: count((place) => place.trapping),
+    ...(collected.main.program.fixed ? { address: 0 } : {}),
+    rewritten: count((of) => of.rewritten),
+    trapping: count((of) => of.trapping),
     binaries: collected.binaries.map(({ path }) => path),
   };
+}
+
+interface System {
+  readonly coreStart: number;
+  readonly pagesStart: number;
+  readonly manifestStart: number;
+  readonly policyStart: number;
+  readonly end: number;
+}
+
+interface User {
+  readonly start: number;
+  readonly placed: ReadonlyMap<Binary, Placed>;
+  readonly stackStart: number;
+  readonly arenaStart: number;
+  readonly end: number;
+}
+
+interface Arrangement {
+  readonly user: User;
+  readonly system: System;
+  readonly heapFrom?: number;
+}
+
+/** The library OS first, with an empty page before what is the program's. */
+function arrange(
+  kernel: Uint8Array,
+  user: (from: number) => User,
+  system: (from: number) => System,
+): Arrangement {
+  const own = system(layOut(kernel, KERNEL).end + PAGE);
+  return { system: own, user: user(own.end + PAGE) };
+}
+
+/** The program where it is linked for, between the library OS's code and its memory. */
+function arrangeFixed(
+  main: Binary,
+  kernel: Uint8Array,
+  user: (from: number) => User,
+  system: (from: number) => System,
+): Arrangement {
+  const from = Math.floor(main.program.segments[0].address / PAGE) * PAGE;
+  const code = layOut(kernel, { ...KERNEL, heapFrom: from }).codeEnd;
+  if (code + PAGE > from)
+    throw libosError(
+      'PROGRAM_FIXED_ADDRESS',
+      `${main.path} is linked for address 0x${from.toString(16)}, where the library OS itself is`,
+      { advice: 'Use a position-independent build of it (gcc -pie or -static-pie), as most of Debian is.' },
+    );
+  const program = user(from);
+  const own = system(program.end + PAGE);
+  return { user: program, system: own, heapFrom: own.end + PAGE };
 }
 
 /** The binaries of the root by path, with calls that jump: whatever is executed comes from here. */

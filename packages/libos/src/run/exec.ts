@@ -180,6 +180,7 @@ export async function runProgram(cvm: Cvm, program: ProgramImage, options: RunOp
       ocallBufferBytes: 192 * 1024,
       threads: MAX_THREADS,
       debug: options.debug,
+      address: program.address,
       hostDescriptors: options.io === 'gate',
       offerInterrupts: true,
     });
