@@ -64,7 +64,9 @@ export const sqlite: Subject = {
         memory: () => run(side, ':memory:'),
         tmpfs: () => run(side, join(side === 'native' ? stage.shm : '/dev/shm', `db-${store}`)),
         overlay: () =>
-          side === 'native' ? run(side, join(place, 'db')) : run(side, '/data/db', ['--store', place]),
+          side === 'native'
+            ? run(side, join(place, 'db'))
+            : run(side, '/data/db', ['--store', `${place}/store:/data`]),
       });
     };
   },

@@ -24,7 +24,7 @@ export const fio: Subject = {
     },
   },
   begin(stage: Stage, short: boolean) {
-    const size = short ? '4M' : '128M';
+    const size = short ? '4M' : '32M';
     let store = 0;
     const rate = (side: Side, rw: string, folder: string, options: readonly string[]) => {
       const argv = [
@@ -39,13 +39,15 @@ export const fio: Subject = {
         ],
         ...[`--filename=${join(folder, 'fio')}`, '--output-format=json', '--fallocate=none'],
       ];
-      const text = said(stage, side, { argv, options: ['--memory', '128', '--files', '320', ...options] });
+      const text = said(stage, side, { argv, options: ['--memory', '512', '--files', '512', ...options] });
       return figureIn(text, RATE) / 1e6;
     };
     return (side: Side) => {
       const place = stage.place(`fio-${store++}`);
       const [memory, disk, options] =
-        side === 'native' ? [stage.shm, place, []] : ['/dev/shm', '/data', ['--store', place]];
+        side === 'native'
+          ? [stage.shm, place, []]
+          : ['/dev/shm', '/data', ['--store', `${place}/store:/data`]];
       return figures({
         'write tmpfs': () => rate(side, 'write', memory, []),
         'read tmpfs': () => rate(side, 'read', memory, []),

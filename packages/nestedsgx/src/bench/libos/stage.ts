@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 const HERE = dirname(fileURLToPath(import.meta.url));
 const NSGX = join(HERE, '../../../../bin/nsgx.mjs');
 const SOURCES = join(HERE, '../../../../native/libos');
-const LIMIT_MS = 60_000;
+const LIMIT_MS = 40_000;
 const END_MS = 3_000;
 
 /** Ways to the host's services; `nsgx exec --io`. */
@@ -66,7 +66,7 @@ export class Stage implements AsyncDisposable {
     return new Stage();
   }
 
-  /** Runs a program to its end. @throws when it cannot be started, or takes more than a minute */
+  /** Runs a program to its end. @throws when it cannot be started, or takes more than forty seconds */
   run(side: Side, command: Command, input = ''): Output {
     const [program = '', ...args] = this.#argv(side, command);
     const start = performance.now();
