@@ -90,7 +90,7 @@ export class HostIo {
     this.#channels = memory.alloc(CHANNELS * CHANNEL_STRIDE, { alignment: 4096 });
     for (let i = 0; i < CHANNELS; i++)
       this.#channels.bytes.fill(0, i * CHANNEL_STRIDE, i * CHANNEL_STRIDE + CHANNEL_HEAD);
-    const spinners = this.#transport === 'ring' ? usableCpus().length - 1 : 0;
+    const spinners = this.#transport === 'ocall' ? 0 : usableCpus().length - 1;
     this.#handle = this.#library.open(
       this.#channels.address,
       memory.base + memory.gpa,
@@ -139,7 +139,7 @@ export class HostIo {
         const facts = new BigUint64Array(3);
         facts[0] = BigInt(this.#channels.address);
         facts[1] = BigInt(TRANSPORTS.indexOf(this.#transport));
-        facts[2] = BigInt(this.#transport === 'ring' && usableCpus().length > 1 ? PATIENCE_CYCLES : 0);
+        facts[2] = BigInt(this.#transport !== 'ocall' && usableCpus().length > 1 ? PATIENCE_CYCLES : 0);
         return new Uint8Array(facts.buffer);
       },
       host_io: (slot: number): void => {
