@@ -30,6 +30,8 @@ _Noreturn void libos_end(uint32_t signal);
 
 /* Whether libos_signals has something to do for the calling thread. */
 bool libos_signal_waits(void);
+/* The same for another. */
+bool libos_signal_waits_for(uint32_t slot);
 /* The calling thread's request (core/request.ts). */
 const uint64_t *libos_request(void);
 

@@ -243,6 +243,10 @@ w2c_core *libos_core(void) { return &core; }
 
 const uint64_t *libos_request(void) { return (const uint64_t *)request_of(libos_slot()); }
 
+bool libos_signal_waits_for(uint32_t slot) {
+    return libos_thread_is_known(slot) && ((volatile const uint64_t *)request_of(slot))[7] != 0;
+}
+
 bool libos_signal_waits(void) { return ((volatile const uint64_t *)libos_request())[7] != 0; }
 
 static int64_t dispatch(uint32_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f,
