@@ -68,13 +68,13 @@ static void settle(struct place *place) {
 
 EXPORT int64_t nsgx_lh_drive(uint64_t argument) {
     struct drive d = *(const struct drive *)argument;
-    const struct context *context = (const struct context *)d.context;
-    struct host *h = context->host;
+    const struct context context = *(const struct context *)d.context;
+    struct host *h = context.host;
     struct place place = {0, LOOSE_CALLS};
     for (;;) {
         settle(&place);
         uint32_t kind = ((enter_function)d.enter)(d.gate, (uint32_t)d.function, d.rdi, d.rsi);
-        if (kind != EXIT_EEXIT || *(volatile uint64_t *)(d.page + RESPONSE_RDI) != context->call) return kind;
+        if (kind != EXIT_EEXIT || *(volatile uint64_t *)(d.page + RESPONSE_RDI) != context.call) return kind;
         uint64_t at = *(volatile uint64_t *)(d.page + RESPONSE_RSI);
         if (!in_ram(h, at, sizeof(struct call_out))) return kind;
         volatile struct call_out *call = (volatile struct call_out *)at;

@@ -70,6 +70,9 @@ export interface IoCounters {
   readonly exits: number;
 }
 
+/** What native threads may still use: closed by nobody whose program's threads did not come back. */
+const open = new Set<HostIo>();
+
 /** One program's descriptors and channels. */
 export class HostIo {
   readonly #library: HostLibrary = hostLibrary();
@@ -109,6 +112,7 @@ export class HostIo {
         },
       );
     }
+    open.add(this);
     this.#library.policy(this.#handle, SEND[this.#policy.mode]);
     (options.descriptors ?? [0, 1, 2]).forEach((fd, i) => {
       this.#library.stream(this.#handle, i, fd);
@@ -169,6 +173,7 @@ export class HostIo {
     if (this.#handle === 0) return;
     this.#library.close(this.#handle);
     this.#handle = 0;
+    open.delete(this);
     this.#memory.free(this.#channels);
   }
 
