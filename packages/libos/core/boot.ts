@@ -4,6 +4,7 @@ import {
 } from './fs/inode';
 import { O_RDWR, O_WRONLY, opened, OpenFile, place } from './fs/open-file';
 import { lastName, link, root, walk, walkParent } from './fs/path';
+import { bootProc } from './fs/proc';
 import { setStore } from './fs/store-folder';
 import { hostModes } from './fs/stat';
 import { addImage } from './memory-map';
@@ -19,6 +20,9 @@ const FLAG_READ_ONLY = 1;
 /** The store is mounted there; which key it has. */
 const FLAG_STORE = 4;
 const FLAG_STORE_SIGNER = 8;
+
+/** The program that is run first. */
+let main: Inode | null = null;
 
 export function bootRoot(bytes: u64, base: u64): void {
   const at = heap.alloc(<usize>bytes);
@@ -66,6 +70,8 @@ function entry(at: usize, base: u64): usize {
       inode.imageAt = base + load<u64>(at, 32);
       inode.imageSize = load<u64>(at, 40);
       inode.imageTaken = (flags & 2) !== 0;
+      // Of what is loaded from the start the interpreter comes from a folder of libraries.
+      if (inode.imageTaken && (main === null || !path.includes('/ld-'))) main = inode;
       addImage(inode);
     }
   }
@@ -99,6 +105,9 @@ export function bootDevices(kinds: u32): void {
   device(dev, 'random', DEVICE_RANDOM);
   device(dev, 'urandom', DEVICE_RANDOM);
   device(dev, 'tty', DEVICE_TTY);
+  device(dev, 'full', DEVICE_ZERO);
+  dev.entries!.get('full').full = true;
+  bootProc(dev, main);
   folder('/dev/shm', 0o1777);
   folder('/tmp', 0o1777);
   const hostMode: u32 = 0o620;

@@ -113,6 +113,10 @@ test('libraries that are opened at run time', async () => {
   assert.equal(found.status, 0);
 });
 
+test('what programs look up in /proc, /sys and /dev', async () => {
+  await same(compile('proc'), (dir) => [`${dir}/file`]);
+});
+
 test('static position-independent programs', async () => {
   await same(compile('files', '-static-pie'), (dir) => [dir]);
   await same(compile('process', '-static-pie'), () => ['x'], { PROBE: 'static' });
@@ -141,6 +145,10 @@ test('semaphores and messages of System V, queues of POSIX, descriptors of proce
 
 test('registers and what lies below the stack pointer outlive a storm of signals', async () => {
   await same(compile('storm', '-pthread', '-mavx'), () => []);
+});
+
+test('timers that start threads, and timers of threads that end', async () => {
+  await same(compile('timer-threads', '-pthread'), () => []);
 });
 
 test('what signals carry: values, queues, timers, faults, alternate stacks', async () => {

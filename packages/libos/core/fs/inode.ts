@@ -52,6 +52,13 @@ export class Inode {
   /** Memory of each block that has been brought; 0 for the others. */
   blocks: StaticArray<usize> | null = null;
   readOnly: bool = false;
+  /** Which text it has (core/fs/proc.ts), and where a link leads whatever its text says. */
+  made: i32 = 0;
+  jump: Inode | null = null;
+  /** It is another one for each process. */
+  own: bool = false;
+  /** Its device takes nothing. */
+  full: bool = false;
   /** Of what lies below the store's folder. */
   stored: Stored | null = null;
   /** Where the image has this file's segments in place, 0 if nowhere; how far they reach; whether they were given out. */

@@ -13,6 +13,7 @@ import {
 } from './open-file';
 import { lastName, lastSlash, link, walk, walkFailure, walkParent } from './path';
 import { AT_FDCWD, directoryOf, startFailure, umask } from './process-files';
+import { made } from './proc';
 import { syncStore } from './store';
 
 const FLAGS_CHANGED: u32 = O_APPEND | O_NONBLOCK | 0o40000 | 0o20000 | 0o1000000;
@@ -71,7 +72,7 @@ export function sysOpenat(folder: u64, path: u64, flags64: u64, mode: u64): i64 
     const waiting = inode.need(0, inode.size);
     if (waiting !== 0) return waiting;
   }
-  return give(inode, flags);
+  return give(inode.made !== 0 && (flags & O_PATH) === 0 ? made(inode) : inode, flags);
 }
 
 export function sysOpen(path: u64, flags: u64, mode: u64): i64 {

@@ -1,6 +1,7 @@
 /** From a path to a file: Linux's rules for `.`, `..`, symbolic links and trailing slashes. */
 import { ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR } from '../errno';
 import { Inode } from './inode';
+import { refresh } from './proc';
 
 const MAX_LINKS = 40;
 const NAME_MAX = 255;
@@ -64,8 +65,14 @@ function step(given: string, start: Inode, follow: bool, parent: bool): Inode | 
     }
     if (!entries.has(name)) return fail(ENOENT);
     const next = entries.get(name);
+    if (next.own) refresh(next);
     if (next.isLink && (!last || follow || rest > end)) {
       if (++links > MAX_LINKS) return fail(ELOOP);
+      if (next.jump !== null) {
+        at = next.jump!;
+        i = rest;
+        continue;
+      }
       path = next.target + (last ? (rest > end ? '/' : '') : `/${path.substring(rest)}`);
       i = 0;
       if (path.charCodeAt(0) === SLASH) at = root;

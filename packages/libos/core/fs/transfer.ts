@@ -1,5 +1,5 @@
 /** read, write and their relatives. */
-import { EAGAIN, EBADF, EFAULT, EFBIG, EINVAL, EISDIR, EOPNOTSUPP, EPIPE, ESPIPE } from '../errno';
+import { EAGAIN, EBADF, EFAULT, EFBIG, EINVAL, EISDIR, EOPNOTSUPP, ENOSPC, EPIPE, ESPIPE } from '../errno';
 import { message } from '../net/message';
 import { Socket } from '../net/socket';
 import { ownAnswered, ownFailed, OWN_ROOM, readStream, readStreamVectors, sendOwn, writeStream, writeStreamVectors } from '../net/stream';
@@ -63,7 +63,7 @@ function readDevice(file: OpenFile, device: i32, user: u64, length: u64): i64 {
 }
 
 function writeDevice(file: OpenFile, device: i32, user: u64, length: u64): i64 {
-  if (device <= DEVICE_RANDOM) return length;
+  if (device <= DEVICE_RANDOM) return file.inode.full && length > 0 ? ENOSPC : length;
   return length === 0 ? 0 : writeStream(file, device === DEVICE_TTY ? 1 : <i32>hostOf(device), user, length);
 }
 

@@ -14,6 +14,7 @@ import { copyIn, copyOut, random } from '../shim';
 import { look } from '../signals';
 import { bytesToString, failure, loadPath, scratch } from '../user';
 import { Arguments } from './arguments';
+import { setProgram } from '../fs/proc';
 import { finishProcess } from './exit';
 import { Process } from './process';
 import { current, freeSlot, MAX_THREADS, Thread, threads } from './thread';
@@ -152,6 +153,7 @@ function run(kept: Arguments): i64 {
     return ENOMEM;
   }
   kept.done = true;
+  setProgram(process.pid, kept.inode, kept.strings);
   changeProgram(process);
   if (!shared) freeSpace(process.space);
   process.space = space;
