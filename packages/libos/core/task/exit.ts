@@ -49,6 +49,7 @@ function leave(thread: Thread): void {
   if (thread.leaving) return;
   thread.leaving = true;
   reassign(thread.process, u64.MAX_VALUE);
+  dropTimers(thread.process, thread, true);
   releaseRobust(thread.robustList);
   thread.robustList = 0;
   if (thread.clearTid === 0) return;
