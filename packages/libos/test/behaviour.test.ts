@@ -86,9 +86,7 @@ const GROUPS: readonly Group[] = [
       'dup2(1, 40)': DESCRIPTORS,
       'fcntl(1, F_DUPFD, 40)': DESCRIPTORS,
       'last < 40': DESCRIPTORS,
-      'usage.ru_maxrss = 0': 'as much as the process itself',
       'setpgid(': 'one process',
-      'syscall(SYS_getrandom, buffer, 10, 6)': 'both sources are one',
     },
   },
 ];
