@@ -2,7 +2,7 @@
 import { bootDevices, bootRoot } from './boot';
 import { blockFailed, blockRead, setMemoryLimit } from './fs/inode';
 import { call } from './generated/dispatch';
-import { setStack, startMemory } from './memory-map';
+import { setJit, setStack, startMemory } from './memory-map';
 import { OP_IO, OP_ROOT, OP_WAIT, PENDING, THEN_CLONED, THEN_CLOSED, THEN_EXECED, THEN_IO, THEN_RESULT } from './request';
 import { closeFirst, mustClose, transferred } from './net/host';
 import { setCpus } from './scheduling';
@@ -24,6 +24,7 @@ const SIGWINCH: u32 = 28;
 /** Bits of the boot page's flags (src/image/boot.ts). */
 const BOOT_VERBOSE: u64 = 1;
 const BOOT_NO_HOST_SIGNALS: u64 = 2;
+const BOOT_JIT: u64 = 4;
 let hostSignals: bool = true;
 
 const COLLECT_EVERY: u32 = 16384;
@@ -51,6 +52,7 @@ export function start(
   startMemory(arena, arenaSize);
   setStack(stack, stackSize);
   setVerbose((flags & BOOT_VERBOSE) !== 0);
+  setJit((flags & BOOT_JIT) !== 0);
   hostSignals = (flags & BOOT_NO_HOST_SIGNALS) === 0;
   setWindow(window);
   bootRoot(manifestSize, base);

@@ -9,6 +9,8 @@ import { copyUser, executable, zero } from './shim';
 import { current } from './task/thread';
 
 const PAGE: u64 = 4096;
+/** What brk can have at most; C libraries take mappings beyond. */
+const MAX_BREAK: u64 = 64 << 20;
 const PROT_EXEC: u32 = 4;
 const MAP_SHARED: u32 = 1;
 const MAP_TYPE: u32 = 3;
@@ -26,6 +28,8 @@ class Region {
     public clean: bool,
     /** Whose memory it is. */
     public space: Space,
+    /** Whether its pages can be executed already. */
+    public code: bool = false,
   ) {}
 }
 
@@ -47,7 +51,7 @@ const images = new Array<Inode>();
 export function startMemory(arena: u64, size: u64): void {
   const space = current.process.space;
   space.breakStart = space.breakEnd = first = arena;
-  low = space.breakLimit = arena + ((size / 4) & ~(PAGE - 1));
+  low = space.breakLimit = arena + min<u64>(MAX_BREAK, (size / 4) & ~(PAGE - 1));
   high = arena + size;
 }
 
@@ -110,7 +114,7 @@ function insert(region: Region): void {
 }
 
 function same(a: Region, b: Region): bool {
-  return a.protection === b.protection && a.clean === b.clean && a.space === b.space;
+  return a.protection === b.protection && a.clean === b.clean && a.space === b.space && a.code === b.code;
 }
 
 /** Takes [from, to) out of the books; returns what lay there. */
@@ -123,11 +127,11 @@ function cut(from: u64, to: u64): Array<Region> {
       kept.push(r);
       continue;
     }
-    if (r.start < from) kept.push(new Region(r.start, from, r.protection, r.clean, r.space));
+    if (r.start < from) kept.push(new Region(r.start, from, r.protection, r.clean, r.space, r.code));
     const start = r.start > from ? r.start : from;
     const end = r.end < to ? r.end : to;
-    gone.push(new Region(start, end, r.protection, r.clean, r.space));
-    if (r.end > to) kept.push(new Region(to, r.end, r.protection, r.clean, r.space));
+    gone.push(new Region(start, end, r.protection, r.clean, r.space, r.code));
+    if (r.end > to) kept.push(new Region(to, r.end, r.protection, r.clean, r.space, r.code));
   }
   regions = kept;
   return gone;
@@ -177,7 +181,7 @@ export function sysMmap(hint: u64, given: u64, prot: u64, flags64: u64, fd: u64,
       return inode.imageAt;
     }
   const code = inode !== null && type !== MAP_SHARED && isMeasured(inode);
-  if ((protection & PROT_EXEC) !== 0 && !code) return EACCES;
+  if ((protection & PROT_EXEC) !== 0 && !code && !(jit && inode === null)) return EACCES;
   let bytes: u64 = 0;
   if (inode !== null && offset < inode.size) {
     bytes = inode.size - offset < length ? inode.size - offset : length;
@@ -206,8 +210,9 @@ export function sysMmap(hint: u64, given: u64, prot: u64, flags64: u64, fd: u64,
   const clean = protection !== 0 || inode !== null;
   if (clean && !zero(at, length)) return ENOMEM;
   if (bytes > 0 && !inode!.copyOut(at, offset, bytes)) return EFAULT;
-  if ((protection & PROT_EXEC) !== 0 && !executable(at, length)) return ENOMEM;
-  insert(new Region(at, at + length, protection, clean, current.process.space));
+  const runs = (protection & PROT_EXEC) !== 0;
+  if (runs && !executable(at, length)) return ENOMEM;
+  insert(new Region(at, at + length, protection, clean, current.process.space, runs));
   return at;
 }
 
@@ -220,7 +225,7 @@ export function isMeasured(inode: Inode): bool {
 export function putCode(at: u64, length: u64, inode: Inode): bool {
   if (!zero(at, length) || !inode.copyOut(at, inode.size, inode.codeBytes) || !executable(at, length)) return false;
   cut(at, at + length);
-  insert(new Region(at, at + length, 5, true, current.process.space));
+  insert(new Region(at, at + length, 5, true, current.process.space, true));
   return true;
 }
 
@@ -237,6 +242,19 @@ export function freeSpace(space: Space): void {
   const kept = new Array<Region>();
   for (let i = 0; i < regions.length; i++) if (regions[i].space !== space) kept.push(regions[i]);
   regions = kept;
+}
+
+/** Whether all of a range was executable before. */
+function isCode(from: u64, to: u64): bool {
+  for (let i = 0; i < regions.length; i++)
+    if (regions[i].start < to && regions[i].end > from && !regions[i].code) return false;
+  return true;
+}
+
+/** Whether programs may execute what they write: the image says it. */
+let jit: bool = false;
+export function setJit(on: bool): void {
+  jit = on;
 }
 
 function overlaps(from: u64, to: u64): bool {
@@ -258,7 +276,8 @@ export function sysMprotect(at: u64, given: u64, prot: u64): i64 {
   if (length === 0 || imageOf(at, length) !== null) return 0;
   if (at >= current.process.space.breakStart && at + length <= up(current.process.space.breakEnd)) return (protection & PROT_EXEC) !== 0 ? EACCES : 0;
   if (!mapped(at, at + length)) return isStack(at, length) ? 0 : ENOMEM;
-  if ((protection & PROT_EXEC) !== 0) return EACCES;
+  const runs = (protection & PROT_EXEC) !== 0;
+  if (runs && !jit && !isCode(at, at + length)) return EACCES;
   const before = cut(at, at + length);
   for (let i = 0; i < before.length; i++) {
     const r = before[i];
@@ -270,6 +289,7 @@ export function sysMprotect(at: u64, given: u64, prot: u64): i64 {
       }
       r.clean = true;
     }
+    if (runs && !r.code) r.code = executable(r.start, r.end - r.start);
     r.protection = protection;
     insert(r);
   }

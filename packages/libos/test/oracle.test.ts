@@ -185,6 +185,14 @@ test('programs of a fixed address, where the library OS makes room', async () =>
   await same(compile('files', '-no-pie'), (dir) => [dir]);
 });
 
+test('code that programs write, where the image lets them', async () => {
+  const program = compile('jit');
+  const allowed = await inside(buildProgramImage({ program, jit: true }), [program]);
+  assert.equal(allowed.stdout, native(program, []).stdout);
+  const refused = await inside(buildProgramImage({ program }), [program]);
+  assert.equal(refused.stdout, 'mprotect -1 13\n');
+});
+
 test('addresses that cannot be had, scripts and missing files are refused with what to do', () => {
   const low = compile('process', '-no-pie', '-static', '-Wl,-Ttext-segment=0x20000');
   assert.throws(() => buildProgramImage({ program: low }), { code: 'PROGRAM_FIXED_ADDRESS' });

@@ -126,6 +126,7 @@ export function assembleImage(spec: ImageSpec, options: AssembleOptions): Assemb
     program: entry,
     policy,
     ...gather(spec, unpacked),
+    jit: spec.jit,
     ...{ memory: spec.memory, files: spec.files, stack: spec.stack, store: spec.store },
     ...{ cache: options.cache, onNote: options.onNote },
   });

@@ -33,6 +33,8 @@ const MAGIC = 0x31534f42494c534en;
 export const BOOT_VERBOSE = 1;
 /** Signals of the host do not reach the program. */
 export const BOOT_NO_HOST_SIGNALS = 2;
+/** Let the program execute what it writes. */
+export const BOOT_JIT = 4;
 
 /** The page's bytes. */
 export function bootPage(boot: BootPage): Uint8Array {

@@ -26,7 +26,7 @@ import { libosError } from '../errors.js';
 import { KERNEL_PATH } from '../kernel/build-kernel.js';
 import { keptSites } from '../rewrite/site-cache.js';
 import type { RootContents } from '../run/root.js';
-import { BOOT_NO_HOST_SIGNALS, BOOT_VERBOSE, bootPage } from './boot.js';
+import { BOOT_JIT, BOOT_NO_HOST_SIGNALS, BOOT_VERBOSE, bootPage } from './boot.js';
 import { type Binary, type Collected, collect } from './collect.js';
 import type { Layers } from './layers.js';
 import { buildRoot, type RootEntry, type StoreKey } from './manifest.js';
@@ -82,6 +82,8 @@ export interface ProgramImageOptions {
   readonly cache?: string;
   /** Name each refused system call once. */
   readonly verbose?: boolean;
+  /** Let the program make memory executable that it has written: JIT compilers. */
+  readonly jit?: boolean;
   /** Whether the host may send signals to the program. Default true. */
   readonly hostSignals?: boolean;
 }
@@ -228,7 +230,10 @@ export function buildProgramImage(options: ProgramImageOptions): BuiltProgram {
     headers: main.program.headers + main.bias,
     headerCount: main.program.headerCount,
     interpreter: interpreter?.bias ?? 0,
-    flags: (options.verbose ? BOOT_VERBOSE : 0) | (options.hostSignals === false ? BOOT_NO_HOST_SIGNALS : 0),
+    flags:
+      (options.jit ? BOOT_JIT : 0) |
+      (options.verbose ? BOOT_VERBOSE : 0) |
+      (options.hostSignals === false ? BOOT_NO_HOST_SIGNALS : 0),
     policyStart,
     policySize: policy.length,
   });

@@ -46,6 +46,7 @@ interface ExecOptions extends MachineOptions {
   storeVersion?: string;
   stats?: boolean;
   verbose?: boolean;
+  jit?: boolean;
 }
 
 /** What is run: an image, and what the program is told. */
@@ -71,6 +72,7 @@ export const execCommand: CommandModule = {
       .option('--memory <MiB>', 'memory that it can allocate (default: 64)')
       .option('--files <MiB>', 'memory for files that it writes, and for the library OS (default: 32)')
       .option('--stack <MiB>', 'its stack (default: 1)')
+      .option('--jit', 'let it execute what it has written: JIT compilers')
       .option('--key <pem>', 'signing key (default: one of its own in the state directory)')
       .addOption(
         new Option(
@@ -167,6 +169,7 @@ async function fromMachine(
     memory: mebibytes(options.memory, 'memory'),
     files: mebibytes(options.files, 'files'),
     stack: mebibytes(options.stack, 'stack'),
+    jit: options.jit ?? false,
     verbose,
   };
   const { inside } = storeOf(options) ?? {};

@@ -41,6 +41,7 @@ interface BuildOptions {
   env: string[];
   argPolicy?: string;
   memory?: string;
+  jit?: boolean;
   files?: string;
   stack?: string;
   productId?: string;
@@ -99,6 +100,7 @@ function buildCommand(act: ActionWrapper): Command {
     .option('--memory <size>', 'memory that it can allocate, such as 256M (default: 64M)')
     .option('--files <size>', 'memory for files that it writes, and for the library OS (default: 32M)')
     .option('--stack <size>', 'its stack (default: 1M)')
+    .option('--jit', 'let it execute what it has written: JIT compilers')
     .option('--product-id <n>', 'ISVPRODID')
     .option('--svn <n>', 'ISVSVN')
     .option('--no-debug', 'sign it so that it cannot be loaded for debugging')
@@ -143,6 +145,7 @@ function specOfOptions(args: readonly string[], options: BuildOptions): ImageSpe
     memory: size(options.memory, '--memory'),
     files: size(options.files, '--files'),
     stack: size(options.stack, '--stack'),
+    jit: options.jit,
     productId: number(options.productId, '--product-id'),
     svn: number(options.svn, '--svn'),
     debug: options.debug ? undefined : false,
