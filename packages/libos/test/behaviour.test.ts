@@ -60,7 +60,6 @@ const GROUPS: readonly Group[] = [
     name: 'signals',
     what: 'actions, masks, order, waiting',
     known: {
-      '35 34 34 15': 'one of each number waits at a time',
       'sigtimedwait(&some, &info, &wrong)': 'times are not looked at when they do not matter',
       'ppoll(': MASK,
       'pselect(': MASK,
