@@ -73,10 +73,15 @@ export interface Outcome {
   readonly text: string;
 }
 
+/** Programs that cannot be loaded, so that their libraries are not read each time. */
+const unloadable = new Map<string, Outcome>();
+
 /** Runs an invocation on both sides. What this machine has not, and what cannot be loaded, is skipped. */
 export async function compare(machine: Inside, one: Case): Promise<Outcome> {
   const program = which(one.program);
   if (program === undefined) return { kind: 'skipped', text: `there is no ${one.program} here` };
+  const known = unloadable.get(program);
+  if (known !== undefined) return known;
   const variables = Object.entries(ENVIRONMENT).map(([name, value]) => `${name}=${value}`);
   let image: ProgramImage;
   try {
@@ -84,7 +89,9 @@ export async function compare(machine: Inside, one: Case): Promise<Outcome> {
     image = buildProgramImage({ program, copy, memory: one.memory, cache: join(machine.folder, 'sites') });
   } catch (error) {
     if ((error as { code?: unknown }).code !== 'PROGRAM_FIXED_ADDRESS') throw error;
-    return { kind: 'skipped', text: `${program} is linked for a fixed address` };
+    const outcome = { kind: 'skipped', text: `${program} is linked for a fixed address` } as const;
+    unloadable.set(program, outcome);
+    return outcome;
   }
   tidy();
   const native = spawnSync(program, one.args, {
