@@ -63,14 +63,14 @@ function pagesOf(runs: Iterable<PageRun>): Map<number, string> {
   return pages;
 }
 
-async function runFile(at: string, argv: readonly string[]) {
+async function runFile(at: string, argv: readonly string[], environment = ['LC_PROBE=value']) {
   const out = join(folder, 'out');
   const descriptors = [openSync('/dev/null', 'r'), openSync(out, 'w'), openSync(out, 'w')] as const;
   const notes: string[] = [];
   const app = openAppImage(at);
   try {
     const result = await runProgram(cvm, app, {
-      ...{ argv, environment: ['LC_PROBE=value'], descriptors: [...descriptors] },
+      ...{ argv, environment, descriptors: [...descriptors] },
       onNote: (text) => notes.push(text),
     });
     return { ...result, stdout: readFileSync(out, 'utf8'), notes };
@@ -233,4 +233,54 @@ test('the signature of another program is none', async () => {
   });
   assert.deepEqual(inspectAppImage(stolen).damage, ['the signature is of other pages']);
   await assert.rejects(runFile(stolen, [program]), { code: 'SGX_IOCTL' });
+});
+
+/** `runProgram` itself does not look at policies, as a host that does not care would not. */
+test('the enclave holds its host to the policy', async () => {
+  const entry = '/usr/bin/env';
+  const build = (name: string, more: Partial<ImageSpec>) => {
+    const at = join(folder, name);
+    const environment = { set: ['A=of the image', 'B=default'], pass: ['B', 'C*'] };
+    buildAppImage(at, { entry, copy: [], packages: [], environment, ...more }, { key });
+    return at;
+  };
+  const fixed = build('fixed.img', { arguments: { values: ['X=1'] } });
+  const prefix = build('prefix.img', { arguments: { values: ['X=1'], policy: 'prefix' } });
+  const variables = async (at: string, argv: readonly string[], environment: string[]) => {
+    const { status, stdout } = await runFile(at, argv, environment);
+    assert.equal(status, 0);
+    return stdout.trim().split('\n').sort();
+  };
+  assert.deepEqual(await variables(fixed, [entry, 'X=1'], ['B=host', 'CC=1']), [
+    'A=of the image',
+    'B=host',
+    'CC=1',
+    'X=1',
+  ]);
+  assert.deepEqual(await variables(prefix, [entry, 'X=1', 'Y=2'], []), [
+    'A=of the image',
+    'B=default',
+    'X=1',
+    'Y=2',
+  ]);
+  const refused: [at: string, argv: string[], environment: string[]][] = [
+    [fixed, [entry], []],
+    [fixed, [entry, 'X=1', 'Y=2'], []],
+    [fixed, [entry, 'X=2'], []],
+    [fixed, ['/usr/bin/enw', 'X=1'], []],
+    [prefix, [entry, 'X=1Y'], []],
+    [prefix, [entry], []],
+    [prefix, [entry, 'X=1'], ['A=host']],
+    [prefix, [entry, 'X=1'], ['LD_PRELOAD=x']],
+    [prefix, [entry, 'X=1'], ['BB=1']],
+    [prefix, [entry, 'X=1'], ['B']],
+    [prefix, [entry, 'X=1'], ['']],
+    [prefix, [entry, 'X=1'], [`C=${'x'.repeat(140_000)}`]],
+  ];
+  for (const [at, argv, environment] of refused)
+    await assert.rejects(
+      runFile(at, argv, environment),
+      { code: 'ENCLAVE_STATUS' },
+      `${argv} ${environment}`.slice(0, 60),
+    );
 });

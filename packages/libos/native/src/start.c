@@ -2,6 +2,7 @@
 #include "libos.h"
 #include "nsgx_crypto.h"
 #include "nsgx_interface.h"
+#include "policy.h"
 #include "task.h"
 #include "transport.h"
 
@@ -92,6 +93,10 @@ int32_t run(nsgx_bytes argv, nsgx_bytes envp, nsgx_bytes host) {
         return EXIT_NOT_STARTED;
     }
     if (!libos_transport_start()) {
+        nsgx_fail(EXIT_NOT_STARTED);
+        return EXIT_NOT_STARTED;
+    }
+    if (!libos_policy_apply(argv, &envp)) {
         nsgx_fail(EXIT_NOT_STARTED);
         return EXIT_NOT_STARTED;
     }
