@@ -235,7 +235,7 @@ test('policies are read as they were written; impossible ones are refused', () =
     { ...any, environment: { set: [], pass: ['A*B'] } },
     { ...any, arguments: { policy: 'any', values: ['x'.repeat(200_000)] } },
   ];
-  for (const policy of wrong) assert.throws(() => encodePolicy(policy), { code: 'POLICY_INVALID' });
+  for (const policy of wrong) assert.throws(() => encodePolicy(policy), { code: 'IMAGE_POLICY_INVALID' });
   const bytes = encodePolicy(POLICY);
   for (const [at, value] of [
     [0, 0],

@@ -112,7 +112,7 @@ function signOptionsOf(spec: ImageSpec, base: SignOptions, date: string): SignOp
 
 /**
  * Builds and signs the image of a program.
- * @throws ENTRY_REFUSED, PACKAGE_MISSING, POLICY_INVALID, the errors of `buildProgramImage` and `signImage`
+ * @throws ENTRY_REFUSED, PACKAGE_MISSING, IMAGE_POLICY_INVALID, the errors of `buildProgramImage` and `signImage`
  */
 export function assembleImage(spec: ImageSpec, options: AssembleOptions): Assembled {
   const { entry } = spec;

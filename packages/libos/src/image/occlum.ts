@@ -143,7 +143,7 @@ export function readOcclum(file: string): OcclumSpec {
   const found = schema.safeParse(document);
   if (!found.success)
     throw libosError('SPEC_INVALID', `${file} is no Occlum.json: ${issuesOf(found.error)}`, {
-      advice: 'Leave out what Occlum does not know; docs/LIBOS.md lists what is read.',
+      advice: 'Leave out what Occlum does not know.',
     });
   const occlum = found.data;
   const { resource_limits: limits, process, env, metadata } = occlum;

@@ -29,10 +29,10 @@ export function zeroEnded(list: readonly string[]): Uint8Array {
 }
 
 function refuse(message: string, advice: string): never {
-  throw libosError('POLICY_INVALID', message, { advice });
+  throw libosError('IMAGE_POLICY_INVALID', message, { advice });
 }
 
-/** The policy's bytes. @throws POLICY_INVALID for names, variables or arguments that cannot be */
+/** The policy's bytes. @throws IMAGE_POLICY_INVALID for names, variables or arguments that cannot be */
 export function encodePolicy(policy: ProgramPolicy): Uint8Array {
   const { arguments: given, environment } = policy;
   const { set, pass } = environment === 'any' ? { set: [], pass: [] } : environment;

@@ -124,7 +124,7 @@ export function readSpec(file: string): ImageSpec {
   const found = schema.safeParse(document);
   if (!found.success)
     throw libosError('SPEC_INVALID', `${file} is no description of an image: ${issuesOf(found.error)}`, {
-      advice: 'docs/LIBOS.md lists what it may say.',
+      advice: 'Leave out or correct what is named.',
     });
   const { copy = [], packages = [], root, version: _, ...rest } = found.data;
   const folder = dirname(resolve(file));
