@@ -178,6 +178,13 @@ export const DEVIATIONS: readonly Deviation[] = Object.freeze([
     reason: 'The platform does not enumerate it, as processors without CET.',
   },
   {
+    id: 'accept-range',
+    leaves: ['EACCEPT_RANGE'],
+    what: 'ENCLU has a leaf 80H that hardware answers with #GP(0): EACCEPT of a range of pages in one call.',
+    reason:
+      'Each page of a growing enclave costs a call of the monitor. Nothing changes for enclaves that do not know it.',
+  },
+  {
     id: 'no-enclv',
     leaves: [],
     what: 'ENCLV and the virtualisation of EPC (VIRTCHILDCNT) are not offered.',

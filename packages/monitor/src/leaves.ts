@@ -9,6 +9,7 @@ import { EMODPR_CHECKS, emodpr } from './encls/emodpr.js';
 import { EMODT_CHECKS, emodt } from './encls/emodt.js';
 import { EREMOVE_CHECKS, eremove } from './encls/eremove.js';
 import { EACCEPT_CHECKS, eaccept } from './enclu/eaccept.js';
+import { EACCEPT_RANGE_CHECKS, eacceptRange } from './enclu/eaccept-range.js';
 import { EACCEPTCOPY_CHECKS, eacceptcopy } from './enclu/eacceptcopy.js';
 import { EDECCSSA_CHECKS } from './enclu/edeccssa.js';
 import { EENTER_CHECKS } from './enclu/eenter.js';
@@ -203,6 +204,15 @@ export const ENCLU_LEAVES: readonly EncluRow[] = freeze([
     support: `complete; an accepted TCS beyond the bound gates waits for a free one; ${SERIAL}`,
     checks: EACCEPT_CHECKS,
     execute: eaccept,
+  },
+  {
+    number: ENCLU.EACCEPT_RANGE,
+    name: 'EACCEPT_RANGE',
+    operands: 'RBX = SECINFO, RCX = first page, RDX = number of pages',
+    section: 'of this machine alone',
+    support: `EACCEPT of up to 1024 pages that are new or trimmed, all or none; ${SERIAL}`,
+    checks: EACCEPT_RANGE_CHECKS,
+    execute: eacceptRange,
   },
   {
     number: ENCLU.EMODPE,

@@ -37,6 +37,8 @@ export const ENCLU = Object.freeze({
   EACCEPTCOPY: 0x07,
   EVERIFYREPORT2: 0x08,
   EDECCSSA: 0x09,
+  /** This machine's own, where the manual has none: EACCEPT of a range. */
+  EACCEPT_RANGE: 0x80,
 } as const);
 
 /** Exception vectors. SDM Vol. 3A, "Protected-Mode Exceptions and Interrupts". */

@@ -175,6 +175,10 @@ export class Generator {
       case 'EACCEPT':
         this.#accept(m, s);
         break;
+      case 'EACCEPT_RANGE':
+        this.#accept(m, s);
+        s.slot = r.oneIn(20) ? r.pick([0, 1024, 1025]) : 1 + r.below(3);
+        break;
       case 'EMODPE':
         s.flags = 0x200 | r.below(8);
         if (r.oneIn(2)) {

@@ -227,7 +227,7 @@ export function encluRegisters(s: Step, base: number): Registers {
   } else if (s.op === 'EGETKEY') {
     r.rbx = base + s.source * PAGE + IN_PAGE.REQUEST;
     r.rcx = page + IN_PAGE.OUTPUT;
-  }
+  } else if (s.op === 'EACCEPT_RANGE') r.rdx = s.slot;
   switch (TWISTS[s.twist]) {
     case 'rbx+8':
       r.rbx += 8;

@@ -26,6 +26,7 @@ export type Op =
   | 'EREPORT'
   | 'EGETKEY'
   | 'EACCEPT'
+  | 'EACCEPT_RANGE'
   | 'EMODPE'
   | 'EACCEPTCOPY'
   | 'EVERIFYREPORT2'
@@ -94,6 +95,7 @@ export const FIELDS: Readonly<Record<Op, readonly (keyof Arguments)[]>> = Object
   EREPORT: ['secs', 'source', 'page', 'va', 'flags'],
   EGETKEY: ['secs', 'source', 'page', 'flags'],
   EACCEPT: ['secs', 'source', 'page', 'flags'],
+  EACCEPT_RANGE: ['secs', 'source', 'page', 'slot', 'flags'],
   EMODPE: ['secs', 'source', 'page', 'flags'],
   EACCEPTCOPY: ['secs', 'source', 'page', 'va', 'flags'],
   EVERIFYREPORT2: ['secs'],
@@ -213,6 +215,7 @@ const RELEVANT: Readonly<Partial<Record<Op, readonly Twist[]>>> = Object.freeze(
   EREPORT: ENCLU,
   EGETKEY: ENCLU,
   EACCEPT: ENCLU,
+  EACCEPT_RANGE: ENCLU,
   EMODPE: ENCLU,
   EACCEPTCOPY: ENCLU,
 });

@@ -56,6 +56,7 @@ export const RUNNING: Weights = [
   ['EREPORT', 2],
   ['EGETKEY', 4],
   ['EACCEPT', 20],
+  ['EACCEPT_RANGE', 8],
   ['EMODPE', 6],
   ['EACCEPTCOPY', 8],
   ['EENTER', 14],

@@ -18,6 +18,7 @@ import { etrackc } from './encls/etrackc.js';
 import { eupdatesvn } from './encls/eupdatesvn.js';
 import { ewb } from './encls/ewb.js';
 import { eaccept } from './enclu/eaccept.js';
+import { eacceptRange } from './enclu/eaccept-range.js';
 import { eacceptcopy } from './enclu/eacceptcopy.js';
 import { egetkey } from './enclu/egetkey.js';
 import { emodpe } from './enclu/emodpe.js';
@@ -61,6 +62,7 @@ export const MODEL_ENCLU = {
   EREPORT: ereport,
   EGETKEY: egetkey,
   EACCEPT: eaccept,
+  EACCEPT_RANGE: eacceptRange,
   EMODPE: emodpe,
   EACCEPTCOPY: eacceptcopy,
   // CPUID does not enumerate it: there are no TD reports on this platform.

@@ -1,0 +1,102 @@
+/**
+ * ENCLU[EACCEPT_RANGE], a leaf that only this machine has: EACCEPT of every page of a range that EAUG made, or that was
+ * trimmed. A page costs an enclave whose memory grows a call of the monitor otherwise. All pages are accepted, or none.
+ */
+import { PT_REG, PT_TRIM, SECINFO } from '@nestedsgx/arch';
+import { checkList, DONE, type LeafOutcome, trip } from '../leaf/checks.js';
+import { secinfoFlags, secinfoReservedZero } from '../leaf/secinfo.js';
+import type { EnclaveRecord } from '../state/enclave.js';
+import {
+  EPCM_BLOCKED,
+  EPCM_MODIFIED,
+  EPCM_PENDING,
+  EPCM_PR,
+  EPCM_PT_SHIFT,
+  EPCM_RWX,
+  NO_FRAME,
+} from '../state/epcm.js';
+import { installRun } from '../state/mapping.js';
+import type { MonitorState } from '../state/state.js';
+import { admissionFollows } from '../state/threads.js';
+import { pageTracked } from '../state/tracking.js';
+import { inElrange, operandCode, operandFault, PF_ABSENT_READ, PF_ENCLAVE_READ } from './operand.js';
+
+/** Most pages of one call: the monitor does nothing else meanwhile. */
+export const EACCEPT_RANGE_MAX = 1024;
+
+/** EACCEPT_RANGE's checks, in order; those of pages hold for each, from the first on. */
+export const EACCEPT_RANGE_CHECKS = checkList('EACCEPT_RANGE', [
+  ['secinfo-aligned', '#GP(0)', 'SECINFO (RBX) is 64-byte aligned'],
+  ['secinfo-in-elrange', '#GP(0)', 'RBX lies in the ELRANGE'],
+  ['secinfo-in-epc', '#PF', 'RBX resolves within the EPC'],
+  ['secinfo-page', '#PF', 'EPCM(RBX) is a settled, readable PT_REG page of this enclave, not blocked'],
+  ['secinfo-reserved-zero', '#GP(0)', 'reserved fields of SECINFO are 0'],
+  ['count', '#GP(0)', `the number of pages (RDX) is 1 … ${EACCEPT_RANGE_MAX}`],
+  ['pages-aligned', '#GP(0)', 'the first page (RCX) is 4096-byte aligned'],
+  ['pages-in-elrange', '#GP(0)', 'all pages lie in the ELRANGE'],
+  [
+    'request-legal',
+    '#GP(0)',
+    'SECINFO asks for PT_REG with PENDING and without MODIFIED, or for PT_TRIM with MODIFIED alone',
+  ],
+  ['page-in-epc', '#PF', 'the page resolves within the EPC'],
+  ['page-usable', '#PF', 'EPCM of the page is valid, of this enclave and not blocked'],
+  [
+    'request-matches',
+    'SGX_PAGE_ATTRIBUTES_MISMATCH',
+    'PENDING, MODIFIED, R, W, X and PT of the page are those of SECINFO',
+  ],
+  ['tracked', 'SGX_NOT_TRACKED', 'all threads that may hold stale translations of the page have left'],
+] as const);
+
+const PAGE = 4096;
+/** What must be equal in SECINFO.FLAGS and EPCM. */
+const COMPARED = EPCM_RWX | EPCM_PENDING | EPCM_MODIFIED | (0xff << EPCM_PT_SHIFT);
+
+/** RBX = SECINFO (what the enclave expects), RCX = first page, RDX = number of pages. */
+export function eacceptRange(
+  s: MonitorState,
+  enclave: EnclaveRecord,
+  rbx: number,
+  rcx: number,
+  rdx: number,
+): LeafOutcome {
+  const C = EACCEPT_RANGE_CHECKS;
+  const from = rbx - enclave.base;
+  const offset = rcx - enclave.base;
+  if (rbx % 64 !== 0) return trip(C, 'secinfo-aligned');
+  if (!inElrange(enclave, from, 64)) return trip(C, 'secinfo-in-elrange');
+  const bad = operandFault(s, enclave, from, false);
+  if (bad !== null)
+    return trip(C, bad === 'not-epc' ? 'secinfo-in-epc' : 'secinfo-page', rbx, operandCode(bad, false));
+  const secinfo = enclave.memory.read(from, SECINFO.size);
+  if (!secinfoReservedZero(secinfo)) return trip(C, 'secinfo-reserved-zero');
+  if (!(rdx >= 1 && rdx <= EACCEPT_RANGE_MAX)) return trip(C, 'count');
+  const end = offset + rdx * PAGE;
+  if (rcx % PAGE !== 0) return trip(C, 'pages-aligned');
+  if (!inElrange(enclave, offset, PAGE) || end > enclave.size) return trip(C, 'pages-in-elrange');
+  const flags = secinfoFlags(secinfo);
+  if (!requestLegal(flags)) return trip(C, 'request-legal');
+  for (let at = offset; at < end; at += PAGE) {
+    const frame = enclave.pages.get(at / PAGE);
+    if (frame === NO_FRAME) return trip(C, 'page-in-epc', enclave.base + at, PF_ABSENT_READ);
+    const bits = s.epcm.bits(frame);
+    if ((bits & EPCM_BLOCKED) !== 0) return trip(C, 'page-usable', enclave.base + at, PF_ENCLAVE_READ);
+    if (((bits ^ flags) & COMPARED) !== 0) return trip(C, 'request-matches');
+    if (!pageTracked(s.epcm, enclave, frame)) return trip(C, 'tracked');
+  }
+  for (let at = offset; at < end; at += PAGE) {
+    const frame = enclave.pages.get(at / PAGE);
+    s.epcm.setBits(frame, s.epcm.bits(frame) & ~(EPCM_PENDING | EPCM_MODIFIED | EPCM_PR));
+  }
+  installRun(s, enclave, offset, end - offset);
+  for (let at = offset; at < end; at += PAGE) admissionFollows(s, enclave, at);
+  return DONE;
+}
+
+/** The combinations of PT, PR, PENDING and MODIFIED that can be asked for. */
+function requestLegal(flags: number): boolean {
+  const state = flags & (EPCM_PENDING | EPCM_MODIFIED | EPCM_PR);
+  const type = flags >>> EPCM_PT_SHIFT;
+  return type === PT_REG ? state === EPCM_PENDING : type === PT_TRIM && state === EPCM_MODIFIED;
+}

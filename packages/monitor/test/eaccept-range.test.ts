@@ -1,0 +1,67 @@
+/** EACCEPT_RANGE: what it does to pages beyond what the simulation compares. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { EACCEPT_RANGE_MAX, eacceptRange } from '../src/enclu/eaccept-range.js';
+import { augment, modifyType, NEW_PAGE, putSecinfo, SECINFO_AT, TRIMMED, track } from './support/sgx2.js';
+import { BASE, must, tripped, World } from './support/world.js';
+
+const PAGE = 4096;
+const FREE = BASE + 0x8000;
+
+function accept(w: World, linaddr: number, count: number, flags = NEW_PAGE) {
+  putSecinfo(w, flags);
+  return eacceptRange(w.s, w.enclave(), SECINFO_AT, linaddr, count);
+}
+
+test('new pages are accepted together, with one order for the processor', () => {
+  const w = new World();
+  const { running } = w.running();
+  for (let i = 0; i < 3; i++) must(augment(w, 10 + i, FREE + i * PAGE));
+  must(accept(w, FREE, 3));
+  for (let i = 0; i < 3; i++) {
+    assert.equal(running.rights.get(0x8000 + i * PAGE), 'rw');
+    assert.equal(w.s.epcm.bits(10 + i) & 0x3f, 3);
+  }
+});
+
+test('one page that is not there, or not new, leaves all others as they were', () => {
+  const w = new World();
+  const { running } = w.running();
+  must(augment(w, 10, FREE));
+  must(augment(w, 12, FREE + 2 * PAGE));
+  const absent = accept(w, FREE, 3);
+  assert.equal(tripped(absent), 'EACCEPT_RANGE.page-in-epc');
+  assert.equal(absent.kind === 'fault' && absent.address, FREE + PAGE);
+  assert.equal(running.rights.has(0x8000), false);
+  must(augment(w, 11, FREE + PAGE));
+  must(accept(w, FREE + PAGE, 1));
+  assert.equal(tripped(accept(w, FREE, 3)), 'EACCEPT_RANGE.request-matches');
+  assert.equal(running.rights.has(0x8000), false);
+});
+
+test('trimmed pages are accepted when the threads of before have left', () => {
+  const w = new World();
+  const { running } = w.running();
+  for (let i = 0; i < 2; i++) must(augment(w, 10 + i, FREE + i * PAGE));
+  must(accept(w, FREE, 2));
+  running.enter(0);
+  for (let i = 0; i < 2; i++) must(modifyType(w, 10 + i));
+  assert.equal(tripped(accept(w, FREE, 2, TRIMMED)), 'EACCEPT_RANGE.tracked');
+  track(w);
+  running.enter(0, false);
+  running.enter(0);
+  must(accept(w, FREE, 2, TRIMMED));
+  assert.equal(running.rights.has(0x8000), false);
+});
+
+test('counts and ranges that cannot be are #GP', () => {
+  const w = new World();
+  w.running();
+  must(augment(w, 10, FREE));
+  for (const count of [0, EACCEPT_RANGE_MAX + 1, Number.POSITIVE_INFINITY, 2 ** 52])
+    assert.equal(tripped(accept(w, FREE, count)), 'EACCEPT_RANGE.count');
+  assert.equal(tripped(accept(w, FREE, EACCEPT_RANGE_MAX)), 'EACCEPT_RANGE.pages-in-elrange');
+  assert.equal(tripped(accept(w, FREE + 8, 1)), 'EACCEPT_RANGE.pages-aligned');
+  assert.equal(tripped(accept(w, FREE, 1, 0x221)), 'EACCEPT_RANGE.request-legal');
+  assert.equal(tripped(accept(w, FREE, 1, 0x110)), 'EACCEPT_RANGE.request-legal');
+});
