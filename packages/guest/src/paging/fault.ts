@@ -21,7 +21,7 @@ const ROW_MS = 2;
 /** Refusals of one entry. */
 const MAX_ENTRY_TRIES = 8;
 /** Most pages that one fault of a scan brings. */
-const MAX_AHEAD = 16;
+const MAX_AHEAD = 64;
 /** Pages added before they are touched: the most by one call of the monitor, and the frames that stay free. */
 const MAX_ADD = 512;
 const KEEP_FREE = 64;
@@ -172,7 +172,7 @@ export class FaultHandler implements FaultServer {
 
   /** A scan gets more pages with every fault that continues it. */
   #ahead(thread: ThreadFaults, offset: number): number {
-    thread.ahead = thread.next === offset ? Math.min(MAX_AHEAD, thread.ahead * 2) : 1;
+    thread.ahead = thread.next === offset ? Math.min(MAX_AHEAD, thread.ahead * 4) : 1;
     return thread.ahead;
   }
 
