@@ -1,7 +1,7 @@
 /** Calls about memory that is there: advice, residence, locking. Nothing is ever paged out by the library OS. */
 import { EFAULT, EINVAL, ENOMEM } from './errno';
 import { imageOf, isMapped } from './memory-map';
-import { copyOut, zero } from './shim';
+import { copyOut, zeroLazily } from './shim';
 import { scratch } from './user';
 
 const PAGE: u64 = 4096;
@@ -25,7 +25,7 @@ export function sysMadvise(at: u64, given: u64, advice: u64): i64 {
   if (!isMapped(at, length)) return ENOMEM;
   if (advice !== MADV_DONTNEED && advice !== MADV_FREE) return 0;
   if (imageOf(at, length) !== null) return EINVAL;
-  return zero(at, length) ? 0 : ENOMEM;
+  return zeroLazily(at, length) ? 0 : ENOMEM;
 }
 
 export function sysMsync(at: u64, given: u64, flags: u64): i64 {

@@ -5,12 +5,14 @@
 import { EACCES, EBADF, EEXIST, EFAULT, EINVAL, ENODEV, ENOMEM } from './errno';
 import { DEVICE_NONE, DEVICE_ZERO, Inode } from './fs/inode';
 import { fileOf, O_ACCMODE, O_RDWR } from './fs/open-file';
-import { copyUser, executable, zero } from './shim';
+import { copyUser, executable, unwant, zero, zeroLazily } from './shim';
 import { current } from './task/thread';
 
 const PAGE: u64 = 4096;
 /** What brk can have at most; C libraries take mappings beyond. */
 const MAX_BREAK: u64 = 64 << 20;
+/** From so many bytes on memory comes when it is used. */
+const LAZY: u64 = 256 << 10;
 const PROT_EXEC: u32 = 4;
 const MAP_SHARED: u32 = 1;
 const MAP_TYPE: u32 = 3;
@@ -18,6 +20,8 @@ const MAP_FIXED: u32 = 0x10;
 const MAP_ANONYMOUS: u32 = 0x20;
 const MAP_FIXED_NOREPLACE: u32 = 0x100000;
 const MREMAP_MAYMOVE: u64 = 1;
+/** No process of Linux has memory from here on. */
+const USER_END: u64 = 0x7fff_ffff_f000;
 
 class Region {
   constructor(
@@ -59,12 +63,18 @@ export function addImage(file: Inode): void {
   images.push(file);
 }
 
+/** Zero memory for a program: much of it only as it is used. */
+function clear(at: u64, length: u64): bool {
+  return length >= LAZY ? zeroLazily(at, length) : zero(at, length);
+}
+
 @inline function up(length: u64): u64 {
   return (length + PAGE - 1) & ~(PAGE - 1);
 }
 
 /** The image that a range lies in, or null. */
 export function imageOf(at: u64, length: u64): Inode | null {
+  if (at + length < at) return null;
   for (let i = 0; i < images.length; i++) {
     const image = images[i];
     if (at >= image.imageAt && at + length <= image.imageAt + image.imageSize) return image;
@@ -76,7 +86,7 @@ export function imageOf(at: u64, length: u64): Inode | null {
 export function sysBrk(end: u64): i64 {
   const space = current.process.space;
   if (end < space.breakStart || end > space.breakLimit) return space.breakEnd;
-  if (end > space.breakEnd && !zero(space.breakEnd, end - space.breakEnd)) return space.breakEnd;
+  if (end > space.breakEnd && !clear(space.breakEnd, end - space.breakEnd)) return space.breakEnd;
   space.breakEnd = end;
   return end;
 }
@@ -138,6 +148,8 @@ function cut(from: u64, to: u64): Array<Region> {
 }
 
 function mapped(from: u64, to: u64): bool {
+  // Lengths that programs give may reach around the end of all addresses.
+  if (to < from) return false;
   let at = from;
   for (let i = 0; i < regions.length && at < to; i++) {
     const r = regions[i];
@@ -208,7 +220,8 @@ export function sysMmap(hint: u64, given: u64, prot: u64, flags64: u64, fd: u64,
     if (behind > 0 && !putCode(at + length, behind, inode!)) return ENOMEM;
   }
   const clean = protection !== 0 || inode !== null;
-  if (clean && !zero(at, length)) return ENOMEM;
+  if (clean && !(bytes > 0 ? zero(at, length) : clear(at, length))) return ENOMEM;
+  if (!clean) unwant(at, length);
   if (bytes > 0 && !inode!.copyOut(at, offset, bytes)) return EFAULT;
   const runs = (protection & PROT_EXEC) !== 0;
   if (runs && !executable(at, length)) return ENOMEM;
@@ -232,15 +245,22 @@ export function putCode(at: u64, length: u64, inode: Inode): bool {
 /** A place for that many bytes that belong to a space, zero and writable; 0 when there is none. */
 export function take(length: u64, space: Space): u64 {
   const at = place(length);
-  if (at === 0 || !zero(at, length)) return 0;
+  if (at === 0 || !clear(at, length)) return 0;
   insert(new Region(at, at + length, 3, true, space));
   return at;
+}
+
+/** Memory that is nobody's any more does not come. */
+function drop(region: Region): void {
+  unwant(region.start, region.end - region.start);
 }
 
 /** Gives all memory of a space back. */
 export function freeSpace(space: Space): void {
   const kept = new Array<Region>();
-  for (let i = 0; i < regions.length; i++) if (regions[i].space !== space) kept.push(regions[i]);
+  for (let i = 0; i < regions.length; i++)
+    if (regions[i].space !== space) kept.push(regions[i]);
+    else drop(regions[i]);
   regions = kept;
 }
 
@@ -265,7 +285,7 @@ function overlaps(from: u64, to: u64): bool {
 export function sysMunmap(at: u64, given: u64): i64 {
   const length = up(given);
   if ((at & (PAGE - 1)) !== 0 || length === 0 || at + length < at) return EINVAL;
-  if (imageOf(at, length) === null) cut(at, at + length);
+  if (imageOf(at, length) === null) for (const gone = cut(at, at + length); gone.length > 0; ) drop(gone.pop());
   return 0;
 }
 
@@ -273,7 +293,9 @@ export function sysMprotect(at: u64, given: u64, prot: u64): i64 {
   const length = up(given);
   const protection = <u32>prot & 7;
   if ((at & (PAGE - 1)) !== 0) return EINVAL;
-  if (length === 0 || imageOf(at, length) !== null) return 0;
+  if (given === 0) return 0;
+  if (at + length <= at) return ENOMEM;
+  if (imageOf(at, length) !== null) return 0;
   if (at >= current.process.space.breakStart && at + length <= up(current.process.space.breakEnd)) return (protection & PROT_EXEC) !== 0 ? EACCES : 0;
   if (!mapped(at, at + length)) return isStack(at, length) ? 0 : ENOMEM;
   const runs = (protection & PROT_EXEC) !== 0;
@@ -282,7 +304,7 @@ export function sysMprotect(at: u64, given: u64, prot: u64): i64 {
   for (let i = 0; i < before.length; i++) {
     const r = before[i];
     if (!r.clean && protection !== 0) {
-      if (!zero(r.start, r.end - r.start)) {
+      if (!clear(r.start, r.end - r.start)) {
         insert(r);
         for (let k = i + 1; k < before.length; k++) insert(before[k]);
         return ENOMEM;
@@ -312,21 +334,23 @@ export function sysMremap(at: u64, oldGiven: u64, newGiven: u64, flags: u64): i6
   const length = up(newGiven);
   if ((at & (PAGE - 1)) !== 0 || length === 0 || flags > MREMAP_MAYMOVE) return EINVAL;
   if (oldLength === 0) return EINVAL;
+  if (length > USER_END || oldLength > USER_END) return EINVAL;
   if (!mapped(at, at + oldLength)) return EFAULT;
+  if (length > high) return ENOMEM;
   if (length <= oldLength) {
-    cut(at + length, at + oldLength);
+    for (const gone = cut(at + length, at + oldLength); gone.length > 0; ) drop(gone.pop());
     return at;
   }
   const more = length - oldLength;
   if (at + length <= high && !overlaps(at + oldLength, at + length)) {
-    if (!zero(at + oldLength, more)) return ENOMEM;
+    if (!clear(at + oldLength, more)) return ENOMEM;
     insert(new Region(at + oldLength, at + length, 3, true, current.process.space));
     return at;
   }
   if ((flags & MREMAP_MAYMOVE) === 0) return ENOMEM;
   const to = place(length);
   if (to === 0) return ENOMEM;
-  if (!zero(to, length)) return ENOMEM;
+  if (!clear(to, length)) return ENOMEM;
   if (!copyUser(to, at, oldLength)) return EFAULT;
   cut(at, at + oldLength);
   insert(new Region(to, to + length, 3, true, current.process.space));

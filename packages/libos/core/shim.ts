@@ -10,6 +10,14 @@ export declare function copyOut(user: u64, from: usize, length: u64): bool;
 @external('shim', 'zero')
 export declare function zero(user: u64, length: u64): bool;
 
+/** The same; pages that were never used come when they are. */
+@external('shim', 'zeroLazily')
+export declare function zeroLazily(user: u64, length: u64): bool;
+
+/** Pages that were never used are not to come. */
+@external('shim', 'unwant')
+export declare function unwant(user: u64, length: u64): void;
+
 /** Makes pages of the program's memory executable. */
 @external('shim', 'executable')
 export declare function executable(user: u64, length: u64): bool;

@@ -15,7 +15,7 @@ struct libos_boot {
     uint64_t magic;
     uint64_t core_start, core_size;         /* memory of the core */
     uint64_t core_ready, arena_ready;       /* how much of it, and of the arena, has pages from the start */
-    uint64_t pages_start, pages_size;       /* a bit for each page of the ELRANGE: whether it has been accepted */
+    uint64_t pages_start, pages_size;       /* pages.c: a bit for each page of the ELRANGE, and as many bytes again */
     uint64_t manifest_start, manifest_size; /* the root's tree and hashes */
     uint64_t user_start, user_size;         /* all that a program may use: its images, stack and arena */
     uint64_t stack_start, stack_size;
@@ -60,7 +60,19 @@ void libos_restore_vectors(const void *area);
  * does not give pages. */
 bool libos_make_zero(uint64_t address, uint64_t length);
 
-/* The same pages, which are there: adds the permission to execute. */
+/* entry.S: the leaf, or LIBOS_NO_LEAF from a processor that does not have it. */
+uint64_t libos_leaf_eaccept_range(const void *secinfo, const void *page, uint64_t count);
+extern const uint8_t libos_leaf_eaccept_range_enclu[];
+#define LIBOS_NO_LEAF 0x100ull
+
+/* The same for memory of programs, but pages that are not there come when they are used. */
+bool libos_want_zero(uint64_t address, uint64_t length);
+/* Pages that are not there are not to come. */
+void libos_unwant(uint64_t address, uint64_t length);
+/* A page was used: true when it is there now. */
+bool libos_page_wanted(uint64_t address);
+
+/* Makes pages executable; those that are not there come. */
 bool libos_make_executable(uint64_t address, uint64_t length);
 
 /* exception.c */

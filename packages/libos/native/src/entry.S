@@ -255,6 +255,22 @@ libos_user_interrupt_resumed:
     decl %gs:TD_EXCEPTIONS
     jmp .Lgo_on
 
+/*
+ * uint64_t libos_leaf_eaccept_range(const void *secinfo, const void *page, uint64_t count): RAX of the leaf, which
+ * hardware does not have: exception.c makes its #GP LIBOS_NO_LEAF.
+ */
+    .globl libos_leaf_eaccept_range, libos_leaf_eaccept_range_enclu
+    .hidden libos_leaf_eaccept_range, libos_leaf_eaccept_range_enclu
+libos_leaf_eaccept_range:
+    push %rbx
+    mov %rdi, %rbx
+    mov %rsi, %rcx
+    mov $0x80, %eax
+libos_leaf_eaccept_range_enclu:
+    enclu
+    pop %rbx
+    ret
+
 /* Accesses to the program's memory that may fault: exception.c sends them to libos_guard_fail, and they return false. */
     .globl libos_guarded_copy, libos_guarded_fill, libos_guard_start, libos_guard_end, libos_guard_fail
     .hidden libos_guarded_copy, libos_guarded_fill, libos_guard_start, libos_guard_end, libos_guard_fail

@@ -54,10 +54,16 @@ static bool emulate(nsgx_exception *exception) {
     return false;
 }
 
+/* Memory that comes when it is used, by something else than execution. */
+static bool first_use(const nsgx_exception *exception) {
+    return exception->vector == NSGX_VECTOR_PF && exception->has_address && (exception->error_code & 16) == 0 &&
+           libos_page_wanted(exception->address);
+}
+
 /* Called by entry.S with the record at the top of the thread's own stack. */
 _Noreturn void libos_user_exception(nsgx_exception *exception);
 _Noreturn void libos_user_exception(nsgx_exception *exception) {
-    if (emulate(exception)) nsgx_exception_continue(exception);
+    if (emulate(exception) || first_use(exception)) nsgx_exception_continue(exception);
     static const uint8_t signals[32] = {SIGFPE, SIGTRAP, 0, SIGTRAP, 0, SIGSEGV, SIGILL, 0, 0, 0, 0, 0, 0,
                                         SIGSEGV, SIGSEGV, 0, SIGFPE, 7, 0, SIGFPE};
     uint32_t signal = exception->vector < 32 ? signals[exception->vector] : 0;
@@ -66,10 +72,16 @@ _Noreturn void libos_user_exception(nsgx_exception *exception) {
     libos_end(signal);
 }
 
-/* A copy to or from memory that the program does not have. */
+/* A copy to or from memory that comes now, or that the program does not have. */
 static nsgx_handled guard(nsgx_exception *exception) {
     uint64_t at = exception->registers.rip;
+    if (at == (uint64_t)libos_leaf_eaccept_range_enclu && exception->vector == NSGX_VECTOR_GP) {
+        exception->registers.rip += 3;
+        exception->registers.rax = LIBOS_NO_LEAF;
+        return NSGX_CONTINUE;
+    }
     if (at < (uint64_t)libos_guard_start || at >= (uint64_t)libos_guard_end) return NSGX_PASS;
+    if (first_use(exception)) return NSGX_CONTINUE;
     exception->registers.rip = (uint64_t)libos_guard_fail;
     return NSGX_CONTINUE;
 }

@@ -84,6 +84,16 @@ u32 w2c_shim_zero(struct w2c_shim *shim, u64 user, u64 length) {
     return libos_in_user(user, length) && libos_make_zero(user, length);
 }
 
+u32 w2c_shim_zeroLazily(struct w2c_shim *shim, u64 user, u64 length) {
+    (void)shim;
+    return libos_in_user(user, length) && libos_want_zero(user, length);
+}
+
+void w2c_shim_unwant(struct w2c_shim *shim, u64 user, u64 length) {
+    (void)shim;
+    if (libos_in_user(user, length)) libos_unwant(user, length);
+}
+
 u32 w2c_shim_executable(struct w2c_shim *shim, u64 user, u64 length) {
     (void)shim;
     return libos_in_user(user, length) && libos_make_executable(user, length);

@@ -24,33 +24,134 @@ static bool ready(const struct libos_boot *boot, uint64_t offset) {
     return true;
 }
 
-/* 1: new, and so zero; 0: it was there; -1: the host does not give it. */
-static int make(const struct libos_boot *boot, uint64_t offset) {
-    if (ready(boot, offset)) return 0;
-    uint64_t number = offset / PAGE;
-    uint8_t *byte = __image_base + boot->pages_start + number / 8;
-    uint8_t bit = (uint8_t)(1u << (number % 8));
-    if (*byte & bit) return 0;
-    if (nsgx_leaf_eaccept(&new_page, __image_base + offset) != 0) return -1;
-    *byte |= bit;
-    return 1;
+/* Two bits for each page of the ELRANGE: whether it has been accepted, and whether it is to be when it is first used. */
+static uint8_t *made_bits(const struct libos_boot *boot, uint64_t offset) {
+    return __image_base + boot->pages_start + offset / PAGE / 8;
+}
+static uint8_t *wanted_bits(const struct libos_boot *boot, uint64_t offset) {
+    return made_bits(boot, offset) + boot->pages_size;
+}
+static uint8_t bit_of(uint64_t offset) { return (uint8_t)(1u << (offset / PAGE % 8)); }
+
+/* Around the bits and what they say of pages: a page is used for the first time by several threads at once. */
+static volatile uint32_t held;
+static void take(void) {
+    while (__atomic_exchange_n(&held, 1, __ATOMIC_ACQUIRE) != 0)
+        while (held != 0) __asm__ volatile("pause" : : : "memory");
+}
+static void give(void) { __atomic_store_n(&held, 0, __ATOMIC_RELEASE); }
+
+static uint64_t offset_of(uint64_t address) { return (address - (uint64_t)__image_base) & ~(PAGE - 1); }
+
+static bool there(const struct libos_boot *boot, uint64_t offset) {
+    return ready(boot, offset) || (*made_bits(boot, offset) & bit_of(offset)) != 0;
 }
 
-bool libos_make_zero(uint64_t address, uint64_t length) {
+/* With the lock: how many pages from an offset on are there, or are not, as the first one; at most `most`. */
+static uint64_t alike(const struct libos_boot *boot, uint64_t offset, uint64_t most) {
+    bool first = there(boot, offset);
+    uint64_t count = 1;
+    while (count < most && there(boot, offset + count * PAGE) == first) count++;
+    return count;
+}
+
+/* Most pages that are accepted under the lock. */
+#define MOST 256ull
+
+/* What the host's machine does not have a leaf for is done page by page. */
+static bool no_ranges;
+
+/* With the lock: accepts pages that are not there, and so zero. False when the host does not give them. */
+static bool make(const struct libos_boot *boot, uint64_t offset, uint64_t count) {
+    uint64_t done = 0;
+    if (!no_ranges && count > 1) {
+        uint64_t code = libos_leaf_eaccept_range(&new_page, __image_base + offset, count);
+        if (code == 0) done = count;
+        no_ranges = code == LIBOS_NO_LEAF;
+    }
+    for (; done < count; done++)
+        if (nsgx_leaf_eaccept(&new_page, __image_base + offset + done * PAGE) != 0) break;
+    for (uint64_t i = 0; i < done; i++) *made_bits(boot, offset + i * PAGE) |= bit_of(offset + i * PAGE);
+    return done == count;
+}
+
+static uint64_t pages_to(uint64_t address, uint64_t end) {
+    uint64_t count = (offset_of(end - 1) - offset_of(address)) / PAGE + 1;
+    return count < MOST ? count : MOST;
+}
+
+/* What pages that are there hold becomes zero; the others come, or are wanted. */
+static bool clear(uint64_t address, uint64_t length, bool now) {
     const struct libos_boot *boot = libos_boot();
-    while (length > 0) {
-        uint64_t part = PAGE - (address & (PAGE - 1));
-        if (part > length) part = length;
-        int made = make(boot, (address - (uint64_t)__image_base) & ~(PAGE - 1));
-        if (made < 0 || (made == 0 && !libos_guarded_fill((void *)address, part))) return false;
-        address += part;
-        length -= part;
+    for (uint64_t end = address + length; address < end;) {
+        uint64_t offset = offset_of(address);
+        take();
+        uint64_t count = alike(boot, offset, pages_to(address, end));
+        bool fill = there(boot, offset), good = true;
+        if (!fill && now) good = make(boot, offset, count);
+        if (!fill && !now)
+            for (uint64_t i = 0; i < count; i++) *wanted_bits(boot, offset + i * PAGE) |= bit_of(offset + i * PAGE);
+        give();
+        uint64_t next = (uint64_t)__image_base + offset + count * PAGE;
+        if (next > end) next = end;
+        if (!good || (fill && !libos_guarded_fill((void *)address, next - address))) return false;
+        address = next;
     }
     return true;
 }
 
+bool libos_make_zero(uint64_t address, uint64_t length) { return clear(address, length, true); }
+bool libos_want_zero(uint64_t address, uint64_t length) { return clear(address, length, false); }
+
+void libos_unwant(uint64_t address, uint64_t length) {
+    const struct libos_boot *boot = libos_boot();
+    take();
+    for (uint64_t offset = offset_of(address), end = offset + length; offset < end; offset += PAGE)
+        *wanted_bits(boot, offset) &= (uint8_t)~bit_of(offset);
+    give();
+}
+
+/* Pages that come with the one that is used: those of the same 64 KiB, and more for a scan that goes on. */
+#define AROUND 16ull
+static uint64_t scan_next, scan_count = AROUND;
+
+static bool wanted(const struct libos_boot *boot, uint64_t offset) {
+    return libos_in_user((uint64_t)__image_base + offset, PAGE) && !there(boot, offset) &&
+           (*wanted_bits(boot, offset) & bit_of(offset)) != 0;
+}
+
+bool libos_page_wanted(uint64_t address) {
+    const struct libos_boot *boot = libos_boot();
+    if (!libos_in_user(address, 1)) return false;
+    uint64_t offset = offset_of(address), from = offset, count = 1;
+    take();
+    bool good;
+    if (wanted(boot, offset)) {
+        bool goes_on = offset == scan_next;
+        scan_count = goes_on && scan_count < MOST ? scan_count * 2 : goes_on ? MOST : AROUND;
+        if (!goes_on)
+            while (from % (AROUND * PAGE) != 0 && wanted(boot, from - PAGE)) from -= PAGE;
+        while (count < (offset - from) / PAGE + 1 || (count < scan_count && wanted(boot, from + count * PAGE))) count++;
+        good = make(boot, from, count);
+        if (!good) good = make(boot, from = offset, count = 1);
+        for (uint64_t i = 0; good && i < count; i++) *wanted_bits(boot, from + i * PAGE) &= (uint8_t)~bit_of(from + i * PAGE);
+        scan_next = from + count * PAGE;
+    } else {
+        /* Another thread may have been quicker: what is there can be read and written. */
+        good = (*made_bits(boot, offset) & bit_of(offset)) != 0;
+    }
+    give();
+    return good;
+}
+
 bool libos_make_executable(uint64_t address, uint64_t length) {
-    for (uint64_t at = address & ~(PAGE - 1); at < address + length; at += PAGE)
+    for (uint64_t at = address & ~(PAGE - 1); at < address + length; at += PAGE) {
+        uint64_t offset = offset_of(at);
+        take();
+        bool good = there(libos_boot(), offset) || make(libos_boot(), offset, 1);
+        give();
+        if (!good) return false;
         nsgx_leaf_emodpe(&code_page, (const void *)at);
+    }
     return true;
 }

@@ -175,7 +175,7 @@ export function buildProgramImage(options: ProgramImageOptions): BuiltProgram {
   /** What is the library OS's own, from an offset on. */
   const system = (coreStart: number) => {
     const pagesStart = coreStart + coreSize;
-    const manifestStart = pagesStart + pagesSize;
+    const manifestStart = pagesStart + 2 * pagesSize;
     const policyStart = manifestStart + roundUp(manifestSize);
     return { coreStart, pagesStart, manifestStart, policyStart, end: policyStart + roundUp(policy.length) };
   };
@@ -240,7 +240,7 @@ export function buildProgramImage(options: ProgramImageOptions): BuiltProgram {
   const all: PageRun[] = [
     ...runs,
     ...zeros(coreStart, Math.min(CORE_READY, coreSize)),
-    { offset: pagesStart, secinfoFlags: RW, data: new Uint8Array(pagesSize), measured: true },
+    { offset: pagesStart, secinfoFlags: RW, data: new Uint8Array(2 * pagesSize), measured: true },
     { offset: manifestStart, secinfoFlags: R, data: padded(root.manifest), measured: true },
     ...(policy.length === 0
       ? []

@@ -38,6 +38,18 @@ int main(int argc, char **argv) {
     SHOW(none[4096] + none[8192]);
     SHOW(mprotect(none + 1, 4096, PROT_READ));
 
+    // Ranges that reach around the end of all addresses.
+    volatile size_t around = SIZE_MAX - 8191, from_none = 0 - (size_t)none + 4096;
+    SHOW(mprotect(none, around, PROT_READ));
+    SHOW(mprotect(none, from_none, PROT_READ));
+    SHOW(mprotect(none, SIZE_MAX, PROT_READ));
+    SHOW(munmap(none, from_none));
+    SHOW(mremap(none, 4096, around, MREMAP_MAYMOVE) == MAP_FAILED ? errno : 0);
+    SHOW(mremap(none, 4096, from_none, 0) == MAP_FAILED ? errno : 0);
+    SHOW(mremap(none, from_none, 8192, MREMAP_MAYMOVE) == MAP_FAILED ? errno : 0);
+    none[0] = 5;
+    SHOW(none[0] + none[4096]);
+
     int fd = open("f", O_RDWR | O_CREAT, 0600);
     SHOW(ftruncate(fd, 5000));
     SHOW(pwrite(fd, "text", 4, 4096));
