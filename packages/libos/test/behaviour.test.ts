@@ -22,7 +22,6 @@ interface Group {
   readonly known?: Readonly<Record<string, string>>;
 }
 
-const LOCKS = 'locks of one process always succeed';
 const CHILDREN = 'options of calls for children are not looked at when there are none';
 const DESCRIPTORS = 'the limit of descriptors is told, the table is as large as it is';
 const PIPE = 'pipes hold 64 KiB';
@@ -40,9 +39,6 @@ const GROUPS: readonly Group[] = [
       'access("new", F_OK)': 'makes a file, as Linux did before 6.4',
       'ftruncate(path, 0)': 'EINVAL for EBADF',
       'syscall(SYS_pread64, fd, buffer, (size_t)-1': 'reads what is there',
-      'fcntl(only, F_SETLK': LOCKS,
-      'fcntl(fd, F_SETLK': LOCKS,
-      'flock(': LOCKS,
       'fcntl(fd, F_GETOWN)': 'there are no owners',
       'sendfile(other, fd, &at, 1)': 'a negative offset is the end',
       'syscall(SYS_memfd_create, name': 'names may be longer',

@@ -81,6 +81,10 @@ test('names: folders, links, rename, attributes', async () => {
   await same(compile('names'), (dir) => [dir]);
 });
 
+test('locks: ranges of processes and of open files, flock, waiting, circles', async () => {
+  await same(compile('locks', '-pthread'), (dir) => [`${dir}/locked`]);
+});
+
 test('memory: mmap, mremap, mprotect, brk, malloc', async () => {
   await same(compile('memory'), (dir) => [dir]);
 });

@@ -4,6 +4,7 @@ import { Endpoint } from '../net/endpoint';
 import { now } from '../shim';
 import { Queue } from '../task/queue';
 import { Inode } from './inode';
+import { closedBy, lastClosed } from './locks';
 
 export const O_ACCMODE: u32 = 3;
 export const O_WRONLY: u32 = 1;
@@ -221,6 +222,7 @@ export function closeDescriptor(fd: u64): i64 {
   const file = fileOf(fd);
   if (file === null) return EBADF;
   files.table[<i32>fd] = null;
+  closedBy(files, file);
   letGo(file);
   return 0;
 }
@@ -228,6 +230,7 @@ export function closeDescriptor(fd: u64): i64 {
 /** One user less; the last ends what is behind the file. */
 export function letGo(file: OpenFile): void {
   if (--file.references > 0) return;
+  lastClosed(file);
   const pipe = file.pipe;
   if (pipe !== null) {
     if (file.readable) pipe.readers--;

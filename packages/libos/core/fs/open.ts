@@ -11,6 +11,7 @@ import {
   O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDWR, O_TMPFILE, O_TRUNC, O_WRONLY, opened, OPEN_MAX, OpenFile,
   Pipe, place, setCloexec,
 } from './open-file';
+import { lockRange } from './locks';
 import { lastName, lastSlash, link, walk, walkFailure, walkParent } from './path';
 import { AT_FDCWD, directoryOf, startFailure, umask } from './process-files';
 import { made } from './proc';
@@ -185,6 +186,8 @@ export function sysLseek(fd: u64, offset: u64, whence: u64): i64 {
 export function sysFcntl(fd: u64, command: u64, argument: u64): i64 {
   const file = fileOf(fd);
   if (file === null) return EBADF;
+  // Of a mere path: F_DUPFD, F_GETFD, F_SETFD, F_GETFL.
+  if ((file.flags & O_PATH) !== 0 && command > 3 && command !== 1030) return EBADF;
   switch (<i32>command) {
     case 0:
       return duplicate(fd, <i32>argument, false);
@@ -200,17 +203,13 @@ export function sysFcntl(fd: u64, command: u64, argument: u64): i64 {
     case 4:
       file.flags = (file.flags & ~FLAGS_CHANGED) | (<u32>argument & FLAGS_CHANGED);
       return 0;
-    // Locks: there is one process, which never conflicts with itself. F_GETLK says that nobody holds one.
     case 5:
-    case 36: {
-      store<u16>(scratch, 2);
-      return copyOut(argument, scratch, 2) ? 0 : EFAULT;
-    }
     case 6:
     case 7:
+    case 36:
     case 37:
     case 38:
-      return 0;
+      return lockRange(file, <i32>command, argument);
     case 1031:
     case 1032:
       return file.pipe === null ? EBADF : 65536;
@@ -277,10 +276,6 @@ export function sysSync(): i64 {
 export function sysSyncfs(fd: u64): i64 {
   const file = fileOf(fd);
   return file === null ? EBADF : file.inode.stored !== null ? syncStore() : 0;
-}
-
-export function sysFlock(fd: u64): i64 {
-  return fileOf(fd) === null ? EBADF : 0;
 }
 
 /** open_how: flags, mode, resolve. How a path may be resolved is not restricted. */
