@@ -95,6 +95,8 @@ bool libos_host_clock(uint64_t now[2]);
 
 /* clock.c */
 uint64_t libos_clock_now(uint32_t clock);
+/* Answers calls for the time; false when it is not one, or not one for here. */
+bool libos_clock_call(uint32_t number, uint64_t first, uint64_t second, int64_t *result);
 
 /* kernel.c */
 int64_t libos_dispatch(uint32_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f);

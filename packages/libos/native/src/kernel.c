@@ -270,7 +270,8 @@ static int64_t dispatch(uint32_t number, uint64_t a, uint64_t b, uint64_t c, uin
 }
 
 int64_t libos_dispatch(uint32_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f) {
-    int64_t result = dispatch(number, a, b, c, d, e, f, NULL);
+    int64_t result;
+    if (!libos_clock_call(number, a, b, &result)) result = dispatch(number, a, b, c, d, e, f, NULL);
     if (__builtin_expect(libos_signal_waits(), 0)) __asm__ volatile("movl $1, %%gs:1040" : : : "memory");
     return result;
 }
