@@ -3,7 +3,19 @@ import { bootDevices, bootRoot } from './boot';
 import { blockFailed, blockRead, setMemoryLimit } from './fs/inode';
 import { call } from './generated/dispatch';
 import { setJit, setStack, startMemory } from './memory-map';
-import { OP_IO, OP_ROOT, OP_WAIT, PENDING, THEN_CLONED, THEN_CLOSED, THEN_EXECED, THEN_IO, THEN_RESULT } from './request';
+import { returned } from './memory-return';
+import {
+  OP_IO,
+  OP_ROOT,
+  OP_WAIT,
+  PENDING,
+  THEN_CLONED,
+  THEN_CLOSED,
+  THEN_EXECED,
+  THEN_IO,
+  THEN_RESULT,
+  THEN_RETURNED,
+} from './request';
 import { closeFirst, mustClose, transferred } from './net/host';
 import { setCpus } from './scheduling';
 import { fromHost, setMask, takeFault, takeSignal } from './signals';
@@ -94,6 +106,10 @@ export function complete(slot: i32, result: i64): i64 {
   if (thread.then === THEN_RESULT) return finish(result);
   if (thread.then === THEN_IO && transferred(result)) return finish(result);
   if (thread.then === THEN_CLOSED) return finish(thread.result);
+  if (thread.then === THEN_RETURNED) {
+    returned();
+    return finish(0);
+  }
   if (thread.then === THEN_CLONED) return finish(result < 0 ? cloneFailed(result) : result);
   if (thread.then === THEN_EXECED) return finish(result < 0 ? execFailed(result) : result);
   const operation = load<u64>(thread.request);

@@ -6,6 +6,7 @@ import { EACCES, EBADF, EEXIST, EFAULT, EINVAL, ENODEV, ENOMEM } from './errno';
 import { DEVICE_NONE, DEVICE_ZERO, Inode } from './fs/inode';
 import { fileOf, O_ACCMODE, O_RDWR } from './fs/open-file';
 import { copyUser, executable, unwant, zero, zeroLazily } from './shim';
+import { freed, later, onItsWay } from './memory-return';
 import { current } from './task/thread';
 
 const PAGE: u64 = 4096;
@@ -212,6 +213,7 @@ export function sysMmap(hint: u64, given: u64, prot: u64, flags64: u64, fd: u64,
   let at = hint;
   if (fixed) {
     if (hint < low || hint > high || length > high - hint) return ENOMEM;
+    if (onItsWay(hint, length)) return later();
     if ((flags & MAP_FIXED_NOREPLACE) !== 0 && overlaps(hint, hint + length)) return EEXIST;
     cut(hint, hint + length);
   } else {
@@ -250,17 +252,55 @@ export function take(length: u64, space: Space): u64 {
   return at;
 }
 
-/** Memory that is nobody's any more does not come. */
-function drop(region: Region): void {
-  unwant(region.start, region.end - region.start);
+/** Memory that is nobody's any more does not come. Returns its length. */
+function drop(gone: Array<Region>): u64 {
+  let length: u64 = 0;
+  for (let i = 0; i < gone.length; i++) {
+    const region = gone[i];
+    unwant(region.start, region.end - region.start);
+    length += region.end - region.start;
+  }
+  return length;
+}
+
+/** The next place without a mapping from an address on. */
+export let gapStart: u64 = 0;
+export let gapEnd: u64 = 0;
+export function nextGap(from: u64): bool {
+  let at = max(from, low);
+  for (let i = 0; i < regions.length; i++) {
+    const r = regions[i];
+    if (r.end <= at) continue;
+    if (r.start > at) {
+      gapStart = at;
+      gapEnd = r.start;
+      return true;
+    }
+    at = r.end;
+  }
+  gapStart = at;
+  gapEnd = high;
+  return at < high;
+}
+
+/** Whose memory is on its way to the host. */
+const nobody = new Space();
+
+/** Keeps a place without a mapping from being given out. */
+export function reserve(from: u64, to: u64): void {
+  insert(new Region(from, to, 0, true, nobody));
+}
+
+export function release(from: u64, to: u64): void {
+  cut(from, to);
 }
 
 /** Gives all memory of a space back. */
 export function freeSpace(space: Space): void {
   const kept = new Array<Region>();
-  for (let i = 0; i < regions.length; i++)
-    if (regions[i].space !== space) kept.push(regions[i]);
-    else drop(regions[i]);
+  const gone = new Array<Region>();
+  for (let i = 0; i < regions.length; i++) (regions[i].space === space ? gone : kept).push(regions[i]);
+  drop(gone);
   regions = kept;
 }
 
@@ -285,8 +325,9 @@ function overlaps(from: u64, to: u64): bool {
 export function sysMunmap(at: u64, given: u64): i64 {
   const length = up(given);
   if ((at & (PAGE - 1)) !== 0 || length === 0 || at + length < at) return EINVAL;
-  if (imageOf(at, length) === null) for (const gone = cut(at, at + length); gone.length > 0; ) drop(gone.pop());
-  return 0;
+  if (imageOf(at, length) !== null) return 0;
+  if (onItsWay(at, length)) return later();
+  return freed(drop(cut(at, at + length)));
 }
 
 export function sysMprotect(at: u64, given: u64, prot: u64): i64 {
@@ -296,6 +337,7 @@ export function sysMprotect(at: u64, given: u64, prot: u64): i64 {
   if (given === 0) return 0;
   if (at + length <= at) return ENOMEM;
   if (imageOf(at, length) !== null) return 0;
+  if (onItsWay(at, length)) return later();
   if (at >= current.process.space.breakStart && at + length <= up(current.process.space.breakEnd)) return (protection & PROT_EXEC) !== 0 ? EACCES : 0;
   if (!mapped(at, at + length)) return isStack(at, length) ? 0 : ENOMEM;
   const runs = (protection & PROT_EXEC) !== 0;
@@ -335,10 +377,11 @@ export function sysMremap(at: u64, oldGiven: u64, newGiven: u64, flags: u64): i6
   if ((at & (PAGE - 1)) !== 0 || length === 0 || flags > MREMAP_MAYMOVE) return EINVAL;
   if (oldLength === 0) return EINVAL;
   if (length > USER_END || oldLength > USER_END) return EINVAL;
+  if (onItsWay(at, oldLength)) return later();
   if (!mapped(at, at + oldLength)) return EFAULT;
   if (length > high) return ENOMEM;
   if (length <= oldLength) {
-    for (const gone = cut(at + length, at + oldLength); gone.length > 0; ) drop(gone.pop());
+    drop(cut(at + length, at + oldLength));
     return at;
   }
   const more = length - oldLength;

@@ -31,6 +31,8 @@ export const THEN_CLONED: i32 = 2;
 export const THEN_IO: i32 = 3;
 /** A descriptor of the host has been closed: the call's own result follows. */
 export const THEN_CLOSED: i32 = 16;
+/** Memory has gone back to the host (memory-return.ts). */
+export const THEN_RETURNED: i32 = 17;
 /** From here on operations are core/net/host.ts's. */
 export const OP_IO: u64 = 32;
 /** A child whose thread could not be started has ended. */

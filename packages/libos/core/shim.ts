@@ -18,6 +18,14 @@ export declare function zeroLazily(user: u64, length: u64): bool;
 @external('shim', 'unwant')
 export declare function unwant(user: u64, length: u64): void;
 
+/** How many pages of a range are there. */
+@external('shim', 'made')
+export declare function made(user: u64, length: u64): u64;
+
+/** How many pages have come since the start. */
+@external('shim', 'accepted')
+export declare function accepted(): u64;
+
 /** Makes pages of the program's memory executable. */
 @external('shim', 'executable')
 export declare function executable(user: u64, length: u64): bool;

@@ -1,4 +1,5 @@
 /** An enclave with this project's own runtime as its host sees it. */
+import { PT_TRIM } from '@nestedsgx/arch';
 import {
   type FunctionDescription,
   type InterfaceDescription,
@@ -158,6 +159,22 @@ export class Enclave<
   trimHeap(): number {
     this.usable();
     return trimHeap(this.built.file, (command) => this.#callSync(command, EMPTY, 'trimming the heap'));
+  }
+
+  /**
+   * Gives pages the type PT_TRIM, for an enclave that manages its memory itself: it accepts that with EACCEPT, and then
+   * `removePages` takes them. Offset and length in bytes from BASEADDR, whole pages.
+   * @throws SgxIoctlError
+   */
+  trimPages(offset: number, length: number): void {
+    this.usable();
+    this.built.file.modifyTypes({ offset, length, pageType: PT_TRIM });
+  }
+
+  /** Takes trimmed pages that the enclave has accepted. @throws SgxIoctlError */
+  removePages(offset: number, length: number): void {
+    this.usable();
+    this.built.file.removePages({ offset, length });
   }
 
   #thread(gate: number): EnclaveThread {

@@ -72,6 +72,15 @@ void libos_unwant(uint64_t address, uint64_t length);
 /* A page was used: true when it is there now. */
 bool libos_page_wanted(uint64_t address);
 
+/* How many pages of a range have been accepted. */
+uint64_t libos_count_pages(uint64_t address, uint64_t length);
+/* How many have been since the start. */
+uint64_t libos_accepted_pages(void);
+/* Gives those that lie together in larger runs back to the host; nobody else may use the range meanwhile. */
+void libos_return_pages(uint64_t address, uint64_t length);
+/* host.c: a step of that, for pages at an offset from the base: EMODT to PT_TRIM, then EREMOVE. */
+bool libos_host_pages(bool remove, uint64_t offset, uint64_t length);
+
 /* Makes pages executable; those that are not there come. */
 bool libos_make_executable(uint64_t address, uint64_t length);
 

@@ -10,7 +10,7 @@
 
 enum { CALL_WRITE, CALL_READ, CALL_ROOT, CALL_CLOCK, CALL_WAIT, CALL_NOTE, CALL_PARK, CALL_UNPARK, CALL_THREAD, CALL_EXIT };
 /* Behind those of transport/ocall.c. */
-enum { CALL_INTERRUPT = 13, CALL_ALARM };
+enum { CALL_INTERRUPT = 13, CALL_ALARM, CALL_PAGES = 17 };
 
 #define EIO 5
 #define EFAULT 14
@@ -66,6 +66,17 @@ int64_t libos_host_write(uint32_t fd, uint64_t user, uint64_t length) {
     if (!call(io, CALL_WRITE, &request, &got) || got != 8) return -EIO;
     int64_t result = (int64_t)io->answer.length;
     return result > (int64_t)length || result < -ERRNO_LIMIT ? -EIO : result;
+}
+
+bool libos_host_pages(bool remove, uint64_t offset, uint64_t length) {
+    struct io *io = io_of_thread();
+    nsgx_writer request;
+    size_t got;
+    nsgx_writer_start(&request);
+    nsgx_write_u32(&request, remove);
+    nsgx_write_u64(&request, offset);
+    nsgx_write_u64(&request, length);
+    return call(io, CALL_PAGES, &request, &got) && got == 8 && io->answer.length == 0;
 }
 
 /* The answer begins with the result; data follow when it is positive. */

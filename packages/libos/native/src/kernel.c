@@ -9,7 +9,7 @@
 /* What the core leaves when a system call cannot be completed inside (core/request.ts). */
 #define PENDING INT64_MIN
 enum { OP_WRITE = 1, OP_READ, OP_ROOT, OP_WAIT, OP_EXIT, OP_NOTE, OP_PARK, OP_CLONE, OP_THREAD_EXIT, OP_VFORK, OP_END_VFORK, OP_EXEC_CHILD, OP_EXEC };
-enum { OP_YIELD = 24 };
+enum { OP_YIELD = 24, OP_RETURN };
 struct request {
     uint64_t op, argument[6];
 };
@@ -94,6 +94,16 @@ void w2c_shim_unwant(struct w2c_shim *shim, u64 user, u64 length) {
     if (libos_in_user(user, length)) libos_unwant(user, length);
 }
 
+u64 w2c_shim_made(struct w2c_shim *shim, u64 user, u64 length) {
+    (void)shim;
+    return libos_in_user(user, length) ? libos_count_pages(user, length) : 0;
+}
+
+u64 w2c_shim_accepted(struct w2c_shim *shim) {
+    (void)shim;
+    return libos_accepted_pages();
+}
+
 u32 w2c_shim_executable(struct w2c_shim *shim, u64 user, u64 length) {
     (void)shim;
     return libos_in_user(user, length) && libos_make_executable(user, length);
@@ -172,6 +182,9 @@ static int64_t serve(const struct request *r, nsgx_registers *registers) {
             return 0;
         case OP_YIELD:
             libos_host_yield();
+            return 0;
+        case OP_RETURN:
+            libos_return_pages(a[0], a[1]);
             return 0;
         case OP_CLONE:
             /* What the core has to take back when there is no thread: minus one and the slot. */

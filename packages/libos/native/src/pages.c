@@ -16,6 +16,7 @@ extern void nsgx_leaf_emodpe(const void *secinfo, const void *page);
 
 static const struct secinfo code_page = {NSGX_PAGE_REG | NSGX_PAGE_R | NSGX_PAGE_W | NSGX_PAGE_X, {0}};
 static const struct secinfo new_page = {NSGX_PAGE_NEW, {0}};
+static const struct secinfo trimmed_page = {NSGX_PAGE_TRIM | NSGX_PAGE_MODIFIED, {0}};
 
 /* Whether the page at an offset from the base has been there since the start. */
 static bool ready(const struct libos_boot *boot, uint64_t offset) {
@@ -60,6 +61,7 @@ static uint64_t alike(const struct libos_boot *boot, uint64_t offset, uint64_t m
 
 /* What the host's machine does not have a leaf for is done page by page. */
 static bool no_ranges;
+static uint64_t accepted;
 
 /* With the lock: accepts pages that are not there, and so zero. False when the host does not give them. */
 static bool make(const struct libos_boot *boot, uint64_t offset, uint64_t count) {
@@ -72,8 +74,11 @@ static bool make(const struct libos_boot *boot, uint64_t offset, uint64_t count)
     for (; done < count; done++)
         if (nsgx_leaf_eaccept(&new_page, __image_base + offset + done * PAGE) != 0) break;
     for (uint64_t i = 0; i < done; i++) *made_bits(boot, offset + i * PAGE) |= bit_of(offset + i * PAGE);
+    accepted += done;
     return done == count;
 }
+
+uint64_t libos_accepted_pages(void) { return __atomic_load_n(&accepted, __ATOMIC_RELAXED); }
 
 static uint64_t pages_to(uint64_t address, uint64_t end) {
     uint64_t count = (offset_of(end - 1) - offset_of(address)) / PAGE + 1;
@@ -113,6 +118,8 @@ void libos_unwant(uint64_t address, uint64_t length) {
 
 /* Pages that come with the one that is used: those of the same 64 KiB, and more for a scan that goes on. */
 #define AROUND 16ull
+/* So often in a row nobody else is quicker. */
+#define QUICKER 4096ull
 static uint64_t scan_next, scan_count = AROUND;
 
 static bool wanted(const struct libos_boot *boot, uint64_t offset) {
@@ -137,11 +144,58 @@ bool libos_page_wanted(uint64_t address) {
         for (uint64_t i = 0; good && i < count; i++) *wanted_bits(boot, from + i * PAGE) &= (uint8_t)~bit_of(from + i * PAGE);
         scan_next = from + count * PAGE;
     } else {
-        /* Another thread may have been quicker: what is there can be read and written. */
-        good = (*made_bits(boot, offset) & bit_of(offset)) != 0;
+        /* Another thread may have been quicker: what is there can be read and written, unless the host took it. */
+        static uint64_t last, times;
+        times = offset == last ? times + 1 : 0;
+        last = offset;
+        good = (*made_bits(boot, offset) & bit_of(offset)) != 0 && times < QUICKER;
     }
     give();
     return good;
+}
+
+uint64_t libos_count_pages(uint64_t address, uint64_t length) {
+    const struct libos_boot *boot = libos_boot();
+    uint64_t count = 0;
+    take();
+    for (uint64_t offset = offset_of(address), end = offset + length; offset < end; offset += PAGE)
+        if (*made_bits(boot, offset) & bit_of(offset)) count++;
+    give();
+    return count;
+}
+
+/* Pages of one step, and the fewest that are worth one. */
+#define STEP 1024ull
+#define WORTH 16ull
+
+static bool trim(uint64_t offset, uint64_t count) {
+    if (!libos_host_pages(false, offset, count * PAGE)) return false;
+    uint64_t code = no_ranges ? LIBOS_NO_LEAF : libos_leaf_eaccept_range(&trimmed_page, __image_base + offset, count);
+    for (uint64_t i = 0; code == LIBOS_NO_LEAF && i < count; i++)
+        if (nsgx_leaf_eaccept(&trimmed_page, __image_base + offset + i * PAGE) != 0) return false;
+    return code == 0 || code == LIBOS_NO_LEAF;
+}
+
+void libos_return_pages(uint64_t address, uint64_t length) {
+    const struct libos_boot *boot = libos_boot();
+    uint64_t offset = offset_of(address), end = offset + length;
+    while (offset < end) {
+        uint64_t count = 0;
+        take();
+        while (offset < end && (*made_bits(boot, offset) & bit_of(offset)) == 0) offset += PAGE;
+        while (count < STEP && offset + count * PAGE < end && (*made_bits(boot, offset + count * PAGE) & bit_of(offset + count * PAGE)))
+            count++;
+        give();
+        if (count >= WORTH) {
+            /* Pages that the host has half taken fault: whoever gets them is told that there is no memory. */
+            if (!trim(offset, count)) return;
+            take();
+            for (uint64_t i = 0; i < count; i++) *made_bits(boot, offset + i * PAGE) &= (uint8_t)~bit_of(offset + i * PAGE);
+            give();
+            if (!libos_host_pages(true, offset, count * PAGE)) return;
+        }
+        offset += count * PAGE;
+    }
 }
 
 bool libos_make_executable(uint64_t address, uint64_t length) {

@@ -7,6 +7,7 @@ import { Attention } from './attend.js';
 import { hostFacts, hostHandlers } from './host.js';
 import { HostIo, type IoCounters, type Transport } from './net/host-io.js';
 import type { NetMode } from './net/policy.js';
+import { pageHandlers } from './pages.js';
 import { HostStore, noStore, type StoreOptions, type StoreVersion } from './store/host-store.js';
 import { type ThreadSource, threadHandlers } from './threads.js';
 
@@ -105,6 +106,15 @@ export const LIBOS_INTERFACE = Object.freeze({
       ],
       returns: 'i64',
     },
+    {
+      name: 'host_pages',
+      params: [
+        { name: 'remove', type: 'u32' },
+        { name: 'offset', type: 'u64' },
+        { name: 'length', type: 'u64' },
+      ],
+      returns: 'i64',
+    },
   ],
 } as const);
 
@@ -173,6 +183,7 @@ export async function runProgram(cvm: Cvm, program: ProgramImage, options: RunOp
         ...hostHandlers({ root: program.root, descriptors, onNote: options.onNote }),
         ...threadHandlers(() => threads, threads.over.signal),
         ...threads.attention.handlers(),
+        ...pageHandlers(() => threads.enclave),
         ...io.handlers(),
         ...(store?.handlers() ?? noStore),
       },
