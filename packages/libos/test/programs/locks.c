@@ -65,6 +65,7 @@ static int other(int argc, char **argv) {
     } else if (!strcmp(what, "hold")) {
         /* Locks 0, says so, then waits for what the parent has. */
         SHOW(set(mine, F_SETLKW, F_WRLCK, 0, 1));
+        fflush(stdout);
         write(atoi(argv[3]), "x", 1);
         set(mine, F_SETLKW, F_WRLCK, 1, 1);
         return 8;
