@@ -152,11 +152,11 @@ export function collect(path: string, options: CollectOptions = {}): Collected {
     if (known !== undefined) return known;
     const binary = { path: real, program: readProgram(collector.entries.get(real)!.bytes!, real) };
     binaries.set(real, binary);
-    loader ??= binary.program.interpreter ?? '';
+    loader ||= binary.program.interpreter;
     for (const name of binary.program.needed) {
       // The interpreter is named as a library too.
       const there = [...binaries.keys()].find((other) => other.endsWith(`/${name}`));
-      if (there === undefined) load(findLibrary(layers, name, binary, loader));
+      if (there === undefined) load(findLibrary(layers, name, binary, loader ?? ''));
     }
     return binary;
   };
@@ -165,7 +165,14 @@ export function collect(path: string, options: CollectOptions = {}): Collected {
   // Code can be executed only where it lies in place: what dlopen shall find is placed too.
   const place = (real: string) => {
     const { bytes } = collector.entries.get(real)!;
-    if (bytes !== undefined && isElf(bytes) && isProgram(bytes, real)) load(real);
+    if (bytes === undefined || !isElf(bytes) || !isProgram(bytes, real)) return;
+    // A program that this one runs may be of another C library, or this one of none.
+    const own = readProgram(bytes, real).interpreter;
+    const before = loader;
+    loader = own ?? before;
+    load(real);
+    if (own !== undefined) load(own);
+    loader = before;
   };
   for (const file of options.copy ?? []) place(collector.add(file));
   for (const file of options.along ?? [])
