@@ -9,9 +9,11 @@ import {
   OP_ROOT,
   OP_WAIT,
   PENDING,
+  THEN_BEGUN,
   THEN_CLONED,
   THEN_CLOSED,
   THEN_EXECED,
+  THEN_FORKED,
   THEN_IO,
   THEN_RESULT,
   THEN_RETURNED,
@@ -19,12 +21,15 @@ import {
 import { closeFirst, mustClose, transferred } from './net/host';
 import { setCpus } from './scheduling';
 import { fromHost, setMask, takeFault, takeSignal } from './signals';
+import { userStack } from './shim';
 import { cloneFailed } from './task/clone';
 import { execFailed } from './task/exec';
 import { isBack, leaves, threadTime } from './task/cpu-time';
-import { endProcess, firstProcess, lastSteps } from './task/exit';
+import { endProcess, endWithout, firstProcess, lastSteps } from './task/exit';
 import { startFirst } from './task/first';
+import { begun, forked, forkFailed } from './task/fork';
 import { outbox, setAttending } from './task/outbox';
+import { comesBack, giveWay, goesOut } from './task/residence';
 import { current, setCurrentThread, takeWakes, threads } from './task/thread';
 import { runTimers, untilTimers } from './task/timers';
 import { setWindow } from './terminal';
@@ -83,7 +88,7 @@ export function syscall(slot: i32, nr: u32, a: u64, b: u64, c: u64, d: u64, e: u
     __collect();
   }
   select(slot);
-  if (current.process.exiting || current.dismissed) return lastSteps();
+  if (current.process.exiting || current.dismissed) return last();
   const result = call(nr, a, b, c, d, e, f);
   const thread = current;
   if (result !== PENDING) return thread.touched || mustClose() ? finish(result) : result;
@@ -95,14 +100,50 @@ export function syscall(slot: i32, nr: u32, a: u64, b: u64, c: u64, d: u64, e: u
   thread.e = e;
   thread.f = f;
   leaves(thread);
+  thread.stackAt = thread.process.space.group === null ? 0 : userStack();
+  goesOut(thread);
   return PENDING;
 }
 
+/** The thread goes with its process or for another program. */
+function last(): i64 {
+  const result = lastSteps();
+  goesOut(current);
+  return result;
+}
+
+/** A started thread is about to run its program: 0, or PENDING as `syscall` returns it. */
+export function begin(slot: i32): i64 {
+  select(slot);
+  current.then = THEN_BEGUN;
+  return complete(slot, 0);
+}
+
+/** The thread lets another process have its place before it goes on: 0, or PENDING as `syscall` returns it. */
+export function yieldPlace(slot: i32, stack: u64): i64 {
+  select(slot);
+  const result = giveWay(stack);
+  if (result === PENDING) leaves(current);
+  return result;
+}
+
 /** The result of what the thread's latest request asked for. Returns as `syscall` does. */
-export function complete(slot: i32, result: i64): i64 {
+export function complete(slot: i32, given: i64): i64 {
   select(slot);
   const thread = current;
   isBack(thread);
+  // What could not begin does not keep its parent from its place.
+  let result = given;
+  if (thread.then === THEN_FORKED && !thread.held && result < 0) result = forkFailed(result);
+  if (comesBack(thread, result) === PENDING) {
+    leaves(thread);
+    return PENDING;
+  }
+  result = thread.heldResult;
+  thread.outside = false;
+  if (thread.process.space.lost) return finish(endWithout());
+  if (thread.then === THEN_FORKED) return finish(forked(result));
+  if (thread.then === THEN_BEGUN) return finish(begun());
   if (thread.then === THEN_RESULT) return finish(result);
   if (thread.then === THEN_IO && transferred(result)) return finish(result);
   if (thread.then === THEN_CLOSED) return finish(thread.result);
@@ -120,7 +161,7 @@ export function complete(slot: i32, result: i64): i64 {
   thread.waitResult = operation === OP_WAIT || operation >= OP_IO ? result : -1;
   thread.again = true;
   thread.unwatch();
-  if (thread.process.exiting || thread.dismissed) return lastSteps();
+  if (thread.process.exiting || thread.dismissed) return last();
   return finish(call(thread.number, thread.a, thread.b, thread.c, thread.d, thread.e, thread.f));
 }
 
@@ -128,6 +169,7 @@ export function complete(slot: i32, result: i64): i64 {
 function finish(result: i64): i64 {
   if (result === PENDING) {
     leaves(current);
+    goesOut(current);
     return result;
   }
   const thread = current;
@@ -140,7 +182,9 @@ function finish(result: i64): i64 {
   thread.unwatch();
   if (!mustClose()) return result;
   leaves(thread);
-  return closeFirst(result);
+  const closing = closeFirst(result);
+  goesOut(thread);
+  return closing;
 }
 
 export function signal(slot: i32, stack: u64): i32 {
@@ -193,6 +237,7 @@ export function gone(slot: i32): void {
 export function end(slot: i32, signal: i32): void {
   select(slot);
   endProcess(signal);
+  goesOut(current);
 }
 
 export function wakes(): u64 {

@@ -123,7 +123,7 @@ function placeSegments(inode: Inode, space: Space): u64 {
     const start = down(bias + address);
     if ((load<u32>(head, 4) & 1) !== 0 && !executable(start, up(bias + address + load<u64>(head, 40)) - start)) return 0;
   }
-  return behind === 0 || putCode(at + span, behind, inode) ? bias : 0;
+  return behind === 0 || putCode(at + span, behind, inode, space) ? bias : 0;
 }
 
 /**
@@ -170,6 +170,9 @@ function failed(space: Space): i64 {
 /** A stack for a space: its top, or 0. */
 export function newStack(space: Space, bytes: u64): u64 {
   const at = take(bytes + PAGE, space);
-  return at === 0 ? 0 : at + bytes + PAGE;
+  if (at === 0) return 0;
+  space.stackStart = at;
+  space.stackEnd = at + bytes + PAGE;
+  return space.stackEnd;
 }
 

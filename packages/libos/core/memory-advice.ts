@@ -1,6 +1,6 @@
 /** Calls about memory that is there: advice, residence, locking. Nothing is ever paged out by the library OS. */
 import { EFAULT, EINVAL, ENOMEM } from './errno';
-import { imageOf, isMapped } from './memory-map';
+import { imageOf, isMapped, isShared } from './memory-map';
 import { copyOut, zeroLazily } from './shim';
 import { scratch } from './user';
 
@@ -25,7 +25,8 @@ export function sysMadvise(at: u64, given: u64, advice: u64): i64 {
   if (!isMapped(at, length)) return ENOMEM;
   if (advice !== MADV_DONTNEED && advice !== MADV_FREE) return 0;
   if (imageOf(at, length) !== null) return EINVAL;
-  return zeroLazily(at, length) ? 0 : ENOMEM;
+  // What is shared stays for the others.
+  return isShared(at) || zeroLazily(at, length) ? 0 : ENOMEM;
 }
 
 export function sysMsync(at: u64, given: u64, flags: u64): i64 {

@@ -5,8 +5,9 @@
 import { EACCES, EBADF, EEXIST, EFAULT, EINVAL, ENODEV, ENOMEM } from './errno';
 import { DEVICE_NONE, DEVICE_ZERO, Inode } from './fs/inode';
 import { fileOf, O_ACCMODE, O_RDWR } from './fs/open-file';
-import { copyUser, executable, unwant, zero, zeroLazily } from './shim';
+import { bring, copyUser, executable, unwant, zero, zeroLazily } from './shim';
 import { freed, later, onItsWay } from './memory-return';
+import { Copy, Group } from './task/residence';
 import { current } from './task/thread';
 
 const PAGE: u64 = 4096;
@@ -31,37 +32,72 @@ class Region {
     public protection: u32,
     /** Whether its bytes are what they should be: pages without any access are cleared when they get one. */
     public clean: bool,
-    /** Whose memory it is. */
-    public space: Space,
     /** Whether its pages can be executed already. */
     public code: bool = false,
+    /** MAP_SHARED: processes that come of each other see the same bytes. */
+    public shared: bool = false,
+    /** Others may have memory of their own in the same place (task/residence.ts). */
+    public copied: bool = false,
   ) {}
+
+  part(start: u64, end: u64): Region {
+    return new Region(start, end, this.protection, this.clean, this.code, this.shared, this.copied);
+  }
 }
 
-/** Memory of one program: threads share it, and a child until it runs a program of its own. */
+/** Memory of one program: threads share it, and a child of vfork until it runs a program of its own. */
 export class Space {
   breakStart: u64 = 0;
   breakEnd: u64 = 0;
   breakLimit: u64 = 0;
+  /** In ascending order, without overlaps; those of several spaces overlap only where they come of each other. */
+  regions: Array<Region> = new Array<Region>();
+  /** Binaries of the image that it uses where they lie. */
+  images: Array<Inode> = new Array<Inode>();
+  stackStart: u64 = 0;
+  stackEnd: u64 = 0;
+  /** Those that came of each other by fork. */
+  group: Group | null = null;
+  /** What is in its place belongs to another one of its group: these are its bytes. */
+  copy: Copy | null = null;
+  /** There was no memory for its bytes and those of others. */
+  lost: bool = false;
+  /** Tells its futexes from those of others in the same place. */
+  key: u64 = 0;
 }
 
-/** In ascending order, without overlaps. */
-let regions = new Array<Region>();
+/** All that have regions. */
+const spaces = new Array<Space>();
+/** Memory that belongs to no program: segments of shared memory, and bytes of processes that are not in place. */
+export const commons = new Space();
 let low: u64 = 0;
 let high: u64 = 0;
 /** Where the arena begins. */
 let first: u64 = 0;
+/** All that the image has in place, used or not. */
 const images = new Array<Inode>();
+
+/** The books of whoever makes the call. */
+@inline function own(): Space {
+  return current.process.space;
+}
+
+function known(space: Space): void {
+  if (!spaces.includes(space)) spaces.push(space);
+}
 
 export function startMemory(arena: u64, size: u64): void {
   const space = current.process.space;
   space.breakStart = space.breakEnd = first = arena;
   low = space.breakLimit = arena + min<u64>(MAX_BREAK, (size / 4) & ~(PAGE - 1));
   high = arena + size;
+  known(space);
+  known(commons);
 }
 
 export function addImage(file: Inode): void {
   images.push(file);
+  if (file.imageTaken) own().images.push(file);
 }
 
 /** Zero memory for a program: much of it only as it is used. */
@@ -92,18 +128,39 @@ export function sysBrk(end: u64): i64 {
   return end;
 }
 
+/** Goes over the regions of all spaces, those that end last first. */
+const cursors = new Array<i32>();
+function startFromTop(): void {
+  cursors.length = spaces.length;
+  for (let i = 0; i < spaces.length; i++) cursors[i] = spaces[i].regions.length - 1;
+}
+function nextBelow(): Region | null {
+  let found: Region | null = null;
+  let whose = 0;
+  for (let i = 0; i < cursors.length; i++) {
+    if (cursors[i] < 0) continue;
+    const region = spaces[i].regions[cursors[i]];
+    if (found !== null && region.end <= found.end) continue;
+    found = region;
+    whose = i;
+  }
+  if (found !== null) cursors[whose]--;
+  return found;
+}
+
 /** The highest free place of that many bytes, or 0. */
 function place(length: u64): u64 {
   let top = high;
-  for (let i = regions.length - 1; i >= 0; i--) {
-    const region = regions[i];
-    if (top - region.end >= length) return top - length;
-    top = region.start;
+  startFromTop();
+  for (let region = nextBelow(); region !== null; region = nextBelow()) {
+    if (top > region.end && top - region.end >= length) return top - length;
+    top = min(top, region.start);
   }
   return top >= low + length ? top - length : 0;
 }
 
-function insert(region: Region): void {
+function insert(region: Region, space: Space): void {
+  const regions = space.regions;
   let i = 0;
   while (i < regions.length && regions[i].start < region.start) i++;
   const before = i > 0 ? regions[i - 1] : null;
@@ -125,11 +182,12 @@ function insert(region: Region): void {
 }
 
 function same(a: Region, b: Region): bool {
-  return a.protection === b.protection && a.clean === b.clean && a.space === b.space && a.code === b.code;
+  return a.protection === b.protection && a.clean === b.clean && a.code === b.code && a.shared === b.shared && a.copied === b.copied;
 }
 
-/** Takes [from, to) out of the books; returns what lay there. */
-function cut(from: u64, to: u64): Array<Region> {
+/** Takes [from, to) out of a space's books; returns what lay there. */
+function cut(from: u64, to: u64, space: Space): Array<Region> {
+  const regions = space.regions;
   const kept = new Array<Region>();
   const gone = new Array<Region>();
   for (let i = 0; i < regions.length; i++) {
@@ -138,19 +196,22 @@ function cut(from: u64, to: u64): Array<Region> {
       kept.push(r);
       continue;
     }
-    if (r.start < from) kept.push(new Region(r.start, from, r.protection, r.clean, r.space, r.code));
-    const start = r.start > from ? r.start : from;
-    const end = r.end < to ? r.end : to;
-    gone.push(new Region(start, end, r.protection, r.clean, r.space, r.code));
-    if (r.end > to) kept.push(new Region(to, r.end, r.protection, r.clean, r.space, r.code));
+    if (r.start < from) kept.push(r.part(r.start, from));
+    gone.push(r.part(max(r.start, from), min(r.end, to)));
+    if (r.end > to) kept.push(r.part(to, r.end));
   }
-  regions = kept;
+  space.regions = kept;
   return gone;
 }
 
 function mapped(from: u64, to: u64): bool {
+  return mappedIn(from, to, own()) || mappedIn(from, to, commons);
+}
+
+function mappedIn(from: u64, to: u64, space: Space): bool {
   // Lengths that programs give may reach around the end of all addresses.
   if (to < from) return false;
+  const regions = space.regions;
   let at = from;
   for (let i = 0; i < regions.length && at < to; i++) {
     const r = regions[i];
@@ -159,6 +220,29 @@ function mapped(from: u64, to: u64): bool {
     at = r.end;
   }
   return at >= to;
+}
+
+/** Whether another space than this one has memory in a range. */
+function othersHave(from: u64, to: u64, space: Space): bool {
+  for (let i = 0; i < spaces.length; i++) if (spaces[i] !== space && overlaps(from, to, spaces[i])) return true;
+  return false;
+}
+
+function sharesIn(from: u64, to: u64, space: Space): bool {
+  const regions = space.regions;
+  for (let i = 0; i < regions.length; i++)
+    if (regions[i].shared && regions[i].start < to && regions[i].end > from) return true;
+  return false;
+}
+
+/** Whether one has that does not come of this one by fork, or shares it: nothing else can be put there. */
+function strangersHave(from: u64, to: u64, space: Space): bool {
+  for (let i = 0; i < spaces.length; i++) {
+    const other = spaces[i];
+    if (other === space || !overlaps(from, to, other)) continue;
+    if (other.group === null || other.group !== space.group || sharesIn(from, to, other)) return true;
+  }
+  return false;
 }
 
 export function sysMmap(hint: u64, given: u64, prot: u64, flags64: u64, fd: u64, offset: u64): i64 {
@@ -191,6 +275,7 @@ export function sysMmap(hint: u64, given: u64, prot: u64, flags64: u64, fd: u64,
   if (inode !== null && inode.imageAt !== 0 && !inode.imageTaken && !fixed && offset === 0 && type !== MAP_SHARED)
     if (length <= up(inode.imageSize)) {
       inode.imageTaken = true;
+      own().images.push(inode);
       return inode.imageAt;
     }
   const code = inode !== null && type !== MAP_SHARED && isMeasured(inode);
@@ -211,15 +296,20 @@ export function sysMmap(hint: u64, given: u64, prot: u64, flags64: u64, fd: u64,
   }
 
   let at = hint;
+  let copied = false;
+  const space = own();
   if (fixed) {
     if (hint < low || hint > high || length > high - hint) return ENOMEM;
     if (onItsWay(hint, length)) return later();
-    if ((flags & MAP_FIXED_NOREPLACE) !== 0 && overlaps(hint, hint + length)) return EEXIST;
-    cut(hint, hint + length);
+    if ((flags & MAP_FIXED_NOREPLACE) !== 0 && overlaps(hint, hint + length, space)) return EEXIST;
+    if (strangersHave(hint, hint + length, space)) return ENOMEM;
+    copied = othersHave(hint, hint + length, space);
+    if (copied && type === MAP_SHARED) return ENOMEM;
+    cut(hint, hint + length, space);
   } else {
     at = place(length + behind);
     if (at === 0) return ENOMEM;
-    if (behind > 0 && !putCode(at + length, behind, inode!)) return ENOMEM;
+    if (behind > 0 && !putCode(at + length, behind, inode!, space)) return ENOMEM;
   }
   const clean = protection !== 0 || inode !== null;
   if (clean && !(bytes > 0 ? zero(at, length) : clear(at, length))) return ENOMEM;
@@ -227,7 +317,7 @@ export function sysMmap(hint: u64, given: u64, prot: u64, flags64: u64, fd: u64,
   if (bytes > 0 && !inode!.copyOut(at, offset, bytes)) return EFAULT;
   const runs = (protection & PROT_EXEC) !== 0;
   if (runs && !executable(at, length)) return ENOMEM;
-  insert(new Region(at, at + length, protection, clean, current.process.space, runs));
+  insert(new Region(at, at + length, protection, clean, runs, inode === null && type === MAP_SHARED, copied), space);
   return at;
 }
 
@@ -237,10 +327,10 @@ export function isMeasured(inode: Inode): bool {
 }
 
 /** What calls of a binary jump to, at the end of its mapping. */
-export function putCode(at: u64, length: u64, inode: Inode): bool {
+export function putCode(at: u64, length: u64, inode: Inode, space: Space): bool {
   if (!zero(at, length) || !inode.copyOut(at, inode.size, inode.codeBytes) || !executable(at, length)) return false;
-  cut(at, at + length);
-  insert(new Region(at, at + length, 5, true, current.process.space, true));
+  cut(at, at + length, space);
+  insert(new Region(at, at + length, 5, true, true), space);
   return true;
 }
 
@@ -248,15 +338,49 @@ export function putCode(at: u64, length: u64, inode: Inode): bool {
 export function take(length: u64, space: Space): u64 {
   const at = place(length);
   if (at === 0 || !clear(at, length)) return 0;
-  insert(new Region(at, at + length, 3, true, space));
+  known(space);
+  insert(new Region(at, at + length, 3, true), space);
   return at;
 }
 
+/** Whether nobody has memory in a range that programs may have. */
+export function isFree(at: u64, given: u64): bool {
+  const length = up(given);
+  return at >= low && at <= high && length <= high - at && !othersHave(at, at + length, commons) && !overlaps(at, at + length, commons);
+}
+
+/** Memory for all: at an address that is free, or anywhere. 0 when there is none. */
+export function takeShared(hint: u64, given: u64): u64 {
+  const length = up(given);
+  const at = hint !== 0 ? hint : place(length);
+  if (at === 0 || !clear(at, length)) return 0;
+  insert(new Region(at, at + length, 3, true, false, true), commons);
+  return at;
+}
+
+export function untakeShared(at: u64, given: u64): void {
+  drop(cut(at, at + up(given), commons), commons);
+}
+
+/** A place for bytes of a process that is not in its own, and for them alone; 0 when there is none. */
+export function takeCopy(length: u64): u64 {
+  const at = place(length);
+  if (at === 0 || !bring(at, length)) return 0;
+  insert(new Region(at, at + length, 0, true), commons);
+  return at;
+}
+
+/** Gives back what `take` gave the commons, or `takeCopy`. */
+export function untake(at: u64, length: u64): void {
+  cut(at, at + length, commons);
+}
+
 /** Memory that is nobody's any more does not come. Returns its length. */
-function drop(gone: Array<Region>): u64 {
+function drop(gone: Array<Region>, space: Space): u64 {
   let length: u64 = 0;
   for (let i = 0; i < gone.length; i++) {
     const region = gone[i];
+    if (othersHave(region.start, region.end, space)) continue;
     unwant(region.start, region.end - region.start);
     length += region.end - region.start;
   }
@@ -268,44 +392,74 @@ export let gapStart: u64 = 0;
 export let gapEnd: u64 = 0;
 export function nextGap(from: u64): bool {
   let at = max(from, low);
-  for (let i = 0; i < regions.length; i++) {
-    const r = regions[i];
-    if (r.end <= at) continue;
-    if (r.start > at) {
-      gapStart = at;
-      gapEnd = r.start;
-      return true;
+  for (let moved = true; moved; ) {
+    moved = false;
+    gapEnd = high;
+    for (let k = 0; k < spaces.length; k++) {
+      const regions = spaces[k].regions;
+      for (let i = 0; i < regions.length; i++) {
+        const r = regions[i];
+        if (r.end <= at) continue;
+        if (r.start > at) {
+          gapEnd = min(gapEnd, r.start);
+          break;
+        }
+        at = r.end;
+        moved = true;
+      }
     }
-    at = r.end;
   }
   gapStart = at;
-  gapEnd = high;
   return at < high;
 }
 
-/** Whose memory is on its way to the host. */
-const nobody = new Space();
-
-/** Keeps a place without a mapping from being given out. */
+/** Keeps a place without a mapping from being given out: it is on its way to the host. */
 export function reserve(from: u64, to: u64): void {
-  insert(new Region(from, to, 0, true, nobody));
+  insert(new Region(from, to, 0, true), commons);
 }
 
 export function release(from: u64, to: u64): void {
-  cut(from, to);
+  cut(from, to, commons);
 }
 
 /** Gives all memory of a space back. */
 export function freeSpace(space: Space): void {
-  const kept = new Array<Region>();
-  const gone = new Array<Region>();
-  for (let i = 0; i < regions.length; i++) (regions[i].space === space ? gone : kept).push(regions[i]);
-  drop(gone);
-  regions = kept;
+  const gone = space.regions;
+  space.regions = new Array<Region>();
+  drop(gone, space);
+  const at = spaces.indexOf(space);
+  if (at >= 0) spaces.splice(at, 1);
+}
+
+/** The same books for a process that comes of this one. What is not shared is from now on each one's own. */
+export function copySpace(from: Space): Space {
+  const to = new Space();
+  to.breakStart = from.breakStart;
+  to.breakEnd = from.breakEnd;
+  to.breakLimit = from.breakLimit;
+  to.stackStart = from.stackStart;
+  to.stackEnd = from.stackEnd;
+  for (let i = 0; i < from.images.length; i++) to.images.push(from.images[i]);
+  for (let i = 0; i < from.regions.length; i++) {
+    const region = from.regions[i];
+    if (!region.shared) region.copied = true;
+    to.regions.push(region.part(region.start, region.end));
+  }
+  known(to);
+  return to;
+}
+
+/** Whether a word lies in memory that processes share. */
+export function isShared(at: u64): bool {
+  if (commons.regions.length > 0 && overlaps(at, at + 1, commons)) return true;
+  const regions = own().regions;
+  for (let i = 0; i < regions.length; i++) if (regions[i].start <= at && at < regions[i].end) return regions[i].shared;
+  return false;
 }
 
 /** Whether all of a range was executable before. */
 function isCode(from: u64, to: u64): bool {
+  const regions = own().regions;
   for (let i = 0; i < regions.length; i++)
     if (regions[i].start < to && regions[i].end > from && !regions[i].code) return false;
   return true;
@@ -317,7 +471,8 @@ export function setJit(on: bool): void {
   jit = on;
 }
 
-function overlaps(from: u64, to: u64): bool {
+function overlaps(from: u64, to: u64, space: Space): bool {
+  const regions = space.regions;
   for (let i = 0; i < regions.length; i++) if (regions[i].start < to && regions[i].end > from) return true;
   return false;
 }
@@ -327,7 +482,7 @@ export function sysMunmap(at: u64, given: u64): i64 {
   if ((at & (PAGE - 1)) !== 0 || length === 0 || at + length < at) return EINVAL;
   if (imageOf(at, length) !== null) return 0;
   if (onItsWay(at, length)) return later();
-  return freed(drop(cut(at, at + length)));
+  return freed(drop(cut(at, at + length, own()), own()));
 }
 
 export function sysMprotect(at: u64, given: u64, prot: u64): i64 {
@@ -342,20 +497,21 @@ export function sysMprotect(at: u64, given: u64, prot: u64): i64 {
   if (!mapped(at, at + length)) return isStack(at, length) ? 0 : ENOMEM;
   const runs = (protection & PROT_EXEC) !== 0;
   if (runs && !jit && !isCode(at, at + length)) return EACCES;
-  const before = cut(at, at + length);
+  const space = own();
+  const before = cut(at, at + length, space);
   for (let i = 0; i < before.length; i++) {
     const r = before[i];
     if (!r.clean && protection !== 0) {
       if (!clear(r.start, r.end - r.start)) {
-        insert(r);
-        for (let k = i + 1; k < before.length; k++) insert(before[k]);
+        insert(r, space);
+        for (let k = i + 1; k < before.length; k++) insert(before[k], space);
         return ENOMEM;
       }
       r.clean = true;
     }
     if (runs && !r.code) r.code = executable(r.start, r.end - r.start);
     r.protection = protection;
-    insert(r);
+    insert(r, space);
   }
   return 0;
 }
@@ -363,8 +519,8 @@ export function sysMprotect(at: u64, given: u64, prot: u64): i64 {
 let stackStart: u64 = 0;
 let stackEnd: u64 = 0;
 export function setStack(start: u64, size: u64): void {
-  stackStart = start;
-  stackEnd = start + size;
+  stackStart = own().stackStart = start;
+  stackEnd = own().stackEnd = start + size;
 }
 
 function isStack(at: u64, length: u64): bool {
@@ -380,14 +536,17 @@ export function sysMremap(at: u64, oldGiven: u64, newGiven: u64, flags: u64): i6
   if (onItsWay(at, oldLength)) return later();
   if (!mapped(at, at + oldLength)) return EFAULT;
   if (length > high) return ENOMEM;
+  const space = own();
   if (length <= oldLength) {
-    drop(cut(at + length, at + oldLength));
+    drop(cut(at + length, at + oldLength, space), space);
     return at;
   }
+  // Whoever shares it would not see the new part.
+  if (isShared(at)) return ENOMEM;
   const more = length - oldLength;
-  if (at + length <= high && !overlaps(at + oldLength, at + length)) {
+  if (at + length <= high && !overlaps(at + oldLength, at + length, space) && !othersHave(at + oldLength, at + length, space)) {
     if (!clear(at + oldLength, more)) return ENOMEM;
-    insert(new Region(at + oldLength, at + length, 3, true, current.process.space));
+    insert(new Region(at + oldLength, at + length, 3, true), space);
     return at;
   }
   if ((flags & MREMAP_MAYMOVE) === 0) return ENOMEM;
@@ -395,8 +554,8 @@ export function sysMremap(at: u64, oldGiven: u64, newGiven: u64, flags: u64): i6
   if (to === 0) return ENOMEM;
   if (!clear(to, length)) return ENOMEM;
   if (!copyUser(to, at, oldLength)) return EFAULT;
-  cut(at, at + oldLength);
-  insert(new Region(to, to + length, 3, true, current.process.space));
+  cut(at, at + oldLength, space);
+  insert(new Region(to, to + length, 3, true), space);
   return to;
 }
 
@@ -413,9 +572,15 @@ export function arenaBytes(): u64 {
 }
 
 export function freeBytes(): u64 {
-  let used: u64 = current.process.space.breakEnd - current.process.space.breakStart;
-  for (let i = 0; i < regions.length; i++) used += regions[i].end - regions[i].start;
-  return high - first - used;
+  let free: u64 = max(low, own().breakEnd) - own().breakEnd;
+  if (own().breakEnd === 0) free = low - first;
+  let top = high;
+  startFromTop();
+  for (let region = nextBelow(); region !== null; region = nextBelow()) {
+    if (top > region.end) free += top - region.end;
+    top = min(top, region.start);
+  }
+  return free + (top > low ? top - low : 0);
 }
 
 export function stackBytes(): u64 {
@@ -427,11 +592,12 @@ export function mapsText(): string {
   let text = '';
   const space = current.process.space;
   if (space.breakEnd > space.breakStart) text += line(space.breakStart, space.breakEnd, 3, '[heap]');
+  const images = space.images;
+  const regions = space.regions;
   for (let i = 0; i < images.length; i++)
     text += line(images[i].imageAt, images[i].imageAt + up(images[i].imageSize), 7, '');
-  for (let i = 0; i < regions.length; i++)
-    if (regions[i].space === space) text += line(regions[i].start, regions[i].end, regions[i].protection, '');
-  return text + line(stackStart, stackEnd, 3, '[stack]');
+  for (let i = 0; i < regions.length; i++) text += line(regions[i].start, regions[i].end, regions[i].protection, '');
+  return space.stackStart === stackStart ? text + line(stackStart, stackEnd, 3, '[stack]') : text;
 }
 
 function line(start: u64, end: u64, protection: u32, name: string): string {

@@ -18,6 +18,7 @@ const OP_CLONE: u64 = 8;
 const OP_THREAD_EXIT: u64 = 9;
 const OP_VFORK: u64 = 10;
 const OP_YIELD: u64 = 24;
+const OP_FORK: u64 = 26;
 const OP_END_VFORK: u64 = 11;
 const OP_EXEC_CHILD: u64 = 12;
 const OP_EXEC: u64 = 13;
@@ -33,6 +34,9 @@ export const THEN_IO: i32 = 3;
 export const THEN_CLOSED: i32 = 16;
 /** Memory has gone back to the host (memory-return.ts). */
 export const THEN_RETURNED: i32 = 17;
+/** A process that could not be started has to go again; a thread begins. */
+export const THEN_FORKED: i32 = 18;
+export const THEN_BEGUN: i32 = 19;
 /** From here on operations are core/net/host.ts's. */
 export const OP_IO: u64 = 32;
 /** A child whose thread could not be started has ended. */
@@ -83,6 +87,12 @@ export function requestYield(): i64 {
 /** Starts the thread of a slot with the registers of the caller, but for these. */
 export function startThread(slot: i32, tid: i32, stack: u64, fs: u64): i64 {
   return ask(OP_CLONE, slot, tid, stack, fs, THEN_CLONED);
+}
+
+/** The same for the thread of another process, with the caller's vector registers by way of the core's memory. */
+export function startFork(slot: i32, pid: i32, stack: u64, fs: u64, vectors: usize): i64 {
+  store<u64>(current.request, vectors, 40);
+  return ask(OP_FORK, slot, pid, stack, fs, THEN_FORKED);
 }
 
 /** The thread goes on as a child, on another stack if that is not 0; its registers are kept for the parent. */

@@ -22,6 +22,21 @@ export declare function unwant(user: u64, length: u64): void;
 @external('shim', 'made')
 export declare function made(user: u64, length: u64): u64;
 
+/** The first page from an address on that is there, or the first that is not; the end if there is none. */
+@external('shim', 'madeFrom')
+export declare function madeFrom(user: u64, end: u64): u64;
+
+@external('shim', 'madeTo')
+export declare function madeTo(user: u64, end: u64): u64;
+
+/** Makes pages that are not there come; the others keep what they have. */
+@external('shim', 'bring')
+export declare function bring(user: u64, length: u64): bool;
+
+/** Down to where a stack has been used, from an address on that is in use. */
+@external('shim', 'stackUsed')
+export declare function stackUsed(low: u64, from: u64): u64;
+
 /** How many pages have come since the start. */
 @external('shim', 'accepted')
 export declare function accepted(): u64;

@@ -3,7 +3,7 @@
  * so a segment has one address, which each attachment gets.
  */
 import { EEXIST, EFAULT, EINVAL, ENOENT, ENOMEM, ENOSPC } from './errno';
-import { sysMmap, sysMunmap } from './memory-map';
+import { isFree, takeShared, untakeShared } from './memory-map';
 import { copyOut, now } from './shim';
 import { current } from './task/thread';
 import { scratch } from './user';
@@ -73,19 +73,18 @@ export function sysShmat(id: u64, hint64: u64, flags: u64): i64 {
     hint &= ~(PAGE - 1);
   }
   if (segment.at === 0) {
-    // MAP_PRIVATE | MAP_ANONYMOUS, and MAP_FIXED_NOREPLACE where a place was asked for.
-    const at = sysMmap(hint, segment.size, 3, hint === 0 ? 0x22 : 0x100022, u64.MAX_VALUE, 0);
-    if (at < 0) return at === ENOMEM ? ENOMEM : EINVAL;
-    segment.at = at;
+    if (hint !== 0 && !isFree(hint, segment.size)) return EINVAL;
+    segment.at = takeShared(hint, segment.size);
+    if (segment.at === 0) return ENOMEM;
   } else if (hint !== 0 && hint !== segment.at) return EINVAL;
-  segment.attached++;
+  attach(current.process.pid, segment);
   segment.attachedTime = now(0) / NANO;
   segment.last = current.process.pid;
   return segment.at;
 }
 
 function discard(segment: Segment): void {
-  if (segment.at !== 0) sysMunmap(segment.at, segment.size);
+  if (segment.at !== 0) untakeShared(segment.at, segment.size);
   const kept = new Array<Segment>();
   for (let i = 0; i < segments.length; i++) if (segments[i] !== segment) kept.push(segments[i]);
   segments = kept;
@@ -94,14 +93,46 @@ function discard(segment: Segment): void {
 export function sysShmdt(at: u64): i64 {
   for (let i = 0; i < segments.length; i++) {
     const segment = segments[i];
-    if (segment.at !== at || segment.attached === 0) continue;
-    segment.attached--;
-    segment.detachedTime = now(0) / NANO;
-    segment.last = current.process.pid;
-    if (segment.removed && segment.attached === 0) discard(segment);
+    if (segment.at !== at) continue;
+    const mine = attachments.has(current.process.pid) ? attachments.get(current.process.pid) : null;
+    const which = mine === null ? -1 : mine.indexOf(segment);
+    if (which < 0) return EINVAL;
+    mine!.splice(which, 1);
+    detach(current.process.pid, segment);
     return 0;
   }
   return EINVAL;
+}
+
+/** Attachments of each process by its number, one entry for each. */
+const attachments = new Map<i32, Array<Segment>>();
+
+function attach(pid: i32, segment: Segment): void {
+  segment.attached++;
+  if (!attachments.has(pid)) attachments.set(pid, new Array<Segment>());
+  attachments.get(pid).push(segment);
+}
+
+function detach(pid: i32, segment: Segment): void {
+  segment.attached--;
+  segment.detachedTime = now(0) / NANO;
+  segment.last = pid;
+  if (segment.removed && segment.attached === 0) discard(segment);
+}
+
+/** A child of fork has what its parent has. */
+export function copyAttachments(from: i32, to: i32): void {
+  if (!attachments.has(from)) return;
+  const list = attachments.get(from);
+  for (let i = 0; i < list.length; i++) attach(to, list[i]);
+}
+
+/** A process ends, or runs another program. */
+export function dropAttachments(pid: i32): void {
+  if (!attachments.has(pid)) return;
+  const list = attachments.get(pid);
+  attachments.delete(pid);
+  for (let i = 0; i < list.length; i++) detach(pid, list[i]);
 }
 
 /** struct shmid64_ds (include/uapi/asm-generic/shmbuf.h, ipcbuf.h). */

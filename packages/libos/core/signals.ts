@@ -8,6 +8,7 @@ import { WAITING } from './request';
 import { copyIn, copyOut, userStack } from './shim';
 import { attending, interruptSlot } from './task/outbox';
 import { Process } from './task/process';
+import { mustGiveWay } from './task/residence';
 import { deadline, NEVER, park, timedOut, watch } from './task/queue';
 import { current, MAX_THREADS, Queued, SENDER, Thread, threadOf, threads } from './task/thread';
 import { scratch, storeU64 } from './user';
@@ -29,6 +30,8 @@ const SIGCHLD: u32 = 17;
 const SIGRTMIN: u64 = 32;
 /** RLIMIT_SIGPENDING: real-time signals that wait behind others, for a process or a thread. */
 const MAX_QUEUED = 1024;
+/** Another process of its group is to have its place first (task/residence.ts). */
+const GIVE_WAY: i32 = 1000;
 const UNBLOCKABLE: u64 = (1 << 8) | (1 << 18);
 
 /** si_code: who sent it. */
@@ -84,7 +87,7 @@ export function deliverable(): u64 {
 
 /** Tells the native half, which looks at the end of each call; another thread is interrupted if it computes. */
 export function look(thread: Thread): void {
-  const waits = readyFor(thread) !== 0 || thread.process.exiting || thread.dismissed;
+  const waits = readyFor(thread) !== 0 || thread.process.exiting || thread.dismissed || thread.mustYield;
   store<u64>(thread.request, waits ? 1 : 0, WAITING);
   if (waits && (thread !== current || attending)) interruptSlot(thread.slot);
 }
@@ -200,10 +203,12 @@ function dropQueued(queued: Array<Queued>, signal: u64): void {
 /**
  * The next signal to deliver, for the native half. With a handler: its number, and in the request handler, flags, restorer, mask to
  * come back to, and top of the alternate stack (0: the present one). Without: minus the number of the one that ends the process. 0: none.
+ * GIVE_WAY: the thread waits first.
  */
 export function takeSignal(stack: u64): i32 {
   // The thread is to go: it is ended where it stands (task/exit.ts, endProcess).
   if (current.process.exiting || current.dismissed) return -<i32>SIGKILL;
+  if (mustGiveWay()) return GIVE_WAY;
   let signal = take(~current.blocked);
   while (signal !== 0 && ignored(current.process, signal)) signal = take(~current.blocked);
   if (signal !== 0) return deliver(signal, stack);

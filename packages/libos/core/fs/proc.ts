@@ -46,6 +46,16 @@ export function setProgram(pid: i32, program: Inode, strings: Array<string>): vo
   running.set(pid, new Running(program, strings));
 }
 
+/** A child runs what its parent does. */
+export function copyProgram(from: i32, to: i32): void {
+  if (running.has(from)) running.set(to, running.get(from));
+}
+
+/** Nobody asks for it any more. */
+export function forgetProgram(pid: i32): void {
+  running.delete(pid);
+}
+
 function folder(path: string): Inode {
   const names = path.split('/');
   let at: Inode = root;

@@ -3,10 +3,13 @@ import { E2BIG, EAGAIN, EFAULT, EINVAL } from '../errno';
 import { startThread } from '../request';
 import { copyIn, getFs } from '../shim';
 import { scratch, storeU32 } from '../user';
+import { forkProcess } from './fork';
 import { nextId } from './process';
 import { current, freeSlot, Thread, threads } from './thread';
-import { cloneProcess } from './vfork';
+import { cloneShared } from './vfork';
 
+const SIGCHLD: u64 = 17;
+const CLONE_VM: u64 = 0x100;
 const CLONE_THREAD: u64 = 0x1_0000;
 const CLONE_SETTLS: u64 = 0x8_0000;
 const CLONE_PARENT_SETTID: u64 = 0x10_0000;
@@ -18,7 +21,8 @@ const THREAD_FLAGS: u64 = 0x1_0f00;
 const HARMLESS: u64 = 0x8004_0000 | 0x40_0000 | 0x80_0000 | THREAD_FLAGS | CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID;
 
 function clone(flags: u64, stack: u64, parentTid: u64, childTid: u64, tls: u64): i64 {
-  if ((flags & CLONE_THREAD) === 0) return cloneProcess(flags, stack);
+  if ((flags & CLONE_THREAD) === 0)
+    return (flags & CLONE_VM) !== 0 ? cloneShared(flags, stack) : forkProcess(flags, stack, parentTid, childTid, tls);
   if ((flags & THREAD_FLAGS) !== THREAD_FLAGS) return EINVAL;
   if ((flags & ~HARMLESS & ~0xff) !== 0) return EINVAL;
   const slot = freeSlot();
@@ -42,6 +46,10 @@ export function cloneFailed(result: i64): i64 {
   return EAGAIN;
 }
 
+export function sysFork(): i64 {
+  return forkProcess(SIGCHLD, 0, 0, 0, 0);
+}
+
 export function sysClone(flags: u64, stack: u64, parentTid: u64, childTid: u64, tls: u64): i64 {
   return clone(flags, stack, parentTid, childTid, tls);
 }
@@ -53,7 +61,7 @@ export function sysClone3(user: u64, size: u64): i64 {
   if (!copyIn(scratch, user, 64)) return EFAULT;
   const stack = load<u64>(scratch, 40);
   const top = stack === 0 ? 0 : stack + load<u64>(scratch, 48);
-  return clone(load<u64>(scratch), top, load<u64>(scratch, 24), load<u64>(scratch, 16), load<u64>(scratch, 56));
+  return clone(load<u64>(scratch) | load<u64>(scratch, 32), top, load<u64>(scratch, 24), load<u64>(scratch, 16), load<u64>(scratch, 56));
 }
 
 export function sysGettid(): i64 {

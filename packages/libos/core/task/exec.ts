@@ -9,14 +9,16 @@ import { walk, walkFailure } from '../fs/path';
 import { directoryOf, startFailure } from '../fs/process-files';
 import { Loaded, loadProgram, newStack } from '../loader';
 import { freeSpace, Space } from '../memory-map';
-import { execSelf, PENDING, startProgram } from '../request';
-import { copyIn, copyOut, random } from '../shim';
+import { execSelf, PENDING, requestPark, startProgram } from '../request';
+import { copyIn, copyOut, now, random } from '../shim';
+import { dropAttachments } from '../shm';
 import { look } from '../signals';
 import { bytesToString, failure, loadPath, scratch } from '../user';
 import { Arguments } from './arguments';
 import { setProgram } from '../fs/proc';
 import { finishProcess } from './exit';
 import { Process } from './process';
+import { leaveSpace } from './residence';
 import { current, freeSlot, MAX_THREADS, Thread, threads } from './thread';
 import { dropTimers } from './timers';
 import { isVforked, resumeParent } from './vfork';
@@ -28,6 +30,7 @@ const SCRIPT_LINE: u64 = 256;
 const SIG_IGN: u64 = 1;
 const SIGKILL = 9;
 const STACK: u64 = 1 << 20;
+const OTHERS_GO: u64 = 1_000_000;
 
 const loaded = new Loaded();
 
@@ -143,6 +146,8 @@ function run(kept: Arguments): i64 {
   const process = current.process;
   const shared = isVforked(current);
   if (shared && freeSlot() < 0) return EAGAIN;
+  // Nobody may run in memory that another process of the group is to have.
+  if (!shared && process.space.group !== null && dismissOthers(process)) return requestPark(now(1) + OTHERS_GO);
   const space = new Space();
   const wrong = loadProgram(kept.inode, space, loaded);
   if (wrong !== 0) return wrong;
@@ -155,7 +160,7 @@ function run(kept: Arguments): i64 {
   kept.done = true;
   setProgram(process.pid, kept.inode, kept.strings);
   changeProgram(process);
-  if (!shared) freeSpace(process.space);
+  if (!shared) leaveSpace(process.space);
   process.space = space;
   return shared ? startOwnThread(process, kept, stack) : replace(process, kept, stack);
 }
@@ -164,6 +169,7 @@ function run(kept: Arguments): i64 {
 function changeProgram(process: Process): void {
   closeAll(process.files, true);
   dropTimers(process, null, true);
+  dropAttachments(process.pid);
   for (let signal = 1; signal < 65; signal++) {
     const at = process.actions + <usize>signal * 32;
     if (load<u64>(at) !== SIG_IGN) memory.fill(at, 0, 32);
@@ -187,15 +193,24 @@ function startOwnThread(process: Process, kept: Arguments, stack: u64): i64 {
   return startProgram(slot, process.pid, loaded.entry, stack);
 }
 
-/** The calling thread goes on with the program; others of the process go. */
-function replace(process: Process, kept: Arguments, stack: u64): i64 {
+/** Other threads of the process are to go; whether there are any. What they had is not theirs to write to any more. */
+function dismissOthers(process: Process): bool {
+  let any = false;
   for (let slot = 0; slot < MAX_THREADS; slot++) {
     const thread = threads[slot];
-    if (thread === null || thread === current || thread.process !== process) continue;
+    if (thread === null || thread === current || thread.process !== process || thread.leaving) continue;
+    any = true;
     thread.dismissed = true;
+    thread.clearTid = thread.robustList = 0;
     look(thread);
     thread.wake();
   }
+  return any;
+}
+
+/** The calling thread goes on with the program; others of the process go. */
+function replace(process: Process, kept: Arguments, stack: u64): i64 {
+  dismissOthers(process);
   current.tid = process.pid;
   current.clearTid = 0;
   current.robustList = 0;

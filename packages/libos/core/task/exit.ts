@@ -1,14 +1,16 @@
 /** The end of threads and of processes. */
 import { closeAll } from '../fs/open-file';
-import { freeSpace } from '../memory-map';
+import { forgetProgram } from '../fs/proc';
 import { endVfork, exitProgram, exitThread } from '../request';
 import { copyIn, copyOut } from '../shim';
+import { dropAttachments } from '../shm';
 import { look, reassign, sendTo, SI_CHILD } from '../signals';
 import { scratch } from '../user';
 import { processTime } from './cpu-time';
-import { wakeFutex } from './futex';
+import { keyOf, wakeFutex } from './futex';
 import { FIRST_PID, Process } from './process';
 import { NEVER, park } from './queue';
+import { leaveSpace } from './residence';
 import { current, MAX_THREADS, Thread, threads } from './thread';
 import { dropTimers } from './timers';
 import { isVforked, resumeParent } from './vfork';
@@ -18,6 +20,7 @@ const FUTEX_OWNER_DIED: u32 = 0x4000_0000;
 const FUTEX_TID_MASK: u32 = 0x3fff_ffff;
 const ROBUST_LIMIT = 2048;
 const SIGCHLD: u64 = 17;
+const SIGKILL = 9;
 const SIG_IGN: u64 = 1;
 const SA_NOCLDWAIT: u64 = 2;
 
@@ -41,7 +44,7 @@ function releaseLock(at: u64): void {
   const word = load<u32>(scratch);
   if ((word & FUTEX_TID_MASK) !== <u32>current.tid) return;
   store<u32>(scratch, (word & FUTEX_WAITERS) | FUTEX_OWNER_DIED);
-  if (copyOut(at, scratch, 4) && (word & FUTEX_WAITERS) !== 0) wakeFutex(at, 1, u32.MAX_VALUE);
+  if (copyOut(at, scratch, 4) && (word & FUTEX_WAITERS) !== 0) wakeFutex(keyOf(at), 1, u32.MAX_VALUE);
 }
 
 /** What a thread leaves to others. */
@@ -50,11 +53,13 @@ function leave(thread: Thread): void {
   thread.leaving = true;
   reassign(thread.process, u64.MAX_VALUE);
   dropTimers(thread.process, thread, true);
+  // Without its memory there is nothing to leave.
+  if (thread.process.space.lost) thread.robustList = thread.clearTid = 0;
   releaseRobust(thread.robustList);
   thread.robustList = 0;
   if (thread.clearTid === 0) return;
   store<u32>(scratch, 0);
-  if (copyOut(thread.clearTid, scratch, 4)) wakeFutex(thread.clearTid, 1, u32.MAX_VALUE);
+  if (copyOut(thread.clearTid, scratch, 4)) wakeFutex(keyOf(thread.clearTid), 1, u32.MAX_VALUE);
   thread.clearTid = 0;
 }
 
@@ -82,24 +87,28 @@ export function finishProcess(process: Process, status: i32): void {
   process.ended = true;
   process.signalled.wake();
   process.status = status;
+  forgetProgram(process.pid);
+  dropAttachments(process.pid);
   closeAll(process.files);
   dropTimers(process, null, false);
   // A child that never ran a program of its own has its parent's memory.
-  if (process.parent === null || process.space !== process.parent!.space) freeSpace(process.space);
+  if (process.parent === null || process.space !== process.parent!.space) leaveSpace(process.space);
   const parent = process.parent;
   if (parent !== null) parent.childrenSpent += processTime(process) + process.childrenSpent;
   // Whoever is left alone belongs to the first process, which may wait for it or not.
   for (let i = 0; i < process.children.length; i++) {
     const orphan = process.children[i];
     orphan.parent = first;
-    if (first !== null) first!.children.push(orphan);
+    if (first === null) continue;
+    first!.children.push(orphan);
+    if (orphan.ended) first!.childEnded.wake();
   }
   process.children.length = 0;
   if (parent === null) return;
   const action = parent.actions + <usize>SIGCHLD * 32;
   if (load<u64>(action) === SIG_IGN || (load<u64>(action, 8) & SA_NOCLDWAIT) !== 0) forget(parent, process);
   const killed = (status & 0x7f) !== 0;
-  sendTo(parent, SIGCHLD, killed ? SI_CHILD + 1 : SI_CHILD, <u64>(killed ? status & 0x7f : status >> 8), process.pid);
+  if (process.exitSignal !== 0) sendTo(parent, process.exitSignal, killed ? SI_CHILD + 1 : SI_CHILD, <u64>(killed ? status & 0x7f : status >> 8), process.pid);
   parent.childEnded.wake();
 }
 
@@ -174,6 +183,11 @@ function endVforked(status: i32): i64 {
   resumeParent(current);
   finishProcess(child, status);
   return endVfork(child.pid);
+}
+
+/** There is no memory for the process beside others: it ends as one that was killed. */
+export function endWithout(): i64 {
+  return endGroup(SIGKILL);
 }
 
 /** Ends the process of the thread as a signal does; what is to be done is then in its request. */

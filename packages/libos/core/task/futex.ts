@@ -1,5 +1,9 @@
-/** futex (futex(2)): words of the program's memory that threads wait for. One address space, so an address names a futex. */
+/**
+ * futex (futex(2)): words of the program's memory that threads wait for. What names one is its address, with the process
+ * where others may have theirs in the same place.
+ */
 import { EAGAIN, EFAULT, EINVAL, ENOSYS, ESRCH, ETIMEDOUT } from '../errno';
+import { isShared } from '../memory-map';
 import { copyIn, copyOut } from '../shim';
 import { scratch, storeU64 } from '../user';
 import { deadline, deadlineAt, NEVER, park, Queue, timedOut, watch } from './queue';
@@ -17,6 +21,15 @@ const WAKE_BITSET: u32 = 10;
 const NANO: u64 = 1_000_000_000;
 
 const queues = new Map<u64, Queue>();
+
+const SHARED_KEY: u64 = 0xffff << 48;
+
+/** The name of the futex at an address of the calling thread. */
+export function keyOf(at: u64, own: bool = false): u64 {
+  const space = current.process.space;
+  if (!own && isShared(at)) return at | SHARED_KEY;
+  return at | space.key;
+}
 
 function queueOf(at: u64): Queue {
   if (queues.has(at)) return queues.get(at);
@@ -86,10 +99,11 @@ function wait(at: u64, expected: u32, timeout: u64, operation: u32, bits: u32): 
       if ((operation & 0x7f) === WAIT) deadline(time);
       else deadlineAt((operation & REALTIME) !== 0 ? 0 : 1, time);
     } else deadline(NEVER);
-    const queue = queueOf(at);
+    const key = keyOf(at, (operation & PRIVATE) !== 0);
+    const queue = queueOf(key);
     queue.waiters.push(current);
     current.futex = queue;
-    current.futexAt = at;
+    current.futexAt = key;
     current.futexBits = bits;
     current.futexWoken = false;
   }
@@ -104,7 +118,7 @@ function wait(at: u64, expected: u32, timeout: u64, operation: u32, bits: u32): 
 }
 
 /** FUTEX_WAKE_OP: changes the second word, wakes waiters of the first, and those of the second if it had been so. */
-function wakeOperation(at: u64, count: i32, second: u64, secondCount: i32, code: u32): i64 {
+function wakeOperation(at: u64, count: i32, second: u64, secondCount: i32, code: u32, own: bool): i64 {
   if (((at | second) & 3) !== 0) return EINVAL;
   if (!copyIn(scratch, second, 4)) return EFAULT;
   const before = load<i32>(scratch);
@@ -156,32 +170,33 @@ function wakeOperation(at: u64, count: i32, second: u64, secondCount: i32, code:
     default:
       return ENOSYS;
   }
-  return wakeFutex(at, count, u32.MAX_VALUE) + (also ? wakeFutex(second, secondCount, u32.MAX_VALUE) : 0);
+  return wakeFutex(keyOf(at, own), count, u32.MAX_VALUE) + (also ? wakeFutex(keyOf(second, own), secondCount, u32.MAX_VALUE) : 0);
 }
 
 export function sysFutex(at: u64, operation64: u64, value: u64, fourth: u64, second: u64, sixth: u64): i64 {
   const operation = <u32>operation64;
   const count = <i32>value < 0 ? i32.MAX_VALUE : <i32>value;
+  const own = (operation & PRIVATE) !== 0;
   switch (operation & ~(PRIVATE | REALTIME)) {
     case WAIT:
       return wait(at, <u32>value, fourth, operation, u32.MAX_VALUE);
     case WAIT_BITSET:
       return wait(at, <u32>value, fourth, operation, <u32>sixth);
     case WAKE:
-      return (at & 3) !== 0 ? EINVAL : wakeFutex(at, count, u32.MAX_VALUE);
+      return (at & 3) !== 0 ? EINVAL : wakeFutex(keyOf(at, own), count, u32.MAX_VALUE);
     case WAKE_BITSET:
-      return <u32>sixth === 0 || (at & 3) !== 0 ? EINVAL : wakeFutex(at, count, <u32>sixth);
+      return <u32>sixth === 0 || (at & 3) !== 0 ? EINVAL : wakeFutex(keyOf(at, own), count, <u32>sixth);
     case REQUEUE:
     case CMP_REQUEUE: {
       if (((at | second) & 3) !== 0 || <i32>value < 0 || <i32>fourth < 0) return EINVAL;
       if (!copyIn(scratch, at, 4)) return EFAULT;
       if ((operation & 0x7f) === CMP_REQUEUE && load<u32>(scratch) !== <u32>sixth) return EAGAIN;
-      const woken = wakeFutex(at, count, u32.MAX_VALUE);
-      const moved = requeue(at, second, <i32>fourth);
+      const woken = wakeFutex(keyOf(at, own), count, u32.MAX_VALUE);
+      const moved = requeue(keyOf(at, own), keyOf(second, own), <i32>fourth);
       return woken + ((operation & 0x7f) === CMP_REQUEUE ? moved : 0);
     }
     case WAKE_OP:
-      return wakeOperation(at, count, second, <i32>fourth, <u32>sixth);
+      return wakeOperation(at, count, second, <i32>fourth, <u32>sixth, own);
     default:
       return ENOSYS;
   }
@@ -195,6 +210,10 @@ const MAX_WAITERS: u64 = 128;
 /** struct futex_waitv: value, address, flags. */
 const WAITER: u64 = 24;
 const NUMBER: u64 = u32.MAX_VALUE;
+
+function waiterKey(at: usize): u64 {
+  return keyOf(load<u64>(at, 8), (load<u32>(at, 16) & PRIVATE) !== 0);
+}
 
 function deadlineOn(clock: u64, timeout: u64): i64 {
   if (timeout === 0) {
@@ -224,7 +243,7 @@ export function sysFutexWaitv(user: u64, count: u64, flags: u64, timeout: u64, c
     const word = load<u64>(at, 8);
     if (load<u32>(at, 16) === 0 || (load<u32>(at, 16) & ~FLAGS_KNOWN) !== 0 || load<u32>(at, 20) !== 0 || (word & 3) !== 0) return EINVAL;
     if (!current.futexWoken) continue;
-    if (word === current.futexAt) return <i64>i;
+    if (waiterKey(at) === current.futexAt) return <i64>i;
   }
   if (timedOut()) return ETIMEDOUT;
   for (let i: u64 = 0; i < count; i++) {
@@ -235,19 +254,19 @@ export function sysFutexWaitv(user: u64, count: u64, flags: u64, timeout: u64, c
   }
   const result = park(current.deadline);
   if (result !== i64.MIN_VALUE) return result;
-  for (let i: u64 = 0; i < count; i++) watch(queueOf(load<u64>(list + <usize>(i * WAITER), 8)));
+  for (let i: u64 = 0; i < count; i++) watch(queueOf(waiterKey(list + <usize>(i * WAITER))));
   return result;
 }
 
 export function sysFutexWait(at: u64, value: u64, mask: u64, flags: u64, timeout: u64, clock: u64): i64 {
   if ((flags & ~(<u64>FLAGS_KNOWN)) !== 0 || (flags & 3) !== FLAG_U32 || value > NUMBER || mask > NUMBER) return EINVAL;
   if (timeout !== 0 && clock > 1) return EINVAL;
-  return wait(at, <u32>value, timeout, WAIT_BITSET | (clock === 0 ? REALTIME : 0), <u32>mask);
+  return wait(at, <u32>value, timeout, WAIT_BITSET | (clock === 0 ? REALTIME : 0) | (<u32>flags & PRIVATE), <u32>mask);
 }
 
 export function sysFutexWake(at: u64, mask: u64, count: u64, flags: u64): i64 {
   if ((flags & ~(<u64>FLAGS_KNOWN)) !== 0 || (flags & 3) !== FLAG_U32 || mask > NUMBER) return EINVAL;
-  return <u32>mask === 0 || (at & 3) !== 0 ? EINVAL : wakeFutex(at, <i32>count, <u32>mask);
+  return <u32>mask === 0 || (at & 3) !== 0 ? EINVAL : wakeFutex(keyOf(at, (flags & PRIVATE) !== 0), <i32>count, <u32>mask);
 }
 
 export function sysFutexRequeue(user: u64, flags: u64, wake: u64, move: u64): i64 {
@@ -256,7 +275,7 @@ export function sysFutexRequeue(user: u64, flags: u64, wake: u64, move: u64): i6
   if ((load<u32>(scratch, 16) & 3) !== FLAG_U32 || (load<u32>(scratch, 40) & 3) !== FLAG_U32) return EINVAL;
   const from = load<u64>(scratch, 8);
   const to = load<u64>(scratch, 32);
-  return sysFutex(from, CMP_REQUEUE, wake, move, to, load<u64>(scratch));
+  return sysFutex(from, CMP_REQUEUE | (load<u32>(scratch, 16) & PRIVATE), wake, move, to, load<u64>(scratch));
 }
 
 export function sysSetRobustList(head: u64, size: u64): i64 {

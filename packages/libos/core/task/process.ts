@@ -30,6 +30,8 @@ export class Process {
   /** As wait4 tells it, once it has ended. */
   status: i32 = 0;
   ended: bool = false;
+  /** What its parent gets at its end; 0 for none. */
+  exitSignal: u64 = 17;
   /** Time of the processor of threads that have ended, and of children that have. */
   spent: u64 = 0;
   childrenSpent: u64 = 0;

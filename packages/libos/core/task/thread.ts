@@ -5,6 +5,7 @@ import { now } from '../shim';
 import { Arguments } from './arguments';
 import { Process } from './process';
 import { Queue } from './queue';
+import { HELD } from './residence';
 import { Suspended } from './vfork';
 
 /** Threads of one enclave: the native half's LIBOS_THREADS but for the slot of attend.c. */
@@ -92,6 +93,20 @@ export class Thread {
   dismissed: bool = false;
   /** Parents that it is the child of, until that runs a program or ends; the latest last. */
   parents: Array<Suspended> = new Array<Suspended>();
+  /** It is outside with a request that does not need its memory. */
+  outside: bool = false;
+  /** Its stack pointer as it left, where its process may have to make place (task/residence.ts). */
+  stackAt: u64 = 0;
+  /** It is to let another process have the place. */
+  mustYield: bool = false;
+  /** It waits for its place with the result of a request, which it goes on with. */
+  held: bool = false;
+  heldResult: i64 = 0;
+  heldThen: i32 = 0;
+  heldRequest: usize = heap.alloc(HELD);
+  /** Vector registers that it begins with, and where its number is to be written then. */
+  vectors: usize = 0;
+  setTid: u64 = 0;
   /** It has ended, or waits for the others of its process to end. */
   leaving: bool = false;
   name: usize = heap.alloc(16);
@@ -122,6 +137,8 @@ export class Thread {
     heap.free(this.request);
     heap.free(this.name);
     heap.free(this.senders);
+    heap.free(this.heldRequest);
+    if (this.vectors !== 0) heap.free(this.vectors);
   }
 }
 

@@ -1,13 +1,12 @@
 /**
- * Child processes. There is one address space, so a child can only be one that shares it until it runs another program:
- * vfork, and clone with CLONE_VM and CLONE_VFORK (posix_spawn). Until then it is the thread of its parent, whose registers
- * the native half keeps; exec gives it a thread of its own, and the parent goes on.
+ * Child processes that share their parent's memory until they run another program: vfork, and clone with CLONE_VM and
+ * CLONE_VFORK (posix_spawn). Until then one is the thread of its parent, whose registers the native half keeps; exec gives it
+ * a thread of its own, and the parent goes on.
  */
 import { EAGAIN, ENOSYS } from '../errno';
 import { copyTable, setFiles } from '../fs/open-file';
-import { note, startVfork } from '../request';
+import { startVfork } from '../request';
 import { look } from '../signals';
-import { stringToBytes } from '../user';
 import { nextId, Process } from './process';
 import { current, Thread } from './thread';
 
@@ -32,21 +31,11 @@ export class Suspended {
   ) {}
 }
 
-let told: bool = false;
-const line: usize = memory.data(128);
-
-/** A copy of an address space cannot be had; said once. */
-function refuse(): i64 {
-  if (told) return ENOSYS;
-  told = true;
-  return note(line, stringToBytes('fork: a copy of an enclave does not exist; use posix_spawn, or vfork and exec', line));
-}
-
-/** clone without CLONE_THREAD. */
-export function cloneProcess(flags: u64, stack: u64): i64 {
+/** clone without CLONE_THREAD and with CLONE_VM: only where the parent waits. */
+export function cloneShared(flags: u64, stack: u64): i64 {
   const shared = CLONE_VM | CLONE_VFORK;
   if ((flags & shared) !== shared || (flags & (CLONE_SETTLS | CLONE_FILES | CLONE_PARENT_SETTID | CLONE_CHILD_SETTID)) !== 0)
-    return refuse();
+    return ENOSYS;
   const thread = current;
   const parent = thread.process;
   if (thread.parents.length >= MAX_DEPTH || parent.children.length >= MAX_CHILDREN) return EAGAIN;
@@ -63,7 +52,7 @@ export function cloneProcess(flags: u64, stack: u64): i64 {
 }
 
 export function sysVfork(): i64 {
-  return cloneProcess(CLONE_VM | CLONE_VFORK, 0);
+  return cloneShared(CLONE_VM | CLONE_VFORK, 0);
 }
 
 function become(thread: Thread, process: Process, tid: i32): void {

@@ -72,6 +72,11 @@ void libos_unwant(uint64_t address, uint64_t length);
 /* A page was used: true when it is there now. */
 bool libos_page_wanted(uint64_t address);
 
+/* The first page of a range that is there, or is not; its end when there is none. */
+uint64_t libos_next_page(uint64_t address, uint64_t end, bool present);
+/* Makes absent pages of a range come; false when the host does not give them. */
+bool libos_bring(uint64_t address, uint64_t length);
+
 /* How many pages of a range have been accepted. */
 uint64_t libos_count_pages(uint64_t address, uint64_t length);
 /* How many have been since the start. */

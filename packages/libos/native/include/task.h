@@ -50,8 +50,13 @@ void libos_attend_start(uint8_t *memory);
 /* Whether the slot's request is known. */
 bool libos_thread_is_known(uint32_t slot);
 
-/* Starts a thread with these registers but for RAX, RSP and FS; false when the host does not. */
-bool libos_start_thread(uint32_t slot, const nsgx_registers *registers, uint64_t stack, uint64_t fs);
+/* Starts a thread with these registers but for RAX, RSP and FS, and with these vector registers if any; false when the host
+ * does not. */
+bool libos_start_thread(uint32_t slot, const nsgx_registers *registers, uint64_t stack, uint64_t fs, const void *vectors);
+
+/* kernel.c: before a thread runs its program, and before it goes on with it. */
+void libos_begin(uint32_t slot);
+void libos_yield_place(uint64_t stack);
 
 /* Calls out from wherever the thread stands: with FS as the runtime has it, and vector registers kept. */
 void libos_call_out(void (*call)(uint32_t), uint32_t argument);

@@ -9,10 +9,13 @@
 /* What the core leaves when a system call cannot be completed inside (core/request.ts). */
 #define PENDING INT64_MIN
 enum { OP_WRITE = 1, OP_READ, OP_ROOT, OP_WAIT, OP_EXIT, OP_NOTE, OP_PARK, OP_CLONE, OP_THREAD_EXIT, OP_VFORK, OP_END_VFORK, OP_EXEC_CHILD, OP_EXEC };
-enum { OP_YIELD = 24, OP_RETURN };
+enum { OP_YIELD = 24, OP_RETURN, OP_FORK };
 struct request {
     uint64_t op, argument[6];
 };
+
+/* Room for XSAVE (core/task/fork.ts). */
+#define VECTORS 4096
 
 #define EIO 5
 #define EFAULT 14
@@ -97,6 +100,40 @@ void w2c_shim_unwant(struct w2c_shim *shim, u64 user, u64 length) {
 u64 w2c_shim_made(struct w2c_shim *shim, u64 user, u64 length) {
     (void)shim;
     return libos_in_user(user, length) ? libos_count_pages(user, length) : 0;
+}
+
+u64 w2c_shim_madeFrom(struct w2c_shim *shim, u64 user, u64 end) {
+    (void)shim;
+    return end > user && libos_in_user(user, end - user) ? libos_next_page(user, end, true) : end;
+}
+
+u64 w2c_shim_madeTo(struct w2c_shim *shim, u64 user, u64 end) {
+    (void)shim;
+    return end > user && libos_in_user(user, end - user) ? libos_next_page(user, end, false) : end;
+}
+
+u32 w2c_shim_bring(struct w2c_shim *shim, u64 user, u64 length) {
+    (void)shim;
+    return libos_in_user(user, length) && libos_bring(user, length);
+}
+
+/* Stacks grow downwards: below some pages that were never used there is nothing. */
+#define UNUSED_PAGES 32
+u64 w2c_shim_stackUsed(struct w2c_shim *shim, u64 low, u64 from) {
+    (void)shim;
+    uint64_t used = from;
+    if (from < low || !libos_in_user(low, from - low)) return low;
+    for (uint64_t at = from; at > low && used - at < UNUSED_PAGES * 4096; at -= 4096) {
+        uint64_t page[512];
+        if (libos_next_page(at - 4096, at, true) == at) continue;
+        if (!libos_guarded_copy(page, (const void *)(at - 4096), sizeof page)) return low;
+        for (int i = 0; i < 512; i++)
+            if (page[i] != 0) {
+                used = at - 4096;
+                break;
+            }
+    }
+    return used;
 }
 
 u64 w2c_shim_accepted(struct w2c_shim *shim) {
@@ -188,7 +225,12 @@ static int64_t serve(const struct request *r, nsgx_registers *registers) {
             return 0;
         case OP_CLONE:
             /* What the core has to take back when there is no thread: minus one and the slot. */
-            if (registers == NULL || !libos_start_thread((uint32_t)a[0], registers, a[2], a[3])) return -1 - (int64_t)a[0];
+            if (registers == NULL || !libos_start_thread((uint32_t)a[0], registers, a[2], a[3], NULL)) return -1 - (int64_t)a[0];
+            return (int64_t)a[1];
+        case OP_FORK:
+            if (!in_core(a[4], VECTORS) || a[4] % 64 != 0) libos_die("a process without vectors", a[4]);
+            if (registers == NULL || !libos_start_thread((uint32_t)a[0], registers, a[2], a[3], memory + a[4]))
+                return -1 - (int64_t)a[0];
             return (int64_t)a[1];
         case OP_STORE_LOAD:
         case OP_STORE_COMMIT:
@@ -212,7 +254,7 @@ static int64_t serve(const struct request *r, nsgx_registers *registers) {
             if (registers == NULL) libos_die("a program without registers", r->op);
             const nsgx_registers fresh = {.rip = a[2], .rsp = a[3], .rflags = 0x202};
             libos_kept_registers(libos_slot(), registers);
-            return libos_start_thread((uint32_t)a[0], &fresh, 0, 0) ? (int64_t)a[1] : -1 - (int64_t)a[0];
+            return libos_start_thread((uint32_t)a[0], &fresh, 0, 0, NULL) ? (int64_t)a[1] : -1 - (int64_t)a[0];
         }
         case OP_EXEC:
             if (registers == NULL) libos_die("a program without registers", r->op);
@@ -225,15 +267,16 @@ static int64_t serve(const struct request *r, nsgx_registers *registers) {
 
 static struct request *request_of(uint32_t slot) { return (struct request *)(memory + request_at[slot]); }
 
-/* With FS as the runtime has it, and the program's vectors kept. */
+/* With FS as the runtime has it, and the program's vectors kept; a process that comes of this one begins with them. */
 static int64_t serve_outside(const struct request *request, nsgx_registers *registers) {
-    uint8_t vectors[4096] __attribute__((aligned(64)));
+    uint8_t vectors[VECTORS] __attribute__((aligned(64)));
     uint64_t program_fs, own_fs;
     __asm__ volatile("rdfsbase %0" : "=r"(program_fs));
     __asm__ volatile("movq %%gs:0, %0" : "=r"(own_fs));
     memset(vectors + 512, 0, 64);
     libos_save_vectors(vectors);
     __asm__ volatile("wrfsbase %0" : : "r"(own_fs));
+    if (request->op == OP_FORK && in_core(request->argument[4], VECTORS)) memcpy(memory + request->argument[4], vectors, VECTORS);
     int64_t result = serve(request, registers);
     if (request->op == OP_EXEC) {
         /* A program begins without thread data, and with its vector registers as they are after a reset. */
@@ -263,6 +306,21 @@ static int64_t outside(uint32_t slot, nsgx_registers *registers) {
 }
 
 w2c_core *libos_core(void) { return &core; }
+
+/* A thread that was started waits until its process has its place. */
+void libos_begin(uint32_t slot) {
+    libos_lock();
+    if ((int64_t)w2c_core_begin(&core, slot) == PENDING) outside(slot, NULL);
+    libos_unlock();
+}
+
+/* The calling thread of a program lets another process have its place. */
+void libos_yield_place(uint64_t stack) {
+    uint32_t slot = libos_slot();
+    libos_lock();
+    if ((int64_t)w2c_core_yieldPlace(&core, slot, stack) == PENDING) outside(slot, NULL);
+    libos_unlock();
+}
 
 const uint64_t *libos_request(void) { return (const uint64_t *)request_of(libos_slot()); }
 

@@ -108,6 +108,35 @@ static bool clear(uint64_t address, uint64_t length, bool now) {
 bool libos_make_zero(uint64_t address, uint64_t length) { return clear(address, length, true); }
 bool libos_want_zero(uint64_t address, uint64_t length) { return clear(address, length, false); }
 
+bool libos_bring(uint64_t address, uint64_t length) {
+    const struct libos_boot *boot = libos_boot();
+    bool good = true;
+    for (uint64_t end = address + length; good && address < end;) {
+        uint64_t offset = offset_of(address);
+        take();
+        uint64_t count = alike(boot, offset, pages_to(address, end));
+        if (!there(boot, offset)) good = make(boot, offset, count);
+        give();
+        address = (uint64_t)__image_base + offset + count * PAGE;
+    }
+    return good;
+}
+
+uint64_t libos_next_page(uint64_t address, uint64_t end, bool present) {
+    const struct libos_boot *boot = libos_boot();
+    for (; address < end; address += PAGE) {
+        uint64_t offset = offset_of(address);
+        /* Eight pages that never came are passed over at once. */
+        if (present && offset % (8 * PAGE) == 0 && !ready(boot, offset) && !ready(boot, offset + 7 * PAGE) &&
+            *made_bits(boot, offset) == 0) {
+            address += 7 * PAGE;
+            continue;
+        }
+        if (there(boot, offset) == present) return address;
+    }
+    return end;
+}
+
 void libos_unwant(uint64_t address, uint64_t length) {
     const struct libos_boot *boot = libos_boot();
     take();

@@ -31,6 +31,7 @@ _Static_assert(offsetof(struct frame, mask) == 8 + 296, "struct ucontext");
 _Static_assert(sizeof(struct frame) == 8 + 304 + 128, "struct rt_sigframe");
 
 #define EINTR 4
+#define GIVE_WAY 1000 /* core/signals.ts */
 #define SI_KERNEL 0x80u
 
 extern w2c_core *libos_core(void);
@@ -153,6 +154,10 @@ void libos_signals(nsgx_registers *registers, uint32_t number) {
         libos_lock();
         int32_t taken = (int32_t)w2c_core_signal(libos_core(), slot, registers->rsp);
         libos_unlock();
+        if (taken == GIVE_WAY) {
+            libos_yield_place(registers->rsp);
+            continue;
+        }
         if (taken < 0) libos_end((uint32_t)-taken);
         if (libos_request()[8] != 0 && registers->rax == (uint64_t)-EINTR) {
             registers->rcx = registers->rip;

@@ -15,6 +15,7 @@ enum { FREE, STARTED, TAKEN };
 struct start {
     nsgx_registers registers;
     uint64_t fs;
+    const void *vectors;
     uint32_t mxcsr, state;
 };
 
@@ -141,7 +142,8 @@ bool libos_falls_asleep(uint32_t slot) { return change(slot, RUNNING, ASLEEP); }
 
 void libos_wakes_up(uint32_t slot) { __atomic_store_n(&sleeping[slot], RUNNING, __ATOMIC_RELEASE); }
 
-bool libos_start_thread(uint32_t slot, const nsgx_registers *registers, uint64_t stack, uint64_t fs) {
+bool libos_start_thread(uint32_t slot, const nsgx_registers *registers, uint64_t stack, uint64_t fs,
+                        const void *vectors) {
     if (slot >= LIBOS_THREADS || __atomic_load_n(&starts[slot].state, __ATOMIC_ACQUIRE) != FREE)
         libos_die("a thread was started twice", slot);
     struct start *start = &starts[slot];
@@ -149,6 +151,7 @@ bool libos_start_thread(uint32_t slot, const nsgx_registers *registers, uint64_t
     start->registers.rax = 0;
     if (stack != 0) start->registers.rsp = stack;
     start->fs = fs;
+    start->vectors = vectors;
     __asm__ volatile("stmxcsr %0" : "=m"(start->mxcsr));
     sleeping[slot] = RUNNING;
     __atomic_store_n(&start->state, STARTED, __ATOMIC_RELEASE);
@@ -176,6 +179,8 @@ bool libos_run_thread(uint32_t slot) {
         return false;
     libos_set_slot(slot);
     libos_thread_known(slot);
+    libos_begin(slot);
+    if (start->vectors != NULL) libos_restore_vectors(start->vectors);
     libos_enter_thread(&start->registers, start->fs, start->mxcsr);
     libos_lock();
     w2c_core_gone(libos_core(), slot);

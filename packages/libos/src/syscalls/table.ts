@@ -137,9 +137,9 @@ export const SYSCALLS: readonly SyscallRow[] = Object.freeze([
     'task/clone',
     'sysClone',
     5,
-    'threads, and children that share memory until exec (CLONE_VM | CLONE_VFORK)',
+    'threads, children that share memory until exec (CLONE_VM | CLONE_VFORK), and copies of the process; not CLONE_PIDFD, CLONE_PARENT, namespaces',
   ),
-  no(57, 'fork', 'ENOSYS', 'a copy of an enclave does not exist; use posix_spawn, or vfork and exec'),
+  on(57, 'fork', 'task/clone', 'sysFork', 0),
   on(58, 'vfork', 'task/vfork', 'sysVfork', 0),
   on(
     59,

@@ -1,0 +1,370 @@
+/**
+ * Processes that come of each other by fork have the same addresses, and there is one address space: the bytes of one of
+ * them are in place, of each other one a copy is kept. A thread whose process is not in place waits before its call goes
+ * on (core/index.ts) until no thread of the one that is runs; then bytes change places. So whatever the core does for a
+ * thread it does while the thread's memory is there. Nothing here concerns programs that never fork.
+ */
+import { PENDING, requestPark } from '../request';
+import { copyUser, madeFrom, madeTo, now, stackUsed, unwant, zero, zeroLazily } from '../shim';
+import { look } from '../signals';
+import { writableParts } from '../image-parts';
+import { commons, freeSpace, Space, takeCopy, untake } from '../memory-map';
+import { current, MAX_THREADS, Thread, threads } from './thread';
+
+const PAGE: u64 = 4096;
+/** How long a process computes while others of its group wait. */
+const SLICE: u64 = 10_000_000;
+/** Bytes of the request that a thread keeps while it waits for its place: the operation and its arguments. */
+export const HELD: usize = 56;
+/** What lies below a stack pointer and is not the program's. */
+const RED_ZONE: u64 = 128;
+
+/** Processes that came of each other and have not run other programs. */
+export class Group {
+  members: Array<Space> = new Array<Space>();
+  /** Whose bytes are in place. */
+  resident: Space | null = null;
+  since: u64 = 0;
+  /** Threads that want to be in place, in the order in which they came. */
+  waiters: Array<Thread> = new Array<Thread>();
+  /** Room of the latest copy that was brought back, for the next one. */
+  spareAt: u64 = 0;
+  spareBytes: u64 = 0;
+}
+
+/** The bytes of a process that is not in place: those of pages that are there, one run behind the other. */
+export class Copy {
+  starts: Array<u64> = new Array<u64>();
+  lengths: Array<u64> = new Array<u64>();
+  at: u64 = 0;
+  bytes: u64 = 0;
+  /** Below it the first stack is not in use. */
+  stackLow: u64 = 0;
+}
+
+// ---- what is a process's own -----------------------------------------------------------------------------------------
+
+const starts = new Array<u64>();
+const ends = new Array<u64>();
+/** Whether pages that are not there are zero when they are used; else they do not come. */
+const cleans = new Array<bool>();
+
+function range(start: u64, end: u64, clean: bool): void {
+  if (start >= end) return;
+  starts.push(start);
+  ends.push(end);
+  cleans.push(clean);
+}
+
+/** Without what lies between the lowest byte of the stack and those in use. */
+function rangeBesides(start: u64, end: u64, clean: bool, from: u64, to: u64): void {
+  if (to <= start || from >= end || from >= to) {
+    range(start, end, clean);
+    return;
+  }
+  range(start, from, clean);
+  range(to, end, clean);
+}
+
+function findRanges(space: Space, stackLow: u64): void {
+  starts.length = ends.length = cleans.length = 0;
+  range(space.breakStart, (space.breakEnd + PAGE - 1) & ~(PAGE - 1), true);
+  const regions = space.regions;
+  let inRegion = false;
+  for (let i = 0; i < regions.length; i++) {
+    const region = regions[i];
+    if (region.start <= space.stackStart && space.stackStart < region.end) inRegion = true;
+    if (region.copied && !region.shared) rangeBesides(region.start, region.end, region.clean, space.stackStart, stackLow);
+  }
+  if (!inRegion) range(stackLow, space.stackEnd, true);
+  for (let i = 0; i < space.images.length; i++) {
+    const parts = writableParts(space.images[i]);
+    for (let k = 0; k < parts.length; k += 2) range(parts[k], parts[k + 1], true);
+  }
+}
+
+/** From where on the first stack is in use: known when there is one thread, and it stands there. */
+function stackLowOf(space: Space): u64 {
+  let only: Thread | null = null;
+  for (let slot = 0; slot < MAX_THREADS; slot++) {
+    const thread = threads[slot];
+    if (thread === null || thread.process.space !== space) continue;
+    if (only !== null) return space.stackStart;
+    only = thread;
+  }
+  if (only === null) return space.stackStart;
+  const at = only.stackAt;
+  if (at <= space.stackStart + PAGE || at > space.stackEnd) return space.stackStart;
+  return stackUsed(space.stackStart, (at - RED_ZONE) & ~(PAGE - 1));
+}
+
+/** Keeps the bytes of a process. False when there is no memory for them; nothing has changed then. */
+export function save(space: Space, group: Group): bool {
+  const copy = new Copy();
+  copy.stackLow = stackLowOf(space);
+  findRanges(space, copy.stackLow);
+  for (let i = 0; i < starts.length; i++) {
+    const end = ends[i];
+    for (let at = madeFrom(starts[i], end); at < end; at = madeFrom(at, end)) {
+      const to = madeTo(at, end);
+      copy.starts.push(at);
+      copy.lengths.push(to - at);
+      copy.bytes += to - at;
+      at = to;
+    }
+  }
+  if (group.spareBytes >= copy.bytes && group.spareBytes <= 2 * copy.bytes) {
+    copy.at = group.spareAt;
+    copy.bytes = group.spareBytes;
+    group.spareBytes = 0;
+  } else copy.at = copy.bytes === 0 ? 0 : takeCopy(copy.bytes);
+  if (copy.at === 0 && copy.bytes > 0) return false;
+  let to = copy.at;
+  for (let i = 0; i < copy.starts.length; i++) {
+    if (!copyUser(to, copy.starts[i], copy.lengths[i])) {
+      discard(copy.at, copy.bytes);
+      return false;
+    }
+    to += copy.lengths[i];
+  }
+  space.copy = copy;
+  return true;
+}
+
+/** Puts them into their place. */
+function restore(space: Space, group: Group): void {
+  const copy = space.copy!;
+  findRanges(space, copy.stackLow);
+  let from = copy.at;
+  let next = 0;
+  for (let i = 0; i < starts.length; i++) {
+    let at = starts[i];
+    while (next < copy.starts.length && copy.starts[next] >= at && copy.starts[next] < ends[i]) {
+      const start = copy.starts[next];
+      const length = copy.lengths[next];
+      untouched(at, start, cleans[i]);
+      // Pages that a host takes away cannot be told from others' bytes: nothing goes on.
+      if (!copyUser(start, from, length)) unreachable();
+      from += length;
+      at = start + length;
+      next++;
+    }
+    untouched(at, ends[i], cleans[i]);
+  }
+  dropSpare(group);
+  group.spareAt = copy.at;
+  group.spareBytes = copy.bytes;
+  space.copy = null;
+}
+
+/** What the process had not used. */
+function untouched(from: u64, to: u64, clean: bool): void {
+  if (from >= to) return;
+  if (clean) zeroLazily(from, to - from);
+  else unwant(from, to - from);
+}
+
+function dropSpare(group: Group): void {
+  discard(group.spareAt, group.spareBytes);
+  group.spareBytes = 0;
+}
+
+function discard(at: u64, bytes: u64): void {
+  if (bytes === 0) return;
+  zero(at, bytes);
+  untake(at, bytes);
+}
+
+// ---- groups ----------------------------------------------------------------------------------------------------------
+
+let latestKey: u64 = 0;
+const LAST_KEY: u64 = 0xfffe;
+
+/** A new process, whose books are those of another, joins its group. */
+export function join(from: Space, space: Space): Group {
+  if (from.group === null) {
+    const group = new Group();
+    group.members.push(from);
+    group.resident = from;
+    group.since = now(1);
+    from.group = group;
+  }
+  const group = from.group!;
+  group.members.push(space);
+  space.group = group;
+  latestKey = latestKey % LAST_KEY + 1;
+  space.key = latestKey << 48;
+  return group;
+}
+
+/** The memory of a process goes, and its place in its group. */
+export function leaveSpace(space: Space): void {
+  const group = space.group;
+  if (group !== null) {
+    space.group = null;
+    group.members.splice(group.members.indexOf(space), 1);
+    const copy = space.copy;
+    if (copy !== null) discard(copy.at, copy.bytes);
+    space.copy = null;
+    if (group.resident === space) group.resident = null;
+  }
+  freeSpace(space);
+  if (group === null) return;
+  if (group.members.length === 1) dissolve(group);
+  else callNext(group);
+}
+
+/** One is left: it has its place for good. */
+function dissolve(group: Group): void {
+  const last = group.members[0];
+  if (last.copy !== null) restore(last, group);
+  last.group = null;
+  dropSpare(group);
+  for (let i = 0; i < group.waiters.length; i++) group.waiters[i].wake();
+  for (let slot = 0; slot < MAX_THREADS; slot++) {
+    const thread = threads[slot];
+    if (thread !== null && thread.process.space === last) thread.mustYield = false;
+  }
+}
+
+/** Whether no thread of a process runs, or is about to without asking. */
+function isQuiet(space: Space): bool {
+  for (let slot = 0; slot < MAX_THREADS; slot++) {
+    const thread = threads[slot];
+    if (thread !== null && thread.process.space === space && !thread.outside) return false;
+  }
+  return true;
+}
+
+function callNext(group: Group): void {
+  const resident = group.resident;
+  if (group.waiters.length > 0 && (resident === null || isQuiet(resident))) group.waiters[0].wake();
+}
+
+/** Operations that need the memory of the program while they are under way (core/request.ts, core/net/host.ts). */
+function needsMemory(op: u64): bool {
+  if (op >= 32) return op <= 35;
+  return op === 1 || op === 2 || op === 8 || (op >= 10 && op <= 13) || op === 26;
+}
+
+/** The calling thread leaves with its request. */
+export function goesOut(thread: Thread): void {
+  thread.outside = !needsMemory(load<u64>(thread.request));
+  const group = thread.process.space.group;
+  if (group !== null && thread.outside) callNext(group);
+}
+
+/**
+ * The calling thread comes back with a result, which is then `heldResult`, or PENDING: it has to wait for its place first.
+ */
+export function comesBack(thread: Thread, result: i64): i64 {
+  const group = thread.process.space.group;
+  if (!thread.held) {
+    thread.heldResult = result;
+    const yields = thread.mustYield && mustGiveWay();
+    if (!yields && (group === null || obtain(thread, group))) return 0;
+    thread.mustYield = false;
+    hold(thread);
+  } else if (group === null || obtain(thread, group)) {
+    memory.copy(thread.request, thread.heldRequest, HELD);
+    thread.then = thread.heldThen;
+    thread.held = false;
+    return 0;
+  }
+  return wait(thread, group!);
+}
+
+/** Keeps what the thread's call needs when it goes on. */
+function hold(thread: Thread): void {
+  memory.copy(thread.heldRequest, thread.request, HELD);
+  thread.heldThen = thread.then;
+  thread.held = true;
+}
+
+function wait(thread: Thread, group: Group): i64 {
+  if (!group.waiters.includes(thread)) group.waiters.push(thread);
+  const present = now(1);
+  const result = requestPark(max(group.since + SLICE, present + SLICE / 4));
+  goesOut(thread);
+  return result;
+}
+
+function leaveQueue(thread: Thread, group: Group): void {
+  const at = group.waiters.indexOf(thread);
+  if (at >= 0) group.waiters.splice(at, 1);
+}
+
+function obtain(thread: Thread, group: Group): bool {
+  const space = thread.process.space;
+  const resident = group.resident;
+  if (resident === space || space.lost) {
+    leaveQueue(thread, group);
+    return true;
+  }
+  if (resident !== null && !isQuiet(resident)) {
+    if (now(1) >= group.since + SLICE || onlyWaits(resident)) demand(resident);
+    return false;
+  }
+  const before = group.waiters.length > 0 ? group.waiters[0] : thread;
+  if (before !== thread && before.process.space !== space) {
+    before.wake();
+    return false;
+  }
+  leaveQueue(thread, group);
+  // Nobody can have more memory than there is: who cannot come in is ended.
+  if (resident !== null && !save(resident, group)) {
+    space.lost = true;
+    return true;
+  }
+  group.resident = space;
+  group.since = now(1);
+  restore(space, group);
+  for (let i = 0; i < group.waiters.length; i++)
+    if (group.waiters[i].process.space === space) group.waiters[i].wake();
+  return true;
+}
+
+/** Whether those of its threads that are not at rest wait for the host with their memory. */
+function onlyWaits(space: Space): bool {
+  for (let slot = 0; slot < MAX_THREADS; slot++) {
+    const thread = threads[slot];
+    if (thread === null || thread.process.space !== space || thread.outside) continue;
+    if (thread.leftAt === 0 || load<u64>(thread.request) < 32 || load<u64>(thread.request, 32) === 0) return false;
+  }
+  return true;
+}
+
+/** The threads of the process in place are to wait at their next opportunity. */
+function demand(space: Space): void {
+  for (let slot = 0; slot < MAX_THREADS; slot++) {
+    const thread = threads[slot];
+    if (thread === null || thread.process.space !== space || thread.outside) continue;
+    thread.mustYield = true;
+    look(thread);
+    // One that waits for the host with its memory looks, too.
+    if (thread.leftAt !== 0) thread.wake();
+  }
+}
+
+/** Whether the calling thread is to let another process of its group have the place. */
+export function mustGiveWay(): bool {
+  if (!current.mustYield) return false;
+  const group = current.process.space.group;
+  if (group !== null)
+    for (let i = 0; i < group.waiters.length; i++)
+      if (group.waiters[i].process.space !== current.process.space) return true;
+  current.mustYield = false;
+  return false;
+}
+
+/** It does, between two calls or in the midst of its program: PENDING, or 0 when nobody wants the place any more. */
+export function giveWay(stack: u64): i64 {
+  if (!mustGiveWay()) return 0;
+  const thread = current;
+  thread.mustYield = false;
+  thread.stackAt = stack;
+  thread.then = 0;
+  thread.heldResult = 0;
+  hold(thread);
+  return wait(thread, thread.process.space.group!);
+}
