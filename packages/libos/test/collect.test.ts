@@ -1,10 +1,11 @@
 /** What is collected for a program, and for those that it runs. */
 import assert from 'node:assert/strict';
-import { readFileSync, realpathSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { readProgram } from '../src/elf/program.js';
 import { collect } from '../src/image/collect.js';
-import { compile } from './programs.js';
+import { compile, folder } from './programs.js';
 
 test('a program named along brings its own interpreter and libraries, whatever the first one has', () => {
   const first = compile('echo', '-static-pie');
@@ -20,4 +21,17 @@ test('a program named along brings its own interpreter and libraries, whatever t
       `${name} is there`,
     );
   assert.equal(new Set(paths).size, paths.length);
+});
+
+test('a folder is collected with what is in it, also through links', () => {
+  const tree = mkdtempSync(join(folder, 'tree-'));
+  mkdirSync(join(tree, 'data', 'deep'), { recursive: true });
+  writeFileSync(join(tree, 'data', 'deep', 'file'), 'x');
+  symlinkSync('data', join(tree, 'link'));
+  const { entries } = collect(compile('names'), { copy: [join(tree, 'link')] });
+  const kinds = ['data', 'data/deep', 'data/deep/file', 'link'].map(
+    (path) => entries.get(join(realpathSync(tree), path))?.kind,
+  );
+  assert.deepEqual(kinds, ['folder', 'folder', 'file', 'link']);
+  assert.throws(() => collect(compile('names'), { copy: [join(tree, 'none')] }), { code: 'PROGRAM_MISSING' });
 });

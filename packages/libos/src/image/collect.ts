@@ -128,7 +128,7 @@ function findLibrary(layers: Layers, name: string, from: Binary, loader: string)
 
 /** What else belongs to a root, beside what the program needs. */
 export interface CollectOptions {
-  /** Files that must be there, by their paths in the root. */
+  /** Files that must be there, and folders with what is in them, by their paths in the root. */
   readonly copy?: readonly string[];
   /** What is taken along as far as it can be read. */
   readonly along?: readonly string[];
@@ -174,8 +174,13 @@ export function collect(path: string, options: CollectOptions = {}): Collected {
     if (own !== undefined) load(own);
     loader = before;
   };
-  for (const file of options.copy ?? []) place(collector.add(file));
-  for (const file of options.along ?? [])
+  const along = [...(options.along ?? [])];
+  for (const path of options.copy ?? []) {
+    const real = layers.follow(path);
+    if (real === undefined || layers.find(real)?.kind !== 'folder') place(collector.add(path));
+    else along.push(path, ...layers.below(real));
+  }
+  for (const file of along)
     try {
       const real = collector.put(file);
       if (real !== undefined) place(real);

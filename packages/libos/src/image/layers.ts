@@ -3,7 +3,7 @@
  * are those of the root; links are followed inside of it, not on this machine.
  */
 import { lstatSync, readdirSync, readFileSync, readlinkSync, realpathSync, type Stats } from 'node:fs';
-import { dirname, join, relative, resolve } from 'node:path';
+import { basename, dirname, join, relative, resolve } from 'node:path';
 import { type Fact, factOf } from './fact.js';
 
 const MAX_LINKS = 40;
@@ -128,6 +128,30 @@ export class Layers {
       rest.unshift(...target.split('/').filter((part) => part !== '' && part !== '.'));
     }
     return at;
+  }
+
+  /** Everything below a folder without links in its path, in whichever layer. @throws RangeError for too many files */
+  below(path: string): string[] {
+    const paths: string[] = [];
+    const walk = (at: string) => {
+      const names = new Set<string>();
+      for (const copied of this.#copied.keys())
+        if (dirname(copied) === at && copied !== at) names.add(basename(copied));
+      for (const folder of this.folders) {
+        const from = join(folder, at);
+        if (!this.#inside(folder, from) || !lstatSync(from, { throwIfNoEntry: false })?.isDirectory())
+          continue;
+        for (const name of readdirSync(from)) names.add(name);
+      }
+      for (const name of [...names].sort()) {
+        const next = join(at, name);
+        paths.push(next);
+        if (paths.length > MAX_COPIED) throw new RangeError(`${path} has more than ${MAX_COPIED} files`);
+        if (this.find(next)?.kind === 'folder') walk(next);
+      }
+    };
+    walk(path);
+    return paths;
   }
 
   /** Paths of this machine that were looked at, and what they were; not those of what was copied. */
