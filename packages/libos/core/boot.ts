@@ -2,6 +2,7 @@
 import {
   DEVICE_HOST, DEVICE_NULL, DEVICE_RANDOM, DEVICE_TTY, DEVICE_ZERO, Inode, S_IFCHR, S_IFDIR, S_IFLNK,
 } from './fs/inode';
+import { addMount, Outside } from './fs/outside';
 import { O_RDWR, O_WRONLY, opened, OpenFile, place } from './fs/open-file';
 import { lastName, link, root, walk, walkParent } from './fs/path';
 import { bootProc } from './fs/proc';
@@ -9,6 +10,7 @@ import { setStore } from './fs/store-folder';
 import { hostModes } from './fs/stat';
 import { addImage } from './memory-map';
 import { manifest } from './shim';
+import { firstProcess } from './task/exit';
 import { bytesToString } from './user';
 
 /** src/image/manifest.ts writes it. */
@@ -16,10 +18,17 @@ const SIGNATURE: u32 = 0x314d534e;
 const ENTRY: usize = 64;
 const KIND_FOLDER = 2;
 const KIND_LINK = 3;
+const KIND_START = 4;
 const FLAG_READ_ONLY = 1;
 /** The store is mounted there; which key it has. */
 const FLAG_STORE = 4;
 const FLAG_STORE_SIGNER = 8;
+/** A folder of the host is mounted there; whether it may be changed. */
+const FLAG_MOUNT = 16;
+const FLAG_MOUNT_WRITABLE = 32;
+
+/** Where the program starts. */
+let start: string = '/';
 
 /** The program that is run first. */
 let main: Inode | null = null;
@@ -30,6 +39,28 @@ export function bootRoot(bytes: u64, base: u64): void {
   const count = load<u32>(at, 4);
   let cursor = at + 8;
   for (let i: u32 = 0; i < count; i++) cursor = entry(cursor, base);
+  firstProcess()!.cwd = startFolder();
+}
+
+/** A folder within a mount is known by name only until it is looked up. */
+function startFolder(): Inode {
+  let at: Inode = root;
+  const names = start.split('/');
+  for (let i = 0; i < names.length; i++) {
+    const name = names[i];
+    if (name === '') continue;
+    if (at.entries!.has(name)) {
+      at = at.entries!.get(name);
+      if (!at.isDirectory) unreachable();
+      continue;
+    }
+    if (at.outside === null) unreachable();
+    const inode = new Inode(S_IFDIR | 0o755);
+    inode.outside = new Outside(at.outside!.mount, name);
+    inode.parent = at;
+    at = inode;
+  }
+  return at;
 }
 
 function entry(at: usize, base: u64): usize {
@@ -42,6 +73,10 @@ function entry(at: usize, base: u64): usize {
   const path = bytesToString(at + ENTRY, pathLength);
   const tail = (at + ENTRY + pathLength + targetLength + 7) & ~7;
   const type = kind === KIND_FOLDER ? S_IFDIR : kind === KIND_LINK ? S_IFLNK : <u32>0o100000;
+  if (kind === KIND_START) {
+    start = path;
+    return tail;
+  }
   let inode: Inode;
   if (path === '/') inode = root;
   else {
@@ -52,6 +87,7 @@ function entry(at: usize, base: u64): usize {
   }
   inode.mode = type | mode;
   inode.readOnly = (flags & FLAG_READ_ONLY) !== 0;
+  if ((flags & FLAG_MOUNT) !== 0) addMount(inode, path, (flags & FLAG_MOUNT_WRITABLE) !== 0);
   if ((flags & FLAG_STORE) !== 0) setStore(inode, (flags & FLAG_STORE_SIGNER) !== 0 ? 2 : 1);
   inode.modified = inode.changed = inode.accessed = load<u64>(at, 16);
   if (kind === KIND_LINK) {

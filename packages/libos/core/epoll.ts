@@ -3,10 +3,11 @@
  * before and after.
  */
 import { EBADF, EEXIST, EFAULT, EINTR, EINVAL, ELOOP, EMFILE, ENOENT, EPERM } from './errno';
+import { closeLater } from './net/closing';
 import { DEVICE_HOST, Inode } from './fs/inode';
 import { fileOf, install, O_CLOEXEC, O_RDWR, opened, OpenFile, Poller } from './fs/open-file';
 import {
-  answered, area, closeLater, net, NET_EPOLL, netAnswered, OP_EPOLL_CTL, OP_EPOLL_WAIT, request, waitUntil, WOKEN,
+  answered, area, net, NET_EPOLL, netAnswered, OP_EPOLL_CTL, OP_EPOLL_WAIT, request, waitUntil, WOKEN,
 } from './net/host';
 import { activity, deadlineOf, hostOf, ready, timeFailure, timeOf, watchFile } from './poll';
 import { PENDING } from './request';

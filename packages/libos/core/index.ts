@@ -179,6 +179,7 @@ function finish(result: i64): i64 {
   thread.deadline = 0;
   thread.done = 0;
   thread.many = 0;
+  thread.lookedFrom = 0;
   thread.unwatch();
   if (!mustClose()) return result;
   leaves(thread);

@@ -3,10 +3,13 @@
  * the books and not enforced; code is executable where the image was built with it and nowhere else.
  */
 import { EACCES, EBADF, EEXIST, EFAULT, EINVAL, ENODEV, ENOMEM } from './errno';
+import { transfer } from './fs/host-data';
+import { look } from './fs/hostfs';
 import { DEVICE_NONE, DEVICE_ZERO, Inode } from './fs/inode';
 import { fileOf, O_ACCMODE, O_RDWR } from './fs/open-file';
 import { bring, copyUser, executable, unwant, zero, zeroLazily } from './shim';
 import { freed, later, onItsWay } from './memory-return';
+import { PENDING } from './request';
 import { Copy, Group } from './task/residence';
 import { current } from './task/thread';
 
@@ -255,6 +258,7 @@ export function sysMmap(hint: u64, given: u64, prot: u64, flags64: u64, fd: u64,
   const fixed = (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) !== 0;
   if (fixed && (hint & (PAGE - 1)) !== 0) return EINVAL;
 
+  if (current.filling !== 0) return fill(fd, current.filling, current.fillingBytes, length, offset);
   let inode: Inode | null = null;
   if ((flags & MAP_ANONYMOUS) === 0) {
     const file = fileOf(fd);
@@ -281,6 +285,10 @@ export function sysMmap(hint: u64, given: u64, prot: u64, flags64: u64, fd: u64,
   const code = inode !== null && type !== MAP_SHARED && isMeasured(inode);
   if ((protection & PROT_EXEC) !== 0 && !code && !(jit && inode === null)) return EACCES;
   let bytes: u64 = 0;
+  if (inode !== null && inode.outside !== null) {
+    const waiting = look(inode, fileOf(fd)!.hostFd);
+    if (waiting !== 0) return waiting;
+  }
   if (inode !== null && offset < inode.size) {
     bytes = inode.size - offset < length ? inode.size - offset : length;
     const waiting = inode.need(offset, bytes);
@@ -314,11 +322,30 @@ export function sysMmap(hint: u64, given: u64, prot: u64, flags64: u64, fd: u64,
   const clean = protection !== 0 || inode !== null;
   if (clean && !(bytes > 0 ? zero(at, length) : clear(at, length))) return ENOMEM;
   if (!clean) unwant(at, length);
+  if (bytes > 0 && inode!.outside !== null) {
+    insert(new Region(at, at + length, protection, true, false, false, copied), space);
+    return fill(fd, at, bytes, length, offset);
+  }
   if (bytes > 0 && !inode!.copyOut(at, offset, bytes)) return EFAULT;
   const runs = (protection & PROT_EXEC) !== 0;
   if (runs && !executable(at, length)) return ENOMEM;
   insert(new Region(at, at + length, protection, clean, runs, inode === null && type === MAP_SHARED, copied), space);
   return at;
+}
+
+/** Brings the bytes of a file of the host to a mapping that is there: its address, PENDING, or an errno and no mapping. */
+function fill(fd: u64, at: u64, bytes: u64, length: u64, offset: u64): i64 {
+  const file = fileOf(fd);
+  const got: i64 = file === null || file.hostFd < 0 ? EBADF : transfer(file, false, at, bytes, false, offset);
+  if (got === PENDING) {
+    current.filling = at;
+    current.fillingBytes = bytes;
+    return PENDING;
+  }
+  current.filling = 0;
+  if (got >= 0) return at;
+  cut(at, at + length, own());
+  return got;
 }
 
 /** Whether a file is part of what was measured: such code may be executed. */

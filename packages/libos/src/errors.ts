@@ -23,6 +23,9 @@ export const LIBOS_ERRORS = Object.freeze({
   STORE_PATH_INVALID: 'Files cannot stay at this place of the root.',
   STORE_UNREADABLE: 'The store of a program cannot be opened or made.',
   STORE_BUSY: 'The store of a program is in use.',
+  MOUNT_PATH_INVALID:
+    'A folder of the host cannot be mounted, or a program start, at this place of the root.',
+  MOUNT_UNUSABLE: 'A folder of the host cannot be given to a program.',
   IMAGE_POLICY_INVALID: 'Arguments or environment given for an image cannot be.',
   POLICY_REFUSED: 'The image does not let its host give these arguments or this variable.',
 } as const);

@@ -17,6 +17,7 @@ export {
   type ProgramImage,
   type ProgramImageOptions,
 } from './image/build.js';
+export type { MountPlace } from './image/collect.js';
 export { factOf } from './image/fact.js';
 export { type InspectedFile, type InspectedImage, inspectAppImage } from './image/inspect.js';
 export { Layers } from './image/layers.js';
@@ -39,6 +40,7 @@ export {
   type RunResult,
   runProgram,
 } from './run/exec.js';
+export type { MountOptions } from './run/mounts/host-mounts.js';
 export { forwardSignals } from './run/signals.js';
 export { syscallsMarkdown } from './syscalls/markdown.js';
 export type { SyscallRow } from './syscalls/row.js';

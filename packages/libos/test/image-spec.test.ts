@@ -127,6 +127,7 @@ test('Occlum.json: what means the same is taken, the rest is told or refused', (
       stack: 4 * 2 ** 20,
       threads: 32,
     },
+    mount: [{ path: '/host', writable: true }],
     ...{ productId: 3, svn: 7, debug: false, environment: { set: ['OCCLUM=yes'], pass: ['EXAMPLE'] } },
   });
   assert.deepEqual(

@@ -2,9 +2,17 @@
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { generateKey } from '@nestedsgx/image/node';
+import { generateKey, signImage } from '@nestedsgx/image/node';
 import { Cvm } from '@nestedsgx/sdk';
-import { type ProgramImage, type RunResult, runProgram } from '../src/index.js';
+import {
+  LIBOS_INTERFACE,
+  type ProgramImage,
+  type RunOptions,
+  type RunResult,
+  runProgram,
+} from '../src/index.js';
+import { hostFacts, hostHandlers } from '../src/run/host.js';
+import { HostIo } from '../src/run/net/host-io.js';
 
 /** How a program ended, and what it wrote. */
 export interface Ran extends RunResult {
@@ -35,6 +43,7 @@ export class Inside implements AsyncDisposable {
     argv: readonly string[],
     environment: readonly string[] = [],
     input: string | Uint8Array = '',
+    more: Partial<RunOptions> = {},
   ): Promise<Ran> {
     const at = mkdtempSync(join(this.folder, 'run-'));
     const file = (name: string) => join(at, name);
@@ -47,6 +56,7 @@ export class Inside implements AsyncDisposable {
     const notes: string[] = [];
     try {
       const result = await runProgram(this.#cvm, image, {
+        ...more,
         ...{ argv, environment, key: this.#key, descriptors: [...descriptors] },
         onNote: (text) => notes.push(text),
       });
@@ -55,6 +65,41 @@ export class Inside implements AsyncDisposable {
     } finally {
       for (const fd of descriptors) closeSync(fd);
       rmSync(at, { recursive: true, force: true });
+    }
+  }
+
+  /** Runs a program of one thread for a host that answers some calls itself; what it writes. */
+  async deceive(
+    image: ProgramImage,
+    argv: readonly string[],
+    handlers: Partial<Record<(typeof LIBOS_INTERFACE.ocalls)[number]['name'], unknown>>,
+  ): Promise<{ readonly status: number; readonly stdout: string; readonly notes: readonly string[] }> {
+    const at = mkdtempSync(join(this.folder, 'run-'));
+    const out = openSync(join(at, 'out'), 'w');
+    const descriptors = [openSync('/dev/null', 'r'), out, out] as const;
+    const notes: string[] = [];
+    const { connection } = await this.#cvm.guest();
+    const io = new HostIo(connection.memory, { descriptors, transport: 'ocall' });
+    try {
+      await using enclave = await this.#cvm.load(
+        { sgxs: image.image, sig: signImage(image.image, this.#key, image.signOptions) },
+        LIBOS_INTERFACE,
+        {
+          ocalls: {
+            ...hostHandlers({ root: image.root, onNote: (text) => notes.push(text) }),
+            ...io.handlers(),
+            ...handlers,
+          } as never,
+          ocallBufferBytes: 192 * 1024,
+        },
+      );
+      const arguments_ = new TextEncoder().encode(argv.map((text) => `${text}\0`).join(''));
+      const status = enclave.ecalls.run(arguments_, new Uint8Array(0), hostFacts(descriptors)) as number;
+      return { status, stdout: readFileSync(join(at, 'out'), 'latin1'), notes };
+    } finally {
+      io.stop();
+      io.close();
+      for (const fd of new Set(descriptors)) closeSync(fd);
     }
   }
 

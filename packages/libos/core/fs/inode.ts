@@ -3,6 +3,7 @@ import { EIO, ENOMEM, ENOSPC } from '../errno';
 import { rootRead } from '../request';
 import { copyOut, now } from '../shim';
 import { current } from '../task/thread';
+import { Outside } from './outside';
 import { Stored } from './stored';
 
 export const S_IFMT: u32 = 0o170000;
@@ -61,6 +62,8 @@ export class Inode {
   full: bool = false;
   /** Of what lies below the store's folder. */
   stored: Stored | null = null;
+  /** Of what stands for a file or folder of the host. */
+  outside: Outside | null = null;
   /** Where the image has this file's segments in place, 0 if nowhere; how far they reach; whether they were given out. */
   imageAt: u64 = 0;
   imageSize: u64 = 0;

@@ -5,8 +5,11 @@ import {
 import { copyIn, copyOut, now } from '../shim';
 import { current } from '../task/thread';
 import { failure, loadPath, scratch, stringToBytes } from '../user';
+import { changeMode, changeOwner, changeTimes, linkName, list, makeName, removeName, renameName } from './host-names';
+import { find, findFailure } from './hostfs';
 import { Inode, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG } from './inode';
-import { fileOf, isOpen, O_PATH } from './open-file';
+import { fileOf, isOpen, O_PATH, OpenFile } from './open-file';
+import { Listing, sameMount } from './outside';
 import { lastName, lastSlash, link, root, walk, walkFailure, walkParent } from './path';
 import {
   AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW, directoryOf, startFailure, umask,
@@ -65,7 +68,9 @@ function special(last: string): bool {
 function make(folder: i64, path: u64, inode: Inode): i64 {
   const parent = parentOf(folder, path);
   if (parent === null) return failed;
-  if (special(name) || parent.entries!.has(name)) return EEXIST;
+  if (special(name)) return EEXIST;
+  if (parent.outside !== null) return lastSlash && !inode.isDirectory ? ENOENT : makeName(parent, name, inode);
+  if (parent.entries!.has(name)) return EEXIST;
   if (lastSlash && !inode.isDirectory) return ENOENT;
   if (parent.links === 0) return ENOENT;
   if (parent.readOnly) return EROFS;
@@ -114,7 +119,13 @@ export function sysLinkat(fromFolder: u64, from: u64, toFolder: u64, to: u64, fl
   if (inode === null) return failed;
   if (inode.isDirectory) return EPERM;
   const parent = parentOf(<i64>(<i32>toFolder), to);
-  if (parent !== null && parent.readOnly === false && (parent.stored !== null) !== (inode.stored !== null)) return EXDEV;
+  if (parent === null) return failed;
+  if (parent.outside !== null || inode.outside !== null) {
+    if (special(name)) return EEXIST;
+    if (lastSlash) return ENOENT;
+    return sameMount(inode, parent) ? linkName(inode, parent, name) : EXDEV;
+  }
+  if (parent.readOnly === false && (parent.stored !== null) !== (inode.stored !== null)) return EXDEV;
   const made = make(<i64>(<i32>toFolder), to, inode);
   if (made === 0) {
     inode.links++;
@@ -135,7 +146,7 @@ function forget(inode: Inode): void {
 
 function removeFolder(parent: Inode, last: string, inode: Inode): i64 {
   if (!inode.isDirectory) return ENOTDIR;
-  if (inode === storeFolder && isStored()) return EBUSY;
+  if ((inode === storeFolder && isStored()) || inode.outside !== null) return EBUSY;
   if (inode.entries!.size > 0) return ENOTEMPTY;
   if (inode.readOnly) return EROFS;
   parent.entries!.delete(last);
@@ -151,6 +162,7 @@ export function sysUnlinkat(folder: u64, path: u64, flags: u64): i64 {
   if (parent === null) return failed;
   const removes = <u32>flags === AT_REMOVEDIR;
   if (special(name)) return removes ? (name === '.' ? EINVAL : name === '' ? EBUSY : ENOTEMPTY) : EISDIR;
+  if (parent.outside !== null) return lastSlash && !removes ? ENOTDIR : removeName(parent, name, removes);
   if (!parent.entries!.has(name)) return ENOENT;
   const inode = parent.entries!.get(name);
   if (removes) return removeFolder(parent, name, inode);
@@ -182,8 +194,19 @@ export function sysRenameat2(fromFolder: u64, from: u64, toFolder: u64, to: u64,
   const newName = name;
   const newSlash = lastSlash;
   if (special(oldName) || special(newName)) return EBUSY;
+  if (source.outside !== null && sameMount(source, target)) {
+    // A slash behind a name says that it is a folder's, which the host is not told.
+    if (oldSlash || (newSlash && (flags & 2) === 0)) {
+      const found = find(source, oldName, '');
+      if (found === null) return findFailure;
+      if (!found.isDirectory) return ENOTDIR;
+    }
+    return renameName(source, oldName, target, newName, <u32>flags);
+  }
+  if (source.outside !== null || (target.outside !== null && source.entries!.has(oldName))) return EXDEV;
   if (!source.entries!.has(oldName)) return ENOENT;
   const inode = source.entries!.get(oldName);
+  if (inode.outside !== null) return EBUSY;
   if (inode.readOnly || source.readOnly || target.readOnly) return EROFS;
   // A slash behind a name says that it is a folder's.
   if (!inode.isDirectory && (oldSlash || (newSlash && (flags & 2) === 0))) return ENOTDIR;
@@ -244,27 +267,57 @@ export function sysReadlink(path: u64, user: u64, size: u64): i64 {
   return sysReadlinkat(<u64>AT_FDCWD, path, user, size);
 }
 
+/** Names of a folder's entries; of one of the host's their numbers and types as well. */
+let listed: Listing = new Listing();
+
+/** What a folder has now, into `listed`: 0, PENDING, or an errno. */
+function entriesOf(file: OpenFile): i64 {
+  const folder = file.inode;
+  if (folder.outside !== null) {
+    const waiting = list(file);
+    if (waiting === 0) listed = file.listing!;
+    return waiting;
+  }
+  if (folder.links === 0) return ENOENT;
+  listed = new Listing();
+  listed.names = folder.entries!.keys();
+  return 0;
+}
+
+function numberOf(folder: Inode, at: i32): u64 {
+  if (at < 2) {
+    const inode = at === 0 ? folder : folder.parent!;
+    return inode.outside !== null ? inode.outside!.identity | 1 : inode.number;
+  }
+  return folder.outside !== null ? listed.numbers[at - 2] : folder.entries!.get(listed.names[at - 2]).number;
+}
+
+function typeOf(folder: Inode, at: i32): u8 {
+  if (at < 2) return 4;
+  return folder.outside !== null ? listed.types[at - 2] : <u8>((folder.entries!.get(listed.names[at - 2]).mode & S_IFMT) >> 12);
+}
+
 /** getdents64: `.` and `..`, then the entries in the order in which they came. The position counts them. */
 export function sysGetdents64(fd: u64, user: u64, size: u64): i64 {
   const file = fileOf(fd);
   if (file === null) return EBADF;
   const folder = file.inode;
   if (!folder.isDirectory) return ENOTDIR;
-  if (folder.links === 0) return ENOENT;
-  const names = folder.entries!.keys();
+  const waiting = entriesOf(file);
+  if (waiting !== 0) return waiting;
+  const names = listed.names;
   const count = names.length + 2;
   let done: u64 = 0;
   while (file.position < <u64>count) {
     const at = <i32>file.position;
     const text = at === 0 ? '.' : at === 1 ? '..' : names[at - 2];
-    const inode = at === 0 ? folder : at === 1 ? folder.parent! : folder.entries!.get(text);
     const record = (19 + text.length + 1 + 7) & ~7;
     if (done + record > size) return done > 0 ? done : EINVAL;
     memory.fill(scratch, 0, record);
-    store<u64>(scratch, inode.number);
+    store<u64>(scratch, numberOf(folder, at));
     store<u64>(scratch, at + 1, 8);
     store<u16>(scratch, <u16>record, 16);
-    store<u8>(scratch, <u8>((inode.mode & S_IFMT) >> 12), 18);
+    store<u8>(scratch, typeOf(folder, at), 18);
     stringToBytes(text, scratch + 19);
     if (!copyOut(user + done, scratch, record)) return done > 0 ? done : EFAULT;
     done += record;
@@ -279,21 +332,21 @@ export function sysGetdents(fd: u64, user: u64, size: u64): i64 {
   if (file === null) return EBADF;
   const folder = file.inode;
   if (!folder.isDirectory) return ENOTDIR;
-  if (folder.links === 0) return ENOENT;
-  const names = folder.entries!.keys();
+  const waiting = entriesOf(file);
+  if (waiting !== 0) return waiting;
+  const names = listed.names;
   let done: u64 = 0;
   while (file.position < <u64>names.length + 2) {
     const at = <i32>file.position;
     const text = at === 0 ? '.' : at === 1 ? '..' : names[at - 2];
-    const inode = at === 0 ? folder : at === 1 ? folder.parent! : folder.entries!.get(text);
     const record = (18 + text.length + 2 + 7) & ~7;
     if (done + record > size) return done > 0 ? done : EINVAL;
     memory.fill(scratch, 0, record);
-    store<u64>(scratch, inode.number);
+    store<u64>(scratch, numberOf(folder, at));
     store<u64>(scratch, at + 1, 8);
     store<u16>(scratch, <u16>record, 16);
     stringToBytes(text, scratch + 18);
-    store<u8>(scratch + record - 1, <u8>((inode.mode & S_IFMT) >> 12));
+    store<u8>(scratch + record - 1, typeOf(folder, at));
     if (!copyOut(user + done, scratch, record)) return done > 0 ? done : EFAULT;
     done += record;
     file.position++;
@@ -323,7 +376,8 @@ export function sysAccess(path: u64, mode: u64): i64 {
   return sysFaccessat2(<u64>AT_FDCWD, path, mode, 0);
 }
 
-function chmod(inode: Inode, mode: u64): i64 {
+function chmod(inode: Inode, mode: u64, fd: i32 = -1): i64 {
+  if (inode.outside !== null) return changeMode(inode, fd, mode);
   if (inode.readOnly) return EROFS;
   inode.mode = (inode.mode & S_IFMT) | (<u32>mode & 0o7777);
   inode.changed = now(0);
@@ -341,10 +395,11 @@ export function sysChmod(path: u64, mode: u64): i64 {
 
 export function sysFchmod(fd: u64, mode: u64): i64 {
   const file = fileOf(fd);
-  return file === null || (file.flags & O_PATH) !== 0 ? EBADF : chmod(file.inode, mode);
+  return file === null || (file.flags & O_PATH) !== 0 ? EBADF : chmod(file.inode, mode, file.hostFd);
 }
 
-function chown(inode: Inode, uid: u64, gid: u64): i64 {
+function chown(inode: Inode, uid: u64, gid: u64, fd: i32 = -1): i64 {
+  if (inode.outside !== null) return changeOwner(inode, fd, uid, gid);
   if (inode.readOnly) return EROFS;
   if (<i32>uid !== -1) inode.uid = <u32>uid;
   if (<i32>gid !== -1) inode.gid = <u32>gid;
@@ -370,19 +425,30 @@ export function sysLchown(path: u64, uid: u64, gid: u64): i64 {
 
 export function sysFchown(fd: u64, uid: u64, gid: u64): i64 {
   const file = fileOf(fd);
-  return file === null || (file.flags & O_PATH) !== 0 ? EBADF : chown(file.inode, uid, gid);
+  return file === null || (file.flags & O_PATH) !== 0 ? EBADF : chown(file.inode, uid, gid, file.hostFd);
 }
 
 const UTIME_NOW: u64 = 0x3fffffff;
 const UTIME_OMIT: u64 = 0x3ffffffe;
 
+/** Times as the host is told them. */
+const OUTSIDE_NOW: u64 = u64.MAX_VALUE;
+const OUTSIDE_OMIT: u64 = u64.MAX_VALUE - 1;
+
+function outsideTime(nanoseconds: u64, seconds: u64): u64 {
+  if (nanoseconds === UTIME_NOW) return OUTSIDE_NOW;
+  return nanoseconds === UTIME_OMIT ? OUTSIDE_OMIT : seconds * 1_000_000_000 + nanoseconds;
+}
+
 export function sysUtimensat(folder: u64, path: u64, times: u64, flags: u64): i64 {
   let inode: Inode | null;
   if ((<u32>flags & ~ATTRIBUTE_FLAGS) !== 0) return EINVAL;
+  let fd = -1;
   if (path === 0) {
     const file = fileOf(folder);
     if (file === null) return EBADF;
     inode = file.inode;
+    fd = file.hostFd;
   } else inode = existing(<i64>(<i32>folder), path, <u32>flags);
   if (inode === null) return failed;
   if (inode.readOnly) return EROFS;
@@ -395,11 +461,14 @@ export function sysUtimensat(folder: u64, path: u64, times: u64, flags: u64): i6
     const second = load<u64>(scratch, 24);
     if ((first > 999999999 && first < UTIME_OMIT) || first > UTIME_NOW) return EINVAL;
     if ((second > 999999999 && second < UTIME_OMIT) || second > UTIME_NOW) return EINVAL;
+    if (inode.outside !== null)
+      return changeTimes(inode, fd, outsideTime(first, load<u64>(scratch)), outsideTime(second, load<u64>(scratch, 16)));
     if (first === UTIME_OMIT) accessed = inode.accessed;
     else if (first !== UTIME_NOW) accessed = load<u64>(scratch) * 1_000_000_000 + first;
     if (second === UTIME_OMIT) modified = inode.modified;
     else if (second !== UTIME_NOW) modified = load<u64>(scratch, 16) * 1_000_000_000 + second;
   }
+  if (inode.outside !== null) return changeTimes(inode, fd, OUTSIDE_NOW, OUTSIDE_NOW);
   inode.accessed = accessed;
   inode.modified = modified;
   inode.changed = present;
@@ -409,6 +478,7 @@ export function sysUtimensat(folder: u64, path: u64, times: u64, flags: u64): i6
 function setTimes(folder: i64, path: u64, accessed: u64, modified: u64): i64 {
   const inode = existing(folder, path, 0);
   if (inode === null) return failed;
+  if (inode.outside !== null) return changeTimes(inode, -1, accessed, modified);
   if (inode.readOnly) return EROFS;
   inode.accessed = accessed;
   inode.modified = modified;

@@ -1,10 +1,12 @@
 /** Open files and the table of descriptors. */
 import { EBADF, EINVAL, EMFILE } from '../errno';
+import { closeLater } from '../net/closing';
 import { Endpoint } from '../net/endpoint';
 import { now } from '../shim';
 import { Queue } from '../task/queue';
 import { Inode } from './inode';
 import { closedBy, lastClosed } from './locks';
+import { Listing } from './outside';
 
 export const O_ACCMODE: u32 = 3;
 export const O_WRONLY: u32 = 1;
@@ -125,6 +127,9 @@ export class OpenFile {
   thing: Thing | null = null;
   /** The signals of a signalfd; 0 when it is none. */
   signals: u64 = 0;
+  /** The descriptor of a file of the host, or -1; entries of such a folder as they were when they were first asked for. */
+  hostFd: i32 = -1;
+  listing: Listing | null = null;
   constructor(
     public inode: Inode,
     public flags: u32,
@@ -231,6 +236,10 @@ export function closeDescriptor(fd: u64): i64 {
 export function letGo(file: OpenFile): void {
   if (--file.references > 0) return;
   lastClosed(file);
+  if (file.hostFd >= 0) {
+    closeLater(file.hostFd);
+    file.hostFd = -1;
+  }
   const pipe = file.pipe;
   if (pipe !== null) {
     if (file.readable) pipe.readers--;

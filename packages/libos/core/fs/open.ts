@@ -1,10 +1,12 @@
 /** open, close, dup, pipe, lseek, fcntl, truncate. */
 import {
-  EBADF, EEXIST, EFAULT, EINVAL, EISDIR, ELOOP, ENOENT, ENOTDIR, EOPNOTSUPP, EROFS, ESPIPE,
+  EBADF, EEXIST, EFAULT, EINVAL, EISDIR, ELOOP, ENOENT, ENOTDIR, ENXIO, EOPNOTSUPP, EROFS, ESPIPE,
 } from '../errno';
 import { PENDING } from '../request';
 import { copyIn, copyOut, now } from '../shim';
 import { failure, loadPath, scratch } from '../user';
+import { allocateRange, changeAppending, changeSize, openName, syncOutside } from './host-names';
+import { find, findFailure, look } from './hostfs';
 import { DEVICE_NONE, Inode, S_IFIFO, S_IFREG } from './inode';
 import {
   closeDescriptor, duplicate, EventCounter, fileOf, getCloexec, install, O_ACCMODE, O_APPEND, O_CLOEXEC, O_CREAT,
@@ -34,6 +36,7 @@ function create(name: string, start: Inode, flags: u32, mode: u32): i64 {
   if (lastSlash) return EISDIR;
   if (folder.entries === null) return ENOTDIR;
   if (last === '' || last === '.' || last === '..') return EISDIR;
+  if (folder.outside !== null) return createOutside(folder, last, flags, mode);
   if (folder.entries!.has(last)) {
     // A link whose target is missing: Linux makes the target.
     const found = folder.entries!.get(last);
@@ -47,6 +50,15 @@ function create(name: string, start: Inode, flags: u32, mode: u32): i64 {
   return give(inode, flags);
 }
 
+/** The same in a folder of the host, which is asked what is there now. */
+function createOutside(folder: Inode, last: string, flags: u32, mode: u32): i64 {
+  const found = find(folder, last, '');
+  if (found === null && findFailure !== ENOENT) return findFailure;
+  if (found !== null && found.isLink) return (flags & (O_NOFOLLOW | O_EXCL)) === 0 ? create(found.target, folder, flags, mode) : EEXIST;
+  if (folder.readOnly) return EROFS;
+  return openName(folder, last, flags, mode & 0o1777 & ~umask(), KEPT);
+}
+
 export function sysOpenat(folder: u64, path: u64, flags64: u64, mode: u64): i64 {
   const flags = <u32>flags64;
   const name = loadPath(path);
@@ -56,6 +68,8 @@ export function sysOpenat(folder: u64, path: u64, flags64: u64, mode: u64): i64 
   const exclusive = (flags & (O_CREAT | O_EXCL)) === (O_CREAT | O_EXCL);
   const inode = walk(name, start, (flags & O_NOFOLLOW) === 0 && !exclusive);
   if ((flags & O_TMPFILE) === O_TMPFILE) return EOPNOTSUPP;
+  if (inode === null && walkFailure === ENOTDIR && (flags & O_CREAT) !== 0 && name.endsWith('/'))
+    return walkParent(name, start) !== null ? EISDIR : walkFailure;
   if (inode === null)
     return walkFailure === ENOENT && (flags & O_CREAT) !== 0 ? create(name, start, flags, <u32>mode) : walkFailure;
   if (exclusive) return EEXIST;
@@ -64,6 +78,8 @@ export function sysOpenat(folder: u64, path: u64, flags64: u64, mode: u64): i64 
   if (inode.isDirectory && (writes || (flags & O_CREAT) !== 0) && (flags & O_PATH) === 0) return EISDIR;
   if ((flags & O_DIRECTORY) !== 0 && !inode.isDirectory) return ENOTDIR;
   if (inode.readOnly && (writes || (flags & O_TRUNC) !== 0) && (flags & O_PATH) === 0) return EROFS;
+  if (inode.outside !== null && !inode.isDirectory && (flags & O_PATH) === 0)
+    return inode.isFile ? openName(inode.parent!, inode.outside!.name, flags & ~(O_CREAT | O_EXCL), 0, KEPT) : ENXIO;
   if ((flags & O_TRUNC) !== 0 && inode.isFile && inode.device === DEVICE_NONE) {
     const failed = inode.resize(0);
     if (failed !== 0) return failed;
@@ -169,6 +185,10 @@ export function sysLseek(fd: u64, offset: u64, whence: u64): i64 {
   if (file.special !== 0 && file.pipe === null) return 0;
   if (file.pipe !== null || file.inode.device !== DEVICE_NONE)
     return file.inode.device !== DEVICE_NONE && file.inode.device < 4 ? 0 : ESPIPE;
+  if (file.inode.outside !== null && whence >= 2 && file.inode.isFile) {
+    const waiting = look(file.inode, file.hostFd);
+    if (waiting !== 0) return waiting;
+  }
   const size = file.inode.size;
   let at = <i64>offset;
   if (whence === 1) at += file.position;
@@ -201,6 +221,10 @@ export function sysFcntl(fd: u64, command: u64, argument: u64): i64 {
     case 3:
       return file.flags;
     case 4:
+      if (file.hostFd >= 0 && ((file.flags ^ <u32>argument) & O_APPEND) !== 0) {
+        const waiting = changeAppending(file, (argument & O_APPEND) !== 0);
+        if (waiting !== 0) return waiting;
+      }
       file.flags = (file.flags & ~FLAGS_CHANGED) | (<u32>argument & FLAGS_CHANGED);
       return 0;
     case 5:
@@ -218,10 +242,11 @@ export function sysFcntl(fd: u64, command: u64, argument: u64): i64 {
   }
 }
 
-function truncate(inode: Inode, length: i64): i64 {
+function truncate(inode: Inode, length: i64, fd: i32 = -1): i64 {
   if (length < 0) return EINVAL;
   if (inode.isDirectory) return EISDIR;
   if (!inode.isFile) return EINVAL;
+  if (inode.outside !== null) return changeSize(inode, fd, length);
   return inode.readOnly ? EROFS : inode.resize(length);
 }
 
@@ -236,7 +261,7 @@ export function sysTruncate(path: u64, length: u64): i64 {
 export function sysFtruncate(fd: u64, length: u64): i64 {
   const file = fileOf(fd);
   if (file === null) return EBADF;
-  return file.writable && file.pipe === null ? truncate(file.inode, length) : EINVAL;
+  return file.writable && file.pipe === null ? truncate(file.inode, length, file.hostFd) : EINVAL;
 }
 
 export function sysFallocate(fd: u64, mode: u64, offset: u64, length: u64): i64 {
@@ -244,6 +269,7 @@ export function sysFallocate(fd: u64, mode: u64, offset: u64, length: u64): i64 
   if (file === null || !file.writable) return EBADF;
   if (file.pipe !== null || !file.inode.isFile) return ESPIPE;
   if (<i64>offset < 0 || <i64>length <= 0) return EINVAL;
+  if (file.inode.outside !== null) return mode > 0x7f ? EOPNOTSUPP : allocateRange(file.inode, file.hostFd, mode, offset, length);
   if (mode > 1) return EOPNOTSUPP;
   const end = offset + length;
   if (mode === 1 || end <= file.inode.size) return file.inode.reserve(end);
@@ -264,6 +290,7 @@ export function sysFsync(fd: u64): i64 {
   const file = fileOf(fd);
   if (file === null) return EBADF;
   if (file.special !== 0 || file.inode.device !== DEVICE_NONE) return EINVAL;
+  if (file.inode.outside !== null) return syncOutside(file.inode, file.hostFd);
   return file.inode.stored !== null ? syncStore() : 0;
 }
 

@@ -1,5 +1,6 @@
 /** From a path to a file: Linux's rules for `.`, `..`, symbolic links and trailing slashes. */
 import { ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR } from '../errno';
+import { find, findFailure } from './hostfs';
 import { Inode } from './inode';
 import { refresh } from './proc';
 
@@ -10,7 +11,7 @@ const SLASH = 47;
 export const root = new Inode(0o040755);
 root.parent = root;
 
-/** Why the latest walk failed; 0 when it did not. */
+/** Why the latest walk failed; 0 when it did not, PENDING when the call is to be made again. */
 export let walkFailure: i64 = 0;
 /** After `walkParent`: the last component's name, and whether a slash follows it. */
 export let lastName: string = '';
@@ -63,9 +64,16 @@ function step(given: string, start: Inode, follow: bool, parent: bool): Inode | 
       at = at.parent!;
       continue;
     }
-    if (!entries.has(name)) return fail(ENOENT);
-    const next = entries.get(name);
-    if (next.own) refresh(next);
+    let next: Inode;
+    if (at.outside === null) {
+      if (!entries.has(name)) return fail(ENOENT);
+      next = entries.get(name);
+      if (next.own) refresh(next);
+    } else {
+      const found = find(at, name, path.substring(rest));
+      if (found === null) return fail(findFailure);
+      next = found;
+    }
     if (next.isLink && (!last || follow || rest > end)) {
       if (++links > MAX_LINKS) return fail(ELOOP);
       if (next.jump !== null) {
@@ -89,6 +97,12 @@ export function pathOf(folder: Inode): string {
   let at: Inode = folder;
   while (at !== root) {
     const above = at.parent!;
+    if (at.outside !== null && at !== at.outside!.mount.root) {
+      if (at.links === 0) return '';
+      path = `/${at.outside!.name}${path}`;
+      at = above;
+      continue;
+    }
     const entries = above.entries!;
     const names = entries.keys();
     let found = false;

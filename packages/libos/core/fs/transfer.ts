@@ -1,5 +1,5 @@
 /** read, write and their relatives. */
-import { EAGAIN, EBADF, EFAULT, EFBIG, EINVAL, EISDIR, EOPNOTSUPP, ENOSPC, EPIPE, ESPIPE } from '../errno';
+import { EAGAIN, EBADF, EFAULT, EFBIG, EINVAL, EISDIR, EOPNOTSUPP, ENOSPC, EPIPE, ESPIPE, EXDEV } from '../errno';
 import { message } from '../net/message';
 import { Socket } from '../net/socket';
 import { ownAnswered, ownFailed, OWN_ROOM, readStream, readStreamVectors, sendOwn, writeStream, writeStreamVectors } from '../net/stream';
@@ -20,6 +20,7 @@ import {
 import { readSignals, readTimer } from '../events';
 import { NEVER, park, Queue, watch } from '../task/queue';
 import { current } from '../task/thread';
+import { fetchPiece, transfer } from './host-data';
 import { fileOf, O_APPEND, O_NONBLOCK, OpenFile, Pipe } from './open-file';
 
 const MAX_TRANSFER: u64 = 0x7fff_f000;
@@ -141,6 +142,24 @@ function writeEvent(file: OpenFile, user: u64, length: u64): i64 {
   return 8;
 }
 
+/** Bytes of a file of the host at its position, which moves on. */
+function readOutside(file: OpenFile, user: u64, count: u64, list: bool): i64 {
+  const got = transfer(file, false, user, count, list, file.position);
+  if (got > 0) file.position += got;
+  return got;
+}
+
+function writeOutside(file: OpenFile, user: u64, count: u64, list: bool): i64 {
+  const put = transfer(file, true, user, count, list, file.position);
+  if (put <= 0) return put;
+  const inode = file.inode;
+  // The host appends; where that was is known as far as nobody else writes.
+  file.position = (file.flags & O_APPEND) !== 0 ? inode.size + put : file.position + put;
+  if (file.position > inode.size) inode.size = file.position;
+  inode.outside!.seen = 0;
+  return put;
+}
+
 export function readFile(file: OpenFile, user: u64, given: u64): i64 {
   if (!file.readable) return EBADF;
   const length = given > MAX_TRANSFER ? MAX_TRANSFER : given;
@@ -153,6 +172,7 @@ export function readFile(file: OpenFile, user: u64, given: u64): i64 {
   const inode = file.inode;
   if (inode.device !== DEVICE_NONE) return readDevice(file, inode.device, user, length);
   if (inode.isDirectory) return EISDIR;
+  if (file.hostFd >= 0) return readOutside(file, user, length, false);
   const got = readAt(inode, user, length, file.position);
   if (got > 0) file.position += got;
   return got;
@@ -171,6 +191,7 @@ export function writeFile(file: OpenFile, user: u64, given: u64): i64 {
   if (file.special !== 0) return EINVAL;
   const inode = file.inode;
   if (inode.device !== DEVICE_NONE) return writeDevice(file, inode.device, user, length);
+  if (file.hostFd >= 0) return writeOutside(file, user, length, false);
   if ((file.flags & O_APPEND) !== 0) file.position = inode.size;
   const put = writeAt(inode, user, length, file.position);
   if (put > 0) file.position += put;
@@ -196,6 +217,7 @@ export function sysPread(fd: u64, user: u64, length: u64, at: u64): i64 {
   if (inode.isDirectory) return EISDIR;
   if (inode.device >= DEVICE_HOST) return ESPIPE;
   if (inode.device !== DEVICE_NONE) return readDevice(file, inode.device, user, length);
+  if (file.hostFd >= 0) return transfer(file, false, user, min(length, MAX_TRANSFER), false, at);
   return readAt(inode, user, length > MAX_TRANSFER ? MAX_TRANSFER : length, at);
 }
 
@@ -207,6 +229,7 @@ export function sysPwrite(fd: u64, user: u64, length: u64, at: u64): i64 {
   const inode = file.inode;
   if (inode.device >= DEVICE_HOST) return ESPIPE;
   if (inode.device !== DEVICE_NONE) return writeDevice(file, inode.device, user, length);
+  if (file.hostFd >= 0) return transfer(file, true, user, min(length, MAX_TRANSFER), false, at);
   // Linux appends whatever the position says.
   if ((file.flags & O_APPEND) !== 0) return writeAt(inode, user, length, inode.size);
   return writeAt(inode, user, length > MAX_TRANSFER ? MAX_TRANSFER : length, at);
@@ -228,6 +251,10 @@ function vectors(fd: u64, list: u64, count: u64, write: bool, positioned: bool, 
     const device = file.inode.device;
     if (!write) return readStreamVectors(file, <i32>hostOf(device), message);
     return writeStreamVectors(file, device === DEVICE_TTY ? 1 : <i32>hostOf(device), message);
+  }
+  if (file.hostFd >= 0) {
+    if (positioned) return transfer(file, write, list, count, true, at);
+    return write ? writeOutside(file, list, count, true) : readOutside(file, list, count, true);
   }
   let done: i64 = 0;
   for (let i: u64 = 0; i < count; i++) {
@@ -278,6 +305,7 @@ export function sysSendfile(to: u64, from: u64, position: u64, count: u64): i64 
   if (inode.isFile && (target.socket !== null || target.inode.device >= DEVICE_HOST)) return sendOut(target, source, position, count);
   // Pipes: EINVAL makes programs fall back to read and write.
   if (!inode.isFile || !target.inode.isFile || target.pipe !== null) return EINVAL;
+  if (source.hostFd >= 0 || target.hostFd >= 0) return EINVAL;
   let at = source.position;
   if (position !== 0) at = loadU64(position);
   if (at >= inode.size) return 0;
@@ -322,6 +350,10 @@ function sendOut(target: OpenFile, source: OpenFile, position: u64, count: u64):
     if (failed !== 0) return failed;
   }
   const inode = source.inode;
+  if (source.hostFd >= 0) {
+    const got = fetchPiece(source, area(), min(count, OWN_ROOM), at);
+    return got <= 0 ? got : sendOwn(fd, got, socket !== null, (target.flags & O_NONBLOCK) === 0);
+  }
   if (at >= inode.size) return 0;
   const length = min(min(count, inode.size - at), OWN_ROOM);
   const waiting = inode.need(at, length);
@@ -351,6 +383,8 @@ export function sysCopyFileRange(from: u64, fromAt: u64, to: u64, toAt: u64, cou
   if ((target.flags & O_APPEND) !== 0) return EBADF;
   if (source.inode.isDirectory || target.inode.isDirectory) return EISDIR;
   if (!source.inode.isFile || !target.inode.isFile || source.special !== 0 || target.special !== 0) return EINVAL;
+  // Programs read and write then.
+  if (source.inode.outside !== null || target.inode.outside !== null) return EXDEV;
   const at = fromAt === 0 ? source.position : loadU64(fromAt);
   const put = toAt === 0 ? target.position : loadU64(toAt);
   if (at >= source.inode.size) return 0;

@@ -3,11 +3,13 @@
  * native half (native/src/io.c) copies between it, the program's memory and what is shared with the host.
  */
 import { EINTR, EPIPE } from '../errno';
+import { closing } from './closing';
 import { ask, THEN_CLOSED, THEN_IO, THEN_RETRY } from '../request';
 import { now } from '../shim';
 import { deliverable } from '../signals';
 import { NEVER } from '../task/queue';
-import { current, MAX_THREADS } from '../task/thread';
+import { MAX_THREADS } from '../task/slots';
+import { current } from '../task/thread';
 
 const OP_READ: u64 = 32;
 const OP_WRITE: u64 = 33;
@@ -111,13 +113,6 @@ export function interrupted(): i64 {
 /** `length` bytes of the area go along. */
 export function net(op: u64, fd: i64, a: i64, b: i64, length: u32): i64 {
   return request(OP_NET, area(), op, <u64>fd, <u64>a, <u64>b, length);
-}
-
-/** Descriptors of the host whose last user inside has gone. */
-const closing = new Array<i32>();
-
-export function closeLater(fd: i32): void {
-  closing.push(fd);
 }
 
 @inline export function mustClose(): bool {

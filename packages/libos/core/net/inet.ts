@@ -1,11 +1,12 @@
 /** AF_INET and AF_INET6: sockets of the host, which is asked for everything; waiting is done in one request. */
 import { EAGAIN, EFAULT, EINPROGRESS, EINVAL, EPIPE } from '../errno';
+import { closeLater } from './closing';
 import { OpenFile } from '../fs/open-file';
 import { copyIn } from '../shim';
 import { current } from '../task/thread';
 import { scratch } from '../user';
 import {
-  answered, answerLength, area, areaAddress, closeLater, hostTransfer, interrupted, net, NET_BIND, NET_CONNECT,
+  answered, answerLength, area, areaAddress, hostTransfer, interrupted, net, NET_BIND, NET_CONNECT,
   NET_GETPEERNAME, NET_GETSOCKNAME, NET_GETSOCKOPT, NET_LISTEN, NET_QUEUED, NET_SETSOCKOPT, NET_SOCKET, netAnswered,
   OP_ACCEPT, OP_POLL, OP_RECEIVE, OP_SEND, OP_SHUTDOWN, request, transferAnswered, waitUntil, WOKEN,
 } from './host';

@@ -1,6 +1,6 @@
 /** AF_UNIX, all of it inside: streams, datagrams and packets, with names in the tree and abstract ones (unix(7)). */
 import {
-  EADDRINUSE, EAGAIN, ECONNREFUSED, ECONNRESET, EFAULT, EINVAL, EISCONN, EMSGSIZE, ENOBUFS, ENOENT, ENOPROTOOPT, ENOTCONN,
+  EACCES, EADDRINUSE, EAGAIN, ECONNREFUSED, ECONNRESET, EFAULT, EINVAL, EISCONN, EMSGSIZE, ENOBUFS, ENOENT, ENOPROTOOPT, ENOTCONN,
   ENOTDIR, EOPNOTSUPP, EPROTOTYPE, EROFS,
 } from '../errno';
 import { fits, Inode, S_IFSOCK } from '../fs/inode';
@@ -118,6 +118,7 @@ export class UnixSocket extends Socket {
     const name = lastName;
     if (folder.entries === null) return ENOTDIR;
     if (name === '' || name === '.' || name === '..' || folder.entries!.has(name)) return EADDRINUSE;
+    if (folder.outside !== null) return EACCES;
     if (folder.links === 0) return ENOENT;
     if (this.boundName.length > 0) return EINVAL;
     if (folder.readOnly) return EROFS;

@@ -7,6 +7,8 @@ export class Arguments {
   variables: Array<string> = new Array<string>();
   bytes: usize = 0;
   scripts: i32 = 0;
+  /** How a file of the host begins, once that is known. */
+  head: string | null = null;
   /** The program is in place; what follows cannot fail. */
   done: bool = false;
   constructor(

@@ -5,6 +5,7 @@
 import { E2BIG, EACCES, EAGAIN, EFAULT, EINVAL, ELOOP, ENOEXEC, ENOMEM, ENOTDIR } from '../errno';
 import { Inode } from '../fs/inode';
 import { closeAll } from '../fs/open-file';
+import { headOf } from '../fs/host-names';
 import { walk, walkFailure } from '../fs/path';
 import { directoryOf, startFailure } from '../fs/process-files';
 import { Loaded, loadProgram, newStack } from '../loader';
@@ -80,6 +81,7 @@ function check(inode: Inode): i64 {
 /** `#!interpreter [argument]`: the interpreter takes the place of the script. PENDING, an errno, or 0 with another inode. */
 function script(kept: Arguments): i64 {
   const inode = kept.inode;
+  if (inode.outside !== null) return scriptOutside(kept);
   const length = min(inode.size, SCRIPT_LINE);
   if (length < 4) return ENOEXEC;
   const waiting = inode.need(0, length);
@@ -89,7 +91,25 @@ function script(kept: Arguments): i64 {
   if (++kept.scripts > MAX_SCRIPTS) return ELOOP;
   let end = 2;
   while (end < <i32>length && load<u8>(scratch + end) !== 10) end++;
-  const line = bytesToString(scratch + 2, end - 2).trim();
+  return interpret(kept, bytesToString(scratch + 2, end - 2).trim());
+}
+
+/** A file of the host is text for an interpreter of the root, or nothing: its code is not measured. */
+function scriptOutside(kept: Arguments): i64 {
+  if (kept.head === null) {
+    const got = headOf(kept.inode, scratch, <u32>SCRIPT_LINE);
+    if (got < 0) return got;
+    kept.head = bytesToString(scratch, <i32>got);
+  }
+  const head = kept.head!;
+  if (!head.startsWith('#!')) return EACCES;
+  const end = head.indexOf('\n');
+  if (++kept.scripts > MAX_SCRIPTS) return ELOOP;
+  return interpret(kept, head.substring(2, end < 0 ? head.length : end).trim());
+}
+
+/** Goes on with what the first line of a script names. */
+function interpret(kept: Arguments, line: string): i64 {
   let space = 0;
   while (space < line.length && line.charCodeAt(space) !== 32 && line.charCodeAt(space) !== 9) space++;
   const path = line.substring(0, space);
@@ -106,6 +126,7 @@ function script(kept: Arguments): i64 {
   for (let i = 1; i < kept.strings.length; i++) strings.push(kept.strings[i]);
   kept.strings = strings;
   kept.inode = found;
+  kept.head = null;
   return script(kept);
 }
 

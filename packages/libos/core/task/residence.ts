@@ -243,7 +243,8 @@ function callNext(group: Group): void {
 
 /** Operations that need the memory of the program while they are under way (core/request.ts, core/net/host.ts). */
 function needsMemory(op: u64): bool {
-  if (op >= 32) return op <= 35;
+  // Of the host's descriptors and its files: reads and writes.
+  if (op >= 32) return op <= 35 || op === 61 || op === 62;
   return op === 1 || op === 2 || op === 8 || (op >= 10 && op <= 13) || op === 26;
 }
 

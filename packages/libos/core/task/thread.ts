@@ -1,15 +1,17 @@
 /** A thread of a program: what belongs to it alone, and the call that it is in. */
 import { Inode } from '../fs/inode';
 import { setFiles } from '../fs/open-file';
+import { Walk } from '../fs/outside';
 import { now } from '../shim';
 import { Arguments } from './arguments';
 import { Process } from './process';
 import { Queue } from './queue';
 import { HELD } from './residence';
+import { MAX_THREADS } from './slots';
 import { Suspended } from './vfork';
 
-/** Threads of one enclave: the native half's LIBOS_THREADS but for the slot of attend.c. */
-export const MAX_THREADS = 63;
+export { MAX_THREADS };
+
 /** For each signal its code, sender, value, and what lies behind the sender in siginfo (core/signals.ts). */
 export const SENDER: usize = 24;
 export const SENDERS: usize = 65 * SENDER;
@@ -68,6 +70,12 @@ export class Thread {
   futexAt: u64 = 0;
   futexBits: u32 = 0;
   futexWoken: bool = false;
+  /** Since when answers about files of the host count in this call, and which names it asks for (core/fs/hostfs.ts). */
+  lookedFrom: u64 = 0;
+  walk: Walk | null = null;
+  /** A mapping that bytes of the host's file are on their way to, and how many. */
+  filling: u64 = 0;
+  fillingBytes: u64 = 0;
   /** The block of the root that the request asks for. */
   asked: Inode | null = null;
   askedBlock: i32 = -1;

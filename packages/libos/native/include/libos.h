@@ -106,6 +106,8 @@ bool libos_host_thread(uint32_t slot);
 _Noreturn void libos_host_exit(int32_t status);
 void libos_host_note(const char *text, size_t length);
 bool libos_host_clock(uint64_t now[2]);
+/* What the core asks of files of the host (core/fs/hostfs.ts). */
+int64_t libos_serve_files(const uint64_t a[6], uint8_t *memory, uint64_t size);
 
 /* clock.c */
 uint64_t libos_clock_now(uint32_t clock);

@@ -10,7 +10,7 @@
 
 enum { CALL_WRITE, CALL_READ, CALL_ROOT, CALL_CLOCK, CALL_WAIT, CALL_NOTE, CALL_PARK, CALL_UNPARK, CALL_THREAD, CALL_EXIT };
 /* Behind those of transport/ocall.c. */
-enum { CALL_INTERRUPT = 13, CALL_ALARM, CALL_PAGES = 17 };
+enum { CALL_INTERRUPT = 13, CALL_ALARM, CALL_PAGES = 17, CALL_FILES };
 
 #define EIO 5
 #define EFAULT 14
@@ -198,6 +198,36 @@ bool libos_host_thread(uint32_t slot) {
     nsgx_writer_start(&request);
     nsgx_write_u32(&request, slot);
     return call(io, CALL_THREAD, &request, &got) && got == 8 && io->answer.length == 0;
+}
+
+/* An area of the core: the request, then the answer without its result, and behind them how many bytes that has. */
+#define FILES_ROOM 65536u
+
+int64_t libos_serve_files(const uint64_t a[6], uint8_t *memory, uint64_t size) {
+    if (a[0] > size || size - a[0] < FILES_ROOM + 8 || a[5] > FILES_ROOM)
+        libos_die("the core asked for files with an area that is not there", a[0]);
+    uint8_t *area = memory + a[0];
+    struct io *io = io_of_thread();
+    nsgx_writer request;
+    size_t bytes;
+    uint32_t length = 0;
+    int64_t result = -EIO;
+    nsgx_writer_start(&request);
+    nsgx_write_u32(&request, (uint32_t)a[1]);
+    nsgx_write_i64(&request, (int64_t)a[2]);
+    nsgx_write_i64(&request, (int64_t)a[3]);
+    nsgx_write_i64(&request, (int64_t)a[4]);
+    nsgx_write_bytes(&request, (nsgx_bytes){area, a[5]});
+    if (call_bytes(io, CALL_FILES, &request, &bytes) && bytes >= 8 && bytes - 8 <= FILES_ROOM) {
+        memcpy(&result, io->answer.data, 8);
+        if (result < -ERRNO_LIMIT || result > INT32_MAX) result = -EIO;
+        if (result >= 0) {
+            length = (uint32_t)bytes - 8;
+            memcpy(area, io->answer.data + 8, length);
+        }
+    }
+    memcpy(area + FILES_ROOM, &length, 4);
+    return result;
 }
 
 /* The program is over: its host is told how it ended. */

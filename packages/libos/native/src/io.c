@@ -17,7 +17,9 @@ enum {
     OP_ACCEPT,    /* descriptor, area, wait */
     OP_CLOSE,     /* descriptor */
     OP_SHUTDOWN,  /* descriptor, how */
-    OP_NET        /* area, operation, descriptor, a, b, length of the data in the area */
+    OP_NET,       /* area, operation, descriptor, a, b, length of the data in the area */
+    OP_PREAD = 61, /* descriptor, user, length, position, whether `user` is an address of the core's */
+    OP_PWRITE     /* descriptor, user, length, position */
 };
 
 /* An area of the core: vectors, pollfds or events; behind them an address and its length. */
@@ -66,6 +68,24 @@ static int64_t write_from(uint64_t fd, uint64_t user, uint64_t length, uint64_t 
     if (!libos_in_user(user, length)) return -EFAULT;
     if (length > 0 && !libos_guarded_copy(libos_io_data(), (const void *)user, length)) return -EFAULT;
     return checked(io(IO_WRITE, fd, length, wait, 0, 0, wait), length);
+}
+
+/* Bytes at a position of a file, to the program or to `own` memory of the core. */
+static int64_t read_at(const uint64_t a[6], uint8_t *own) {
+    uint64_t length = room(a[2]);
+    if (own == NULL && !libos_in_user(a[1], length)) return -EFAULT;
+    int64_t got = checked(io(IO_PREAD, a[0], length, a[3], 0, 0, 0), length);
+    if (got <= 0) return got;
+    if (own != NULL) memcpy(own, libos_io_data(), (size_t)got);
+    else if (!libos_guarded_copy((void *)a[1], libos_io_data(), (size_t)got)) return -EFAULT;
+    return got;
+}
+
+static int64_t write_at(const uint64_t a[6]) {
+    uint64_t length = room(a[2]);
+    if (!libos_in_user(a[1], length)) return -EFAULT;
+    if (length > 0 && !libos_guarded_copy(libos_io_data(), (const void *)a[1], length)) return -EFAULT;
+    return checked(io(IO_PWRITE, a[0], length, a[3], 0, 0, 0), length);
 }
 
 /* Moves up to `length` bytes between the data and the vectors from byte `skip` on; how many, or -EFAULT. */
@@ -164,13 +184,13 @@ static int64_t net(const uint64_t a[6], uint8_t *area) {
     return result;
 }
 
-bool libos_by_channel(uint64_t op) { return op >= OP_READ && op < OP_NET; }
+bool libos_by_channel(uint64_t op) { return (op >= OP_READ && op < OP_NET) || op == OP_PREAD || op == OP_PWRITE; }
 
 int64_t libos_serve_io(uint64_t op, const uint64_t a[6], uint8_t *memory, uint64_t size) {
     uint64_t at = op == OP_POLL || op == OP_NET ? a[0] : a[1];
     uint64_t count = op == OP_POLL ? a[1] : a[2];
     uint8_t *area = memory + at;
-    bool lists = op >= OP_RECEIVE && op != OP_EPOLL_CTL && op != OP_CLOSE && op != OP_SHUTDOWN;
+    bool lists = op >= OP_RECEIVE && op != OP_EPOLL_CTL && op != OP_CLOSE && op != OP_SHUTDOWN && op < OP_PREAD;
     if (lists && (at > size || size - at < AREA || (op <= OP_EPOLL_WAIT && count > VECTORS)))
         libos_die("the core asked with a list that is not there", op);
     switch (op) {
@@ -196,6 +216,11 @@ int64_t libos_serve_io(uint64_t op, const uint64_t a[6], uint8_t *memory, uint64
             return checked(io(IO_SHUTDOWN, a[0], a[1], 0, 0, 0, 0), 0);
         case OP_NET:
             return net(a, area);
+        case OP_PREAD:
+            if (a[4] != 0 && (at > size || size - at < room(a[2]))) libos_die("the core asked for bytes where it has none", at);
+            return read_at(a, a[4] != 0 ? area : NULL);
+        case OP_PWRITE:
+            return write_at(a);
         default:
             libos_die("the core asked for something unknown", op);
     }

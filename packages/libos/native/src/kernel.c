@@ -10,6 +10,7 @@
 #define PENDING INT64_MIN
 enum { OP_WRITE = 1, OP_READ, OP_ROOT, OP_WAIT, OP_EXIT, OP_NOTE, OP_PARK, OP_CLONE, OP_THREAD_EXIT, OP_VFORK, OP_END_VFORK, OP_EXEC_CHILD, OP_EXEC };
 enum { OP_YIELD = 24, OP_RETURN, OP_FORK };
+enum { OP_FILES = 60 };
 struct request {
     uint64_t op, argument[6];
 };
@@ -235,6 +236,8 @@ static int64_t serve(const struct request *r, nsgx_registers *registers) {
         case OP_STORE_LOAD:
         case OP_STORE_COMMIT:
             return libos_store_serve(r->op, a, memory, core.w2c_memory.size);
+        case OP_FILES:
+            return libos_serve_files(a, memory, core.w2c_memory.size);
         case OP_EXIT:
             libos_store_last(memory, core.w2c_memory.size);
             if (libos_slot() == 0) libos_leave_user((int64_t)a[0]);

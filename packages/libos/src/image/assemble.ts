@@ -128,6 +128,7 @@ export function assembleImage(spec: ImageSpec, options: AssembleOptions): Assemb
     ...gather(spec, unpacked),
     jit: spec.jit,
     ...{ memory: spec.memory, files: spec.files, stack: spec.stack, store: spec.store },
+    ...{ mounts: spec.mount, start: spec.start },
     ...{ cache: options.cache, onNote: options.onNote },
   });
   const signOptions = signOptionsOf(spec, program.signOptions, options.date ?? signingDate());
@@ -139,6 +140,11 @@ export function buildAppImage(path: string, spec: ImageSpec, options: AssembleOp
   const assembled = assembleImage(spec, options);
   const { program, sigstruct } = assembled;
   const { rewritten, trapping } = program;
-  writeAppImage(path, program, sigstruct, { entry: spec.entry, rewritten, trapping });
+  writeAppImage(path, program, sigstruct, {
+    entry: spec.entry,
+    rewritten,
+    trapping,
+    mounts: spec.mount ?? [],
+  });
   return assembled;
 }

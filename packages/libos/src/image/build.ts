@@ -27,7 +27,7 @@ import { KERNEL_PATH } from '../kernel/build-kernel.js';
 import { keptSites } from '../rewrite/site-cache.js';
 import type { RootContents } from '../run/root.js';
 import { BOOT_JIT, BOOT_NO_HOST_SIGNALS, BOOT_VERBOSE, bootPage } from './boot.js';
-import { type Binary, type Collected, collect } from './collect.js';
+import { type Binary, type Collected, collect, type MountPlace } from './collect.js';
 import type { Layers } from './layers.js';
 import { buildRoot, type RootEntry, type StoreKey } from './manifest.js';
 import { type Placed, placeProgram, rewriteForLoading, roundUp } from './place.js';
@@ -78,6 +78,10 @@ export interface ProgramImageOptions {
   readonly files?: number;
   /** A folder whose files stay, encrypted, in the host's store; none. The key is the measurement's if nothing else is said. */
   readonly store?: { readonly path: string; readonly key?: StoreKey };
+  /** Where folders of the host are mounted; none. The host says which they are when the program is run. */
+  readonly mounts?: readonly MountPlace[];
+  /** The folder that the program starts in; the root. */
+  readonly start?: string;
   /** Folder where what was found in binaries is kept for the next time. */
   readonly cache?: string;
   /** Name each refused system call once. */
@@ -157,6 +161,8 @@ export function buildProgramImage(options: ProgramImageOptions): BuiltProgram {
     along: options.along,
     layers: options.layers,
     store: options.store,
+    mounts: options.mounts,
+    start: options.start,
     onNote: options.onNote,
   });
   const kernel = readKernel();

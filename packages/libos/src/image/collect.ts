@@ -85,21 +85,46 @@ export class Collector {
 
   /** Mounts the store on a folder. @throws STORE_PATH_INVALID */
   store(path: string, key: StoreKey = 'mrenclave'): void {
+    this.#place(path, 'STORE_PATH_INVALID');
+    this.entries.set(path, { ...this.entries.get(path)!, writable: true, store: key });
+  }
+
+  /** A place for a folder of the host. @throws MOUNT_PATH_INVALID */
+  mount({ path, writable }: MountPlace): void {
+    this.#place(path, 'MOUNT_PATH_INVALID');
+    const known = this.entries.get(path)!;
+    if (known.store !== undefined || known.mount !== undefined || OWN_FOLDERS.has(path))
+      throw libosError('MOUNT_PATH_INVALID', `${path} is something else already`, {
+        advice: 'Mount the folder elsewhere.',
+      });
+    this.entries.set(path, { ...known, writable, mount: writable ? 'rw' : 'ro' });
+  }
+
+  /** The folder that the program starts in; within a mount only the host knows whether it is there. @throws MOUNT_PATH_INVALID */
+  start(path: string): void {
+    const mounted = [...this.entries.values()].some(
+      (entry) => entry.mount !== undefined && `${path}/`.startsWith(`${entry.path}/`),
+    );
+    if (!mounted && path !== '/') this.#place(path, 'MOUNT_PATH_INVALID');
+    this.entries.set(`${path}\0start`, { path, kind: 'start', mode: 0 });
+  }
+
+  /** Makes sure of a folder below the root. */
+  #place(path: string, code: 'STORE_PATH_INVALID' | 'MOUNT_PATH_INVALID'): void {
     const parts = path.split('/').slice(1);
     if (!path.startsWith('/') || parts.some((part) => part === '' || part === '.' || part === '..'))
-      throw libosError('STORE_PATH_INVALID', `${path} is no folder where files can stay`, {
+      throw libosError(code, `${path} is no folder of a program`, {
         advice: 'Name a folder below / by its absolute path, such as /data.',
       });
     for (let n = 1; n <= parts.length; n++) {
       const at = `/${parts.slice(0, n).join('/')}`;
       const known = this.entries.get(at);
       if (known !== undefined && known.kind !== 'folder')
-        throw libosError('STORE_PATH_INVALID', `${at} is a ${known.kind} in the root, not a folder`, {
+        throw libosError(code, `${at} is a ${known.kind} in the root, not a folder`, {
           advice: 'Name the folder without links.',
         });
       if (known === undefined) this.folder(at);
     }
-    this.entries.set(path, { ...this.entries.get(path)!, writable: true, store: key });
   }
 }
 
@@ -126,6 +151,16 @@ function findLibrary(layers: Layers, name: string, from: Binary, loader: string)
   );
 }
 
+/** A place for a folder of the host: part of what is measured. */
+export interface MountPlace {
+  readonly path: string;
+  /** Whether the program may change what is there. */
+  readonly writable: boolean;
+}
+
+/** Folders that the library OS makes. */
+const OWN_FOLDERS: ReadonlySet<string> = new Set(['/', '/dev', '/proc', '/sys']);
+
 /** What else belongs to a root, beside what the program needs. */
 export interface CollectOptions {
   /** Files that must be there, and folders with what is in them, by their paths in the root. */
@@ -135,6 +170,9 @@ export interface CollectOptions {
   readonly layers?: Layers;
   /** Where files stay, and who can read them. */
   readonly store?: { readonly path: string; readonly key?: StoreKey };
+  /** Where folders of the host are mounted, and where the program starts. */
+  readonly mounts?: readonly MountPlace[];
+  readonly start?: string;
   /** Told of what was left out. */
   readonly onNote?: (text: string) => void;
 }
@@ -187,6 +225,8 @@ export function collect(path: string, options: CollectOptions = {}): Collected {
     } catch (error) {
       options.onNote?.(`${file}: ${(error as Error).message}`);
     }
+  for (const mount of options.mounts ?? []) collector.mount(mount);
+  if (options.start !== undefined) collector.start(options.start);
   if (options.store !== undefined) collector.store(options.store.path, options.store.key);
   return { main, interpreter, binaries: [...binaries.values()], entries: collector.entries };
 }

@@ -12,13 +12,15 @@ const ATTRIBUTES_DEBUG = 2n;
 /** A file of the root. */
 export interface InspectedFile {
   readonly path: string;
-  readonly kind: 'file' | 'folder' | 'link';
+  readonly kind: 'file' | 'folder' | 'link' | 'start';
   /** As `ls -l` has it in octal digits. */
   readonly mode: string;
   readonly size: number;
   readonly sha256?: string;
   readonly target?: string;
   readonly inPlace?: boolean;
+  /** Of a place for a folder of the host: whether it may be changed. */
+  readonly mount?: 'ro' | 'rw';
 }
 
 /** An image of a program. hex is in lower case. */
@@ -75,9 +77,14 @@ function inspect(app: AppImage): InspectedImage {
   if (!signatureValid) damage.push('the signature is not valid');
   if (!signatureMatches) damage.push('the signature is of other pages');
   const files = readRoot(app.path, image.read(boot.manifestStart, boot.manifestSize)).map((file) => {
-    const { kind, size, target, inPlace } = file;
+    const { kind, size, target, inPlace, mount } = file;
     const entry = { path: file.path, kind, mode: file.mode.toString(8), size };
-    if (kind !== 'file') return { ...entry, ...(target === undefined ? {} : { target }) };
+    if (kind !== 'file')
+      return {
+        ...entry,
+        ...(target === undefined ? {} : { target }),
+        ...(mount === undefined ? {} : { mount }),
+      };
     const { sha256, intact } = digestFile(file, root);
     if (!intact) damage.push(`${file.path} is not the file that was measured`);
     return { ...entry, sha256, inPlace };

@@ -17,6 +17,8 @@ const READ_ONLY = 1;
 const IMAGE_TAKEN = 2;
 const STORE = 4;
 const STORE_SIGNER = 8;
+const MOUNT = 16;
+const MOUNT_WRITABLE = 32;
 
 /** Bytes under one digest; native/src/host.c and core/fs/inode.ts know it too. */
 export const ROOT_BLOCK = 65536;
@@ -24,7 +26,8 @@ export const ROOT_BLOCK = 65536;
 /** A file, folder or link of the root, by absolute path. */
 export interface RootEntry {
   readonly path: string;
-  readonly kind: 'file' | 'folder' | 'link';
+  /** `start`: no file, but the folder that the program starts in. */
+  readonly kind: 'file' | 'folder' | 'link' | 'start';
   readonly mode: number;
   /** Contents of a file. */
   readonly bytes?: Uint8Array;
@@ -35,6 +38,8 @@ export interface RootEntry {
   readonly writable?: boolean;
   /** The store is mounted on this folder: who can read it. */
   readonly store?: StoreKey;
+  /** A folder of the host is mounted on this folder: whether the program may change it. */
+  readonly mount?: 'ro' | 'rw';
   /** What belongs behind the binary, and the pages before it. */
   readonly code?: { readonly pages: number; readonly bytes: Uint8Array };
 }
@@ -49,7 +54,7 @@ export interface BuiltRoot {
   readonly contents: readonly Uint8Array[];
 }
 
-const KIND = Object.freeze({ file: 1, folder: 2, link: 3 });
+const KIND = Object.freeze({ file: 1, folder: 2, link: 3, start: 4 });
 
 function digests(bytes: Uint8Array): Buffer[] {
   const list: Buffer[] = [];
@@ -81,6 +86,7 @@ export function buildRoot(entries: readonly RootEntry[]): BuiltRoot {
     head[0] = KIND[entry.kind];
     head[1] = (entry.writable ? 0 : READ_ONLY) | (entry.image?.taken ? IMAGE_TAKEN : 0);
     if (entry.store) head[1] |= entry.store === 'mrsigner' ? STORE | STORE_SIGNER : STORE;
+    if (entry.mount) head[1] |= entry.mount === 'rw' ? MOUNT | MOUNT_WRITABLE : MOUNT;
     head.writeUInt16LE(entry.mode & 0o7777, 2);
     head.writeUInt32LE(path.length, 4);
     head.writeBigUInt64LE(BigInt(bytes.length), 8);

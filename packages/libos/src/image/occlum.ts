@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { libosError } from '../errors.js';
+import type { MountPlace } from './collect.js';
 import { type ImageSpec, issuesOf, parseSize, readText } from './spec.js';
 
 const MIN_HEAP = 32 * 2 ** 20;
@@ -78,7 +79,8 @@ function bytesOf(file: string, key: string, value: z.infer<typeof size> | undefi
 }
 
 /** Mounts whose meaning is what every program has here anyway. */
-function readMounts(file: string, { mount = [] }: Occlum, ignored: string[]): void {
+function readMounts(file: string, { mount = [] }: Occlum, ignored: string[]): MountPlace[] {
+  const places: MountPlace[] = [];
   for (const { target, type, source } of mount)
     switch (type) {
       case 'unionfs':
@@ -96,11 +98,15 @@ function readMounts(file: string, { mount = [] }: Occlum, ignored: string[]): vo
       case 'devfs':
         break;
       case 'hostfs':
-        ignored.push(`mount ${target} of ${source ?? '.'}: mounts of the host are given when it is run`);
+        places.push({ path: target, writable: true });
+        ignored.push(
+          `mount ${target} of ${source ?? '.'}: whoever runs it says which folder (nsgx exec --mount)`,
+        );
         break;
       default:
         refuse(file, `mounts ${type} at ${target}, which is unknown`, 'Leave this mount out.');
     }
+  return places;
 }
 
 function readIgnored(occlum: Occlum): string[] {
@@ -148,7 +154,7 @@ export function readOcclum(file: string): OcclumSpec {
   const occlum = found.data;
   const { resource_limits: limits, process, env, metadata } = occlum;
   const ignored = readIgnored(occlum);
-  readMounts(file, occlum, ignored);
+  const mounts = readMounts(file, occlum, ignored);
   const image = join(dirname(resolve(file)), 'image');
   const memory = limits?.user_space_max_size ?? limits?.user_space_size;
   const heap = limits?.kernel_space_heap_max_size ?? limits?.kernel_space_heap_size;
@@ -157,6 +163,7 @@ export function readOcclum(file: string): OcclumSpec {
       copy: [],
       packages: [],
       ...(existsSync(image) ? { root: image } : {}),
+      ...(mounts.length > 0 ? { mount: mounts } : {}),
       ...defined('memory', bytesOf(file, 'resource_limits.user_space_size', memory)),
       ...defined('files', heapOf(bytesOf(file, 'resource_limits.kernel_space_heap_size', heap))),
       ...defined('stack', bytesOf(file, 'process.default_stack_size', process?.default_stack_size)),

@@ -4,13 +4,15 @@ import type { RootSource } from '../run/root.js';
 import { malformed } from './app-format.js';
 import { ENTRY_BYTES, ROOT_BLOCK, SIGNATURE } from './manifest.js';
 
-const KINDS = ['', 'file', 'folder', 'link'] as const;
+const KINDS = ['', 'file', 'folder', 'link', 'start'] as const;
+const MOUNT = 16;
+const MOUNT_WRITABLE = 32;
 const DIGEST = 32;
 
 /** A file, folder or link as an image has it. */
 export interface RootFile {
   readonly path: string;
-  readonly kind: 'file' | 'folder' | 'link';
+  readonly kind: 'file' | 'folder' | 'link' | 'start';
   readonly mode: number;
   readonly size: number;
   readonly target?: string;
@@ -21,6 +23,8 @@ export interface RootFile {
   readonly blocks: readonly Uint8Array[];
   /** Whether it lies in place in the enclave. */
   readonly inPlace: boolean;
+  /** Of a place for a folder of the host. */
+  readonly mount?: 'ro' | 'rw';
 }
 
 /** The entries of a description. @throws APP_IMAGE_MALFORMED */
@@ -46,6 +50,7 @@ export function readRoot(path: string, bytes: Uint8Array): RootFile[] {
       size: Number(data.readBigUInt64LE(at + 8)),
       code: data.readUInt32LE(at + 60),
       ...(kind === 'link' ? { target } : {}),
+      ...((data[at + 1] & MOUNT) !== 0 ? { mount: (data[at + 1] & MOUNT_WRITABLE) !== 0 ? 'rw' : 'ro' } : {}),
       offset: Number(data.readBigUInt64LE(at + 24)),
       blocks: Array.from({ length: digests }, (_, k) =>
         data.subarray(tail + k * DIGEST, tail + (k + 1) * DIGEST),

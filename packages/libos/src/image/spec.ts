@@ -4,6 +4,7 @@ import { dirname, resolve } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { libosError } from '../errors.js';
+import type { MountPlace } from './collect.js';
 import type { StoreKey } from './manifest.js';
 
 const LIMIT = 2 ** 20;
@@ -49,6 +50,8 @@ const schema = z.strictObject({
   threads: z.number().int().min(1).optional(),
   jit: z.boolean().optional(),
   store: z.strictObject({ path, key: z.enum(['mrenclave', 'mrsigner']).optional() }).optional(),
+  mount: z.array(z.strictObject({ path, writable: z.boolean().default(false) })).optional(),
+  start: path.optional(),
   productId: z.number().int().min(0).max(65535).optional(),
   svn: z.number().int().min(0).max(65535).optional(),
   debug: z.boolean().optional(),
@@ -78,6 +81,10 @@ export interface ImageSpec {
   readonly jit?: boolean;
   /** A folder whose files stay, and who can read them. */
   readonly store?: { readonly path: string; readonly key?: StoreKey };
+  /** Places for folders of the host, and whether the program may change what is there. */
+  readonly mount?: readonly MountPlace[];
+  /** The folder that the program starts in. */
+  readonly start?: string;
   readonly productId?: number;
   readonly svn?: number;
   /** Whether it may be loaded for debugging; yes. */
@@ -156,6 +163,7 @@ export function mergeSpecs(lower: ImageSpec, upper: ImageSpec): ImageSpec {
     ...said,
     copy: [...lower.copy, ...upper.copy],
     packages: [...lower.packages, ...upper.packages],
+    ...(lower.mount || upper.mount ? { mount: [...(lower.mount ?? []), ...(upper.mount ?? [])] } : {}),
     arguments: { ...lower.arguments, ...upper.arguments },
     environment,
   };

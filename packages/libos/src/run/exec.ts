@@ -5,6 +5,7 @@ import type { Cvm, Enclave } from '@nestedsgx/sdk';
 import type { ProgramImage } from '../image/build.js';
 import { Attention } from './attend.js';
 import { hostFacts, hostHandlers } from './host.js';
+import { HostMounts, type MountOptions, noMounts } from './mounts/host-mounts.js';
 import { HostIo, type IoCounters, type Transport } from './net/host-io.js';
 import type { NetMode } from './net/policy.js';
 import { pageHandlers } from './pages.js';
@@ -115,6 +116,17 @@ export const LIBOS_INTERFACE = Object.freeze({
       ],
       returns: 'i64',
     },
+    {
+      name: 'host_files',
+      params: [
+        { name: 'operation', type: 'u32' },
+        { name: 'fd', type: 'i64' },
+        { name: 'a', type: 'i64' },
+        { name: 'b', type: 'i64' },
+        { name: 'data', type: 'bytes' },
+      ],
+      returns: 'bytes',
+    },
   ],
 } as const);
 
@@ -132,6 +144,8 @@ export interface RunOptions {
   readonly io?: Transport;
   /** Which sockets of the host it may have. Default `all`. */
   readonly net?: NetMode;
+  /** Folders of this machine for the mounts of the image; a mount without one has nothing (ENODEV). */
+  readonly mounts?: readonly MountOptions[];
   /** Where an image that has a store keeps it. */
   readonly store?: StoreOptions;
   /** Called when the program is about to run. */
@@ -176,8 +190,10 @@ export async function runProgram(cvm: Cvm, program: ProgramImage, options: RunOp
   const threads = new ProgramThreads();
   let left = true;
   let store: HostStore | undefined;
+  let mounts: HostMounts | undefined;
   try {
     store = options.store && new HostStore(options.store, (fd) => io.grant(fd));
+    mounts = options.mounts && new HostMounts(options.mounts, io);
     await using enclave = await cvm.load({ sgxs: program.image, sig: sigstruct }, LIBOS_INTERFACE, {
       ocalls: {
         ...hostHandlers({ root: program.root, descriptors, onNote: options.onNote }),
@@ -186,6 +202,7 @@ export async function runProgram(cvm: Cvm, program: ProgramImage, options: RunOp
         ...pageHandlers(() => threads.enclave),
         ...io.handlers(),
         ...(store?.handlers() ?? noStore),
+        ...(mounts?.handlers() ?? noMounts),
       },
       driver: io.driver(LIBOS_INTERFACE.ocalls.findIndex(({ name }) => name === 'host_io')),
       ocallBufferBytes: 192 * 1024,
@@ -217,6 +234,7 @@ export async function runProgram(cvm: Cvm, program: ProgramImage, options: RunOp
     }
   } finally {
     store?.close();
+    mounts?.close();
     // A thread that does not come back may still use it.
     if (left) io.close();
   }

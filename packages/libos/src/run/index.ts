@@ -2,10 +2,12 @@
 export { type AppFacts, appFacts } from '../image/app-facts.js';
 export { type AppImage, isAppImage, openAppImage } from '../image/app-read.js';
 export type { ProgramImage } from '../image/build.js';
+export type { MountPlace } from '../image/collect.js';
 export { KeptImages } from '../image/kept.js';
 export type { StoreKey } from '../image/manifest.js';
 export { checkPolicy, maySet, type ProgramPolicy } from '../image/policy.js';
 export { type RunningProgram, type RunOptions, type RunResult, runProgram } from './exec.js';
+export type { MountOptions } from './mounts/host-mounts.js';
 export { TRANSPORTS, type Transport } from './net/host-io.js';
 export { NET_MODES, type NetMode } from './net/policy.js';
 export { forwardSignals } from './signals.js';

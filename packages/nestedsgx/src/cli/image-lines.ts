@@ -3,7 +3,7 @@ import type { InspectedFile, InspectedImage } from '@nestedsgx/libos';
 import type { Terminal } from './terminal.js';
 
 const mebibytes = (bytes: number) => `${+(bytes / 2 ** 20).toFixed(1)} MiB`;
-const LETTERS = { file: '-', folder: 'd', link: 'l' } as const;
+const LETTERS = { file: '-', folder: 'd', link: 'l', start: '>' } as const;
 
 function policyLines({ policy }: InspectedImage): string[][] {
   const { policy: kind, values } = policy.arguments;
@@ -28,8 +28,15 @@ function fileCells(file: InspectedFile): string[] {
     `  ${LETTERS[file.kind]}${file.mode.padStart(4, '0')}`,
     file.kind === 'file' ? String(file.size) : '',
     file.sha256?.slice(0, 16) ?? '',
-    file.inPlace ? `${name} (in place)` : name,
+    noted(file, name),
   ];
+}
+
+/** A name, and what is particular about it. */
+function noted({ inPlace, mount, kind }: InspectedFile, name: string): string {
+  if (kind === 'start') return `${name} (it starts here)`;
+  if (mount !== undefined) return `${name} (a folder of the host, ${mount})`;
+  return inPlace ? `${name} (in place)` : name;
 }
 
 /** Lines for a terminal. */

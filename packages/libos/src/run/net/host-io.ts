@@ -7,6 +7,7 @@ import { constants } from 'node:os';
 import { addressOf, usableCpus } from '@nestedsgx/os';
 import type { Cvm, LoadOptions } from '@nestedsgx/sdk';
 import { libosError } from '../../errors.js';
+import { fileCalls } from '../mounts/calls.js';
 import { type HostLibrary, hostLibrary } from './library.js';
 import { type NetMode, NetPolicy } from './policy.js';
 
@@ -129,6 +130,11 @@ export class HostIo {
   /** Gives a descriptor of this process to the program, which closes it; its number there, or minus an errno. */
   grant(fd: number): number {
     return this.#library.grant(this.#handle, fd);
+  }
+
+  /** A copy of a file's descriptor, which the caller closes; minus an errno for what is none of the program's files. */
+  borrow(number: number): number {
+    return fileCalls().borrow(this.#handle, number);
   }
 
   /** Grants descriptors to the enclave itself from here on (`gate`), over the socket that it has for that. */

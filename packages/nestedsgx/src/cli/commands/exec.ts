@@ -6,6 +6,7 @@ import {
   forwardSignals,
   isAppImage,
   KeptImages,
+  type MountPlace,
   maySet,
   NET_MODES,
   type NetMode,
@@ -22,6 +23,7 @@ import { defaultStateDir } from '@nestedsgx/sdk';
 import { type Command, Option } from 'commander';
 import { execKey } from '../exec-key.js';
 import { type MachineOptions, openMachine, withMachineOptions } from '../machine-options.js';
+import { checkMounts, parseMount, parseStart } from '../mount-options.js';
 import type { ActionWrapper, CommandModule } from '../program.js';
 import { announce } from '../running.js';
 import { ExitWith, type Terminal, UsageError } from '../terminal.js';
@@ -41,6 +43,8 @@ interface ExecOptions extends MachineOptions {
   debug?: boolean;
   io?: Transport;
   net?: NetMode;
+  mount: string[];
+  cwd?: string;
   store?: string;
   storeKey?: StoreKey;
   storeVersion?: string;
@@ -82,6 +86,13 @@ export const execCommand: CommandModule = {
       )
       .addOption(new Option('--net <what>', 'sockets that it may have (default: all)').choices(NET_MODES))
       .option(
+        '--mount <dir:/path[:rw]>',
+        'give it a folder of this machine, unprotected, read-only without :rw; may be repeated',
+        collect,
+        [],
+      )
+      .option('--cwd </path>', 'the folder that it starts in, by its path inside (default: /)')
+      .option(
         '--store <dir[:/path]>',
         'keep what it writes below /path (default: /data), encrypted, in a folder of this machine',
       )
@@ -97,10 +108,11 @@ export const execCommand: CommandModule = {
       .addHelpText(
         'after',
         '\nExamples:\n  $ nsgx exec -- /bin/ls -l /\n  $ nsgx exec --memory 256 -- /usr/bin/sqlite3 :memory: "select 6*7"' +
+          '\n  $ nsgx exec --mount "$PWD:/work:rw" --cwd /work -- /usr/bin/sort -o sorted.txt words.txt' +
           '\n  $ nsgx exec redis.img' +
-          "\n\nThe program gets stdin, stdout and stderr, its libraries, and a /tmp in the enclave's memory; nothing else" +
-          '\nof this machine. What it may ask of its system: docs/SYSCALLS.md. Memory, files and key of an image are measured' +
-          '\nand signed with it, so they are options of nsgx image build.',
+          "\n\nThe program gets stdin, stdout and stderr, its libraries, a /tmp in the enclave's memory, and the folders that" +
+          '\n--mount names; nothing else of this machine. What it may ask of its system: docs/SYSCALLS.md. Memory, files and' +
+          '\nkey of an image are measured and signed with it, so they are options of nsgx image build.',
       )
       .action(act(runExec));
   },
@@ -172,15 +184,20 @@ async function fromMachine(
     jit: options.jit ?? false,
     verbose,
   };
+  const mounts = options.mount.map(parseMount).map(({ path, writable }) => ({ path, writable }));
+  const places = {
+    ...(mounts.length > 0 ? { mounts } : {}),
+    ...(options.cwd === undefined ? {} : { start: parseStart(options.cwd) }),
+  };
   const { inside } = storeOf(options) ?? {};
   const store = options.store === undefined ? undefined : { path: inside ?? '/data', key: options.storeKey };
   const key = await execKey(options.key);
   const kept = new KeptImages(join(defaultStateDir(), 'images'));
-  const identity = [{ ...request, store }, createHash('sha256').update(key).digest('hex')];
+  const identity = [{ ...request, ...places, store }, createHash('sha256').update(key).digest('hex')];
   // The builder is loaded only when it is needed.
   const path =
     kept.find(identity) ??
-    (await import('../build-kept.js')).buildKept(kept, identity, { ...request, store }, key, note);
+    (await import('../build-kept.js')).buildKept(kept, identity, { ...request, ...places, store }, key, note);
   const app = openAppImage(path);
   return {
     program: app,
@@ -197,16 +214,26 @@ function sitesOf(description: unknown): string {
 }
 
 /** An image: what it allows is checked here, so that it can be named, and again by the enclave. */
-function fromImage([path, ...args]: readonly string[], options: ExecOptions): Prepared {
+function fromImage(
+  [path, ...args]: readonly string[],
+  options: ExecOptions,
+  note: (text: string) => void,
+): Prepared {
   const measured = (['memory', 'files', 'stack', 'key'] as const).find((name) => options[name] !== undefined);
   if (measured !== undefined || options.copy.length > 0)
     throw new UsageError(
       `--${measured ?? 'copy'} is an option of nsgx image build: an image is measured with it`,
     );
+  if (options.cwd !== undefined)
+    throw new UsageError(
+      'where the program of an image starts is measured with it: `start` of nsgx image build --spec',
+    );
   if (storeOf(options)?.inside !== undefined || options.storeKey !== undefined)
     throw new UsageError('where an image has its store, and its key, is measured with it: give --store DIR');
   const app = openAppImage(path);
   try {
+    const places = (app.description as { mounts?: MountPlace[] }).mounts ?? [];
+    checkMounts(options.mount.map(parseMount), places).forEach(note);
     const { policy } = appFacts(app);
     const { policy: kind, values } = policy.arguments;
     const own = args.length === 0 || kind !== 'any' ? values : values.slice(0, 1);
@@ -239,7 +266,7 @@ async function runExec(
   const verbose = options.verbose ?? of.parent?.opts<{ verbose?: boolean }>().verbose ?? false;
   const note = (text: string) => terminal.note(`nsgx: ${text}`);
   const prepared = isAppImage(command[0])
-    ? fromImage(command, options)
+    ? fromImage(command, options, note)
     : await fromMachine(command, options, verbose, note);
   const leave = announce(prepared.argv, isAppImage(command[0]) ? resolve(command[0]) : null);
   let stopForwarding: (() => void) | undefined;
@@ -251,6 +278,7 @@ async function runExec(
       debug: options.debug,
       io: options.io,
       net: options.net,
+      mounts: options.mount.map(parseMount),
       store: storeOf(options),
       onNote: note,
       onStart: (program) => {
