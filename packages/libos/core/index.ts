@@ -1,6 +1,7 @@
 /** The core of the library OS: what the native half calls, under its lock. It runs to completion and never waits inside. */
 import { bootDevices, bootRoot } from './boot';
 import { blockFailed, blockRead, setMemoryLimit } from './fs/inode';
+import { bootProcessors } from './fs/proc';
 import { call } from './generated/dispatch';
 import { setJit, setStack, startMemory } from './memory-map';
 import { returned } from './memory-return';
@@ -19,7 +20,7 @@ import {
   THEN_RETURNED,
 } from './request';
 import { closeFirst, mustClose, transferred } from './net/host';
-import { setCpus } from './scheduling';
+import { cpuCount, setCpus } from './scheduling';
 import { fromHost, setMask, takeFault, takeSignal } from './signals';
 import { userStack } from './shim';
 import { cloneFailed } from './task/clone';
@@ -206,6 +207,7 @@ export function mask(slot: i32, value: u64, base: u64, flags: u32, size: u64): v
 /** How many CPUs the host says there are. */
 export function cpus(count: u32): void {
   setCpus(count);
+  bootProcessors(cpuCount());
 }
 
 /** Where the native half looks when it gives the lock back (core/task/outbox.ts). */

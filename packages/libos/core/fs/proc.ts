@@ -144,6 +144,17 @@ export function bootProc(dev: Inode, main: Inode | null): void {
   linkTo(dev, 'stderr', '/proc/self/fd/2').readOnly = false;
 }
 
+/** The folders of processors, of which each is a package of its own: what the host has is not known. */
+export function bootProcessors(count: i32): void {
+  for (let cpu = 0; cpu < count; cpu++) {
+    const topology = `/sys/devices/system/cpu/cpu${cpu}/topology`;
+    fixed(topology, 'core_id', '0\n');
+    fixed(topology, 'physical_package_id', `${cpu}\n`);
+    fixed(topology, 'thread_siblings_list', `${cpu}\n`);
+    fixed(topology, 'core_siblings_list', `${cpu}\n`);
+  }
+}
+
 /** A path of a file by search; for removed ones what Linux says of them. */
 function nameOf(at: Inode, wanted: Inode, path: string): string {
   const entries = at.entries!;
