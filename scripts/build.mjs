@@ -33,5 +33,6 @@ for (const dir of [
   if (existsSync(join(root, dir, 'Makefile')))
     step(`building ${dir}`, 'make', ['--no-print-directory', '-C', dir]);
 step('bundling the monitor', process.execPath, ['scripts/bundle-monitor.mjs']);
+step('bundling the command line', process.execPath, ['scripts/bundle-cli.mjs']);
 step('building the library OS', process.execPath, ['scripts/build-libos.mjs']);
 step('building the sample enclaves', process.execPath, ['scripts/build-samples.mjs']);

@@ -1,5 +1,4 @@
 /** The interface of an enclave: its ECALLs and OCALLs with typed parameters (interface.json and NAME.json). */
-import { z } from 'zod';
 import { edlError } from './errors.js';
 
 /** Types of parameters and results. Integers and numbers take 8 bytes in a message, text and bytes a length and data. */
@@ -21,32 +20,10 @@ export interface InterfaceDescription {
   readonly ocalls: readonly FunctionDescription[];
 }
 
-const identifier = z
-  .string()
-  .regex(/^[A-Za-z_][A-Za-z0-9_]{0,63}$/, 'is not a C identifier of at most 64 characters');
-const valueType = z.enum(VALUE_TYPES);
-
-const functionSchema = z.strictObject({
-  name: identifier,
-  params: z
-    .array(z.strictObject({ name: identifier, type: valueType }))
-    .max(16)
-    .default([]),
-  returns: z.union([valueType, z.literal('void')]).default('void'),
-});
-
-const lists = {
-  ecalls: z.array(functionSchema).max(1024).default([]),
-  ocalls: z.array(functionSchema).max(1024).default([]),
-};
-const sourceSchema = z.strictObject(lists);
-/** NAME.json has more than the interface: what else a build records is not looked at. */
-const builtSchema = z.object({
-  ...lists,
-  ecalls: z.array(functionSchema).max(1024),
-  format: z.literal(1).optional(),
-  name: z.string().max(256).optional(),
-});
+const IDENTIFIER = /^[A-Za-z_][A-Za-z0-9_]{0,63}$/;
+const MAX_CALLS = 1024;
+const MAX_PARAMS = 16;
+const MAX_NAME = 256;
 
 const KEYWORDS = new Set(
   (
@@ -63,7 +40,7 @@ const KEYWORDS = new Set(
  * @throws INTERFACE_INVALID naming the field, INTERFACE_NAME for a name used twice
  */
 export function parseInterface(value: unknown): InterfaceDescription {
-  const description = checked(builtSchema, value, 'the interface description');
+  const description = readInterface(value, 'the interface description');
   for (const list of [description.ecalls, description.ocalls]) refuseTwice(list, 'the interface');
   return description;
 }
@@ -74,7 +51,7 @@ export function parseInterface(value: unknown): InterfaceDescription {
  * @throws INTERFACE_INVALID, INTERFACE_NAME
  */
 export function parseInterfaceSource(value: unknown, source = 'interface.json'): InterfaceDescription {
-  const description = checked(sourceSchema, value, source);
+  const description = readInterface(value, source, ['ecalls', 'ocalls']);
   const { ecalls, ocalls } = description;
   for (const [kind, list] of [
     ['ECALL', ecalls],
@@ -89,16 +66,53 @@ export function parseInterfaceSource(value: unknown, source = 'interface.json'):
   return description;
 }
 
-function checked<T extends z.ZodType>(schema: T, value: unknown, source: string): z.output<T> {
-  const result = schema.safeParse(value);
-  if (result.success) return result.data;
-  const issue = result.error.issues[0];
-  const where = issue !== undefined && issue.path.length > 0 ? ` at ${issue.path.join('.')}` : '';
-  throw edlError(
-    'INTERFACE_INVALID',
-    `${source} is not usable${where}: ${issue?.message ?? 'invalid'}`,
-    'Compare it with the interface.json that `nsgx new` makes.',
-  );
+/** Both forms; with `known` no other fields may be there, and both lists may be left out. */
+function readInterface(value: unknown, source: string, known?: readonly string[]): InterfaceDescription {
+  const fail = (at: string, message: string): never => {
+    throw edlError(
+      'INTERFACE_INVALID',
+      `${source} is not usable${at === '' ? '' : ` at ${at}`}: ${message}`,
+      'Compare it with the interface.json that `nsgx new` makes.',
+    );
+  };
+  const fields = (item: unknown, at: string, allowed?: readonly string[]): Record<string, unknown> => {
+    if (typeof item !== 'object' || item === null || Array.isArray(item)) return fail(at, 'is no object');
+    const unknown = allowed && Object.keys(item).find((name) => !allowed.includes(name));
+    if (unknown !== undefined) return fail(at, `has an unknown field ${JSON.stringify(unknown)}`);
+    return item as Record<string, unknown>;
+  };
+  const list = <T>(item: unknown, at: string, most: number, read: (item: unknown, at: string) => T): T[] => {
+    if (!Array.isArray(item)) return fail(at, 'is no list');
+    if (item.length > most) return fail(at, `has more than ${most} entries`);
+    return Array.from(item, (entry, i) => read(entry, `${at}.${i}`));
+  };
+  const identifier = (item: unknown, at: string): string =>
+    typeof item === 'string' && IDENTIFIER.test(item)
+      ? item
+      : fail(at, 'is not a C identifier of at most 64 characters');
+  const typeOf = <T extends string>(item: unknown, at: string, types: readonly T[]): T =>
+    types.find((type) => type === item) ?? fail(at, `is none of ${types.join(', ')}`);
+  const param = (item: unknown, at: string) => {
+    const { name, type } = fields(item, at, ['name', 'type']);
+    return { name: identifier(name, `${at}.name`), type: typeOf(type, `${at}.type`, VALUE_TYPES) };
+  };
+  const call = (item: unknown, at: string): FunctionDescription => {
+    const { name, params = [], returns = 'void' } = fields(item, at, ['name', 'params', 'returns']);
+    return {
+      name: identifier(name, `${at}.name`),
+      params: list(params, `${at}.params`, MAX_PARAMS, param),
+      returns: typeOf(returns, `${at}.returns`, [...VALUE_TYPES, 'void'] as const),
+    };
+  };
+  const { name, ecalls, ocalls = [], format = 1 } = fields(value, '', known);
+  if (format !== 1) return fail('format', 'is not 1');
+  if (name !== undefined && (typeof name !== 'string' || name.length > MAX_NAME))
+    return fail('name', `is no text of at most ${MAX_NAME} characters`);
+  return {
+    ...(name === undefined ? {} : { name }),
+    ecalls: list(known === undefined ? ecalls : (ecalls ?? []), 'ecalls', MAX_CALLS, call),
+    ocalls: list(ocalls, 'ocalls', MAX_CALLS, call),
+  };
 }
 
 function refuseName(name: string, what: string): void {

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-import { run } from '../dist/src/cli/program.js';
+import { fileURLToPath } from 'node:url';
+import { isQuick, runQuickly } from '../dist/src/cli/quick-bundle.js';
 
 // A reader that has seen enough (nsgx … | head) is no error.
 process.stdout.on('error', (error) => {
@@ -7,4 +8,9 @@ process.stdout.on('error', (error) => {
   throw error;
 });
 
-process.exitCode = await run(process.argv.slice(2));
+const argv = process.argv.slice(2);
+const path = (relative) => fileURLToPath(new URL(relative, import.meta.url));
+const status = isQuick(argv)
+  ? await runQuickly(path('../dist/bundle/quick.cjs'), path('../..'), argv)
+  : undefined;
+process.exitCode = status ?? (await (await import('../dist/src/cli/main.js')).run(argv));

@@ -11,3 +11,8 @@ export function cpuid(leaf: number, subleaf = 0): [eax: number, ebx: number, ecx
   );
   return [out[0]!, out[1]!, out[2]!, out[3]!];
 }
+
+/** XCR0[31:0], the state components that the system has enabled. CPUID.1:ECX.OSXSAVE must be set. */
+export function enabledState(): number {
+  return native().enabledState();
+}

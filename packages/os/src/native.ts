@@ -56,6 +56,7 @@ const DECLARATIONS = {
   wipe: 'int64_t nsgx_wipe(void *bytes, uint64_t length)',
   addressOf: 'uint64_t nsgx_address_of(void *bytes)',
   cpuid: 'int64_t nsgx_cpuid(uint32_t leaf, uint32_t subleaf, void *out)',
+  enabledState: 'uint32_t nsgx_enabled_state()',
   lockFile: 'int64_t nsgx_lock_file(int32_t fd, int32_t exclusive)',
   rdtsc: 'double nsgx_rdtsc()',
   tscHz: 'double nsgx_tsc_hz(uint32_t ms)',

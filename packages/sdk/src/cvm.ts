@@ -13,13 +13,11 @@ import {
 import { IntelImage } from '@nestedsgx/image';
 import { close, connectUnix } from '@nestedsgx/os';
 import { type BuiltEnclave, buildEnclave } from './build-enclave.js';
-import { type CvmInfo, type CvmProcess, parseInfo, parseProcesses } from './cvm-info.js';
+import type { CvmInfo, CvmProcess } from './cvm-info.js';
 import { Enclave, type LoadOptions } from './enclave.js';
 import { type ImageInput, type LoadableImage, openImage } from './enclave-image.js';
 import { sdkError } from './errors.js';
-import { endProcess, type LaunchedCvm, launchCvm } from './launch/launcher.js';
 import type { LaunchOptions } from './launch/options.js';
-import { releaseRamSlot } from './launch/ram-slot.js';
 import { defaultSocketPath } from './launch/state-dir.js';
 import type { CommonLoadOptions, LoadedEnclave } from './loaded-enclave.js';
 import { refuseUnrunnable } from './urts/check-build.js';
@@ -46,6 +44,13 @@ export type AnyEnclave = Pick<
   'mrenclave' | 'debug' | 'range' | 'running' | 'stats' | 'status' | 'interruptEvery' | 'close'
 >;
 
+/** A machine of one's own. */
+interface Child {
+  readonly pid: number;
+  /** Ends it and gives back what is kept for it. */
+  end(): Promise<void>;
+}
+
 const MAX_THREADS = 255;
 /** Time for a machine that was told to stop, in milliseconds, before it is killed. */
 const STOP_GRACE_MS = 2000;
@@ -58,7 +63,7 @@ export class Cvm implements AsyncDisposable {
   /** Process of a machine launched by this object. */
   readonly pid: number | undefined;
   readonly #control: ControlSocket;
-  readonly #child: Pick<LaunchedCvm, 'pid' | 'pidfd' | 'ramSlot'> | null;
+  readonly #child: Child | null;
   readonly #attachOptions: ConnectOptions;
   readonly #enclaves = new Set<AnyEnclave>();
   #connection: Promise<GuestConnection> | null = null;
@@ -66,11 +71,7 @@ export class Cvm implements AsyncDisposable {
   #attached: GuestConnection | null = null;
   #closed: Promise<void> | null = null;
 
-  private constructor(
-    control: ControlSocket,
-    child: Pick<LaunchedCvm, 'pid' | 'pidfd' | 'ramSlot'> | null,
-    attachOptions: ConnectOptions,
-  ) {
+  private constructor(control: ControlSocket, child: Child | null, attachOptions: ConnectOptions) {
     this.#control = control;
     this.#child = child;
     this.pid = child?.pid;
@@ -82,8 +83,15 @@ export class Cvm implements AsyncDisposable {
    * @throws PLATFORM_UNSUPPORTED, INSTALLATION_INCOMPLETE, LAUNCH_OPTION_INVALID, CVM_LAUNCH_FAILED
    */
   static async launch(options: LaunchOptions = {}, attach: ConnectOptions = {}): Promise<Cvm> {
+    // Loaded when it is needed: who connects to a machine that runs should not wait for it.
+    const { endProcess, launchCvm } = await import('./launch/launcher.js');
+    const { releaseRamSlot } = await import('./launch/ram-slot.js');
     const { control, pid, pidfd, ramSlot } = await launchCvm({ ...options, lifetime: 'host' });
-    return new Cvm(control, { pid, pidfd, ramSlot }, attach);
+    const end = async () => {
+      await endProcess(pid, pidfd, STOP_GRACE_MS);
+      releaseRamSlot(ramSlot);
+    };
+    return new Cvm(control, { pid, end }, attach);
   }
 
   /**
@@ -164,12 +172,14 @@ export class Cvm implements AsyncDisposable {
 
   /** Launch digest, fingerprint of the software root, isolation and components. @throws CVM_LOST, CVM_REPLY_INVALID */
   async info(): Promise<CvmInfo> {
+    const { parseInfo } = await import('./cvm-info.js');
     const { body } = await this.#request('info');
     return parseInfo(body.info);
   }
 
   /** The enclaves of the machine, of all its hosts. @throws CVM_LOST, CVM_REPLY_INVALID */
   async ps(): Promise<CvmProcess[]> {
+    const { parseProcesses } = await import('./cvm-info.js');
     const { body } = await this.#request('ps');
     return parseProcesses(body.enclaves);
   }
@@ -219,9 +229,7 @@ export class Cvm implements AsyncDisposable {
     this.#device?.close();
     this.#attached?.close({ keepMapping: enclaves.some((enclave) => enclave.running > 0) });
     this.#control.close();
-    if (this.#child === null) return;
-    await endProcess(this.#child.pid, this.#child.pidfd, STOP_GRACE_MS);
-    releaseRamSlot(this.#child.ramSlot);
+    await this.#child?.end();
   }
 
   async #sgxDevice(): Promise<SgxDevice> {

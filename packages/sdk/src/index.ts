@@ -22,8 +22,9 @@ export type {
 export { findInstallation, type Installation, PART_NAMES, type PartName } from './launch/installation.js';
 export { endProcess, type LaunchedCvm, launchCvm, makeDirectories } from './launch/launcher.js';
 export { LAUNCH_ARGV, LAUNCH_FDS, launchEnvironment } from './launch/loader.js';
-export { canonicalSigners, type LaunchOptions } from './launch/options.js';
+export type { LaunchOptions } from './launch/options.js';
 export { type Component, readPart, sealedMemory } from './launch/parts.js';
+export { canonicalSigners } from './launch/signers.js';
 export { defaultSocketPath, defaultStateDir } from './launch/state-dir.js';
 export type { CommonLoadOptions, EnclaveStats } from './loaded-enclave.js';
 export type { OcallHandler, RawOcall } from './ocalls.js';

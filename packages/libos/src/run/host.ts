@@ -1,7 +1,10 @@
 /** The host's side of a running program: what its library OS asks for, and what it is given. */
 import { fstatSync, readSync, writeSync } from 'node:fs';
 import { constants } from 'node:os';
-import { cpuid, tscHz, usableCpus } from '@nestedsgx/os';
+import { join } from 'node:path';
+import { cpuid, usableCpus } from '@nestedsgx/os';
+import { defaultStateDir } from '@nestedsgx/sdk';
+import { keptTscHz } from './frequency.js';
 import { type RootContents, rootSource } from './root.js';
 
 const CPUID_ENTRY = 24;
@@ -63,7 +66,7 @@ export function hostFacts(descriptors: readonly number[] = [0, 1, 2]): Uint8Arra
   view.setUint32(12, process.stdout.rows ?? 0, true);
   view.setUint32(16, process.stdout.columns ?? 0, true);
   view.setUint32(20, LEAVES.length, true);
-  view.setBigUint64(24, BigInt(Math.round(tscHz())), true);
+  view.setBigUint64(24, BigInt(Math.round(keptTscHz(join(defaultStateDir(), 'tsc.json')))), true);
   view.setUint32(32, usableCpus().length, true);
   LEAVES.forEach(([leaf, subleaf], i) => {
     const at = HOST_BYTES + i * CPUID_ENTRY;

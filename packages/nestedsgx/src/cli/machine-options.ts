@@ -26,7 +26,7 @@ export async function openMachine(options: MachineOptions): Promise<Cvm> {
   if (!options.fresh && !traced && existsSync(defaultSocketPath())) {
     try {
       const cvm = await Cvm.connect();
-      await cvm.info();
+      await cvm.guest();
       return cvm;
     } catch {
       // A socket that nobody serves any more: a private machine serves as well.

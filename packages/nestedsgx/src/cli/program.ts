@@ -1,11 +1,18 @@
-import { Command, CommanderError } from 'commander';
-import { loadCommands } from './commands/index.js';
+import { Command, CommanderError, Help } from 'commander';
 import { type CommonOptions, ExitWith, Refused, reportError, Terminal } from './terminal.js';
 
 /** One command of `nsgx`: it registers its arguments, options and an example, and returns nothing. */
 export interface CommandModule {
   readonly name: string;
   register(program: Command, act: ActionWrapper): void;
+}
+
+/** A command as `nsgx --help` lists it. */
+export interface CommandRow {
+  readonly name: string;
+  /** With its arguments. */
+  readonly term: string;
+  readonly description: string;
 }
 
 /** Wraps a command's action: hands it a terminal and turns its errors into exit codes. */
@@ -19,12 +26,34 @@ Examples:
   $ nsgx new hello && nsgx build hello && nsgx run hello add 2 3
   $ nsgx doctor                     what this machine offers`;
 
-/**
- * Runs `nsgx` with the given arguments.
- * @returns the exit code: 0 done, 1 refused or failed, 2 wrong usage; `trace` gives that of the command it ran
- */
-export async function run(argv: readonly string[]): Promise<number> {
-  const program = new Command('nsgx')
+/** Terms of commands that are only listed. */
+const terms = new WeakMap<Command, string>();
+
+/** A command that is listed and cannot be run: its module need not be loaded for that. */
+export function listed({ name, term, description }: CommandRow): CommandModule {
+  const register = (program: Command) => {
+    const command = new Command(name).description(description);
+    terms.set(command, term);
+    program.addCommand(command);
+  };
+  return { name, register };
+}
+
+/** Rows of commands, for `listed`. */
+export function commandRows(commands: readonly CommandModule[]): CommandRow[] {
+  const program = makeProgram();
+  const act: ActionWrapper = () => async () => undefined;
+  register(program, commands, act);
+  const help = program.createHelp();
+  return program.commands.map((command) => ({
+    name: command.name(),
+    term: help.subcommandTerm(command),
+    description: command.description(),
+  }));
+}
+
+function makeProgram(): Command {
+  return new Command('nsgx')
     .description('SGX enclaves inside a confidential VM, on any x86-64 Linux machine')
     .version('0.1.0')
     .option('--json', 'print one JSON document on stdout and nothing else')
@@ -32,6 +61,28 @@ export async function run(argv: readonly string[]): Promise<number> {
     .addHelpText('after', PROGRAM_HELP)
     .showHelpAfterError('(nsgx --help, or nsgx COMMAND --help, shows what is expected)')
     .exitOverride();
+}
+
+function register(program: Command, commands: readonly CommandModule[], act: ActionWrapper): void {
+  for (const command of commands) command.register(program, act);
+  for (const command of program.commands) {
+    command.option('--json', 'print one JSON document on stdout and nothing else');
+    command.option('--verbose', 'with an error, print its causes');
+    command.exitOverride();
+  }
+}
+
+/**
+ * Runs `nsgx` with the given arguments.
+ * @returns the exit code: 0 done, 1 refused or failed, 2 wrong usage; `trace` gives that of the command it ran
+ */
+export async function runProgram(
+  argv: readonly string[],
+  load: (argv: readonly string[]) => Promise<readonly CommandModule[]>,
+): Promise<number> {
+  const program = makeProgram().configureHelp({
+    subcommandTerm: (command) => terms.get(command) ?? new Help().subcommandTerm(command),
+  });
   let exitCode = 0;
   const act: ActionWrapper =
     (action) =>
@@ -46,12 +97,7 @@ export async function run(argv: readonly string[]): Promise<number> {
         else exitCode = error instanceof Refused && error.message === '' ? 1 : reportError(error, merged);
       }
     };
-  for (const command of await loadCommands(argv)) command.register(program, act);
-  for (const command of program.commands) {
-    command.option('--json', 'print one JSON document on stdout and nothing else');
-    command.option('--verbose', 'with an error, print its causes');
-    command.exitOverride();
-  }
+  register(program, await load(argv), act);
   try {
     await program.parseAsync([...argv], { from: 'user' });
   } catch (error) {

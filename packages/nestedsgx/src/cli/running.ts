@@ -6,20 +6,33 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync }
 import { join } from 'node:path';
 import { NsgxError } from '@nestedsgx/arch';
 import { defaultStateDir } from '@nestedsgx/sdk';
-import { z } from 'zod';
 
 const LIMIT = 64 * 1024;
-const ROW = z.strictObject({
-  pid: z.number().int().positive(),
-  /** In ticks since the machine started (proc(5), stat, field 22). */
-  start: z.string(),
-  since: z.string(),
-  command: z.array(z.string()),
-  image: z.string().nullable(),
-});
 
 /** A program that runs. */
-export type Running = z.infer<typeof ROW>;
+export interface Running {
+  readonly pid: number;
+  /** In ticks since the machine started (proc(5), stat, field 22). */
+  readonly start: string;
+  readonly since: string;
+  readonly command: readonly string[];
+  readonly image: string | null;
+}
+
+/** @throws SyntaxError, TypeError for what is no such row */
+function parseRow(text: string): Running {
+  const { pid, start, since, command, image } = JSON.parse(text) as Record<string, unknown>;
+  const texts = (list: unknown): list is string[] =>
+    Array.isArray(list) && list.every((item) => typeof item === 'string');
+  if (
+    !Number.isSafeInteger(pid) ||
+    !texts([start, since]) ||
+    !texts(command) ||
+    (image !== null && typeof image !== 'string')
+  )
+    throw new TypeError('not a program that runs');
+  return { pid: pid as number, start: start as string, since: since as string, command, image };
+}
 
 function folder(): string {
   return join(defaultStateDir(), 'running');
@@ -60,7 +73,7 @@ function read(name: string): Running | undefined {
   const path = join(folder(), name);
   try {
     if (statSync(path).size > LIMIT) return undefined;
-    const row = ROW.parse(JSON.parse(readFileSync(path, 'utf8')));
+    const row = parseRow(readFileSync(path, 'utf8'));
     if (startOf(row.pid) === row.start && name === `${row.pid}.json`) return row;
   } catch {
     // What cannot be read speaks for nobody.

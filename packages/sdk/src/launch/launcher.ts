@@ -16,7 +16,7 @@ import {
 import { sdkError } from '../errors.js';
 import { findInstallation, type Installation } from './installation.js';
 import { LAUNCH_ARGV, LAUNCH_FDS, launchEnvironment } from './loader.js';
-import { type CompleteLaunchOptions, completeOptions, type LaunchOptions } from './options.js';
+import type { CompleteLaunchOptions, LaunchOptions } from './options.js';
 import { sealedMemory, sealParts } from './parts.js';
 import { freeRamSlot, releaseRamSlot } from './ram-slot.js';
 
@@ -57,6 +57,8 @@ export async function launchCvm(options: LaunchOptions = {}): Promise<LaunchedCv
 }
 
 async function launchOnce(options: LaunchOptions): Promise<LaunchedCvm> {
+  // Loaded when it is needed: its schema takes longer to load than all else here.
+  const { completeOptions } = await import('./options.js');
   const complete = completeOptions(options);
   const installation = { ...findOrGiven(complete.installation) };
   if (complete.configuration.stateDir !== null) makeStateDir(complete.configuration.stateDir, complete.user);

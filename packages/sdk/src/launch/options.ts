@@ -3,6 +3,7 @@ import { totalmem } from 'node:os';
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { sdkError } from '../errors.js';
+import { canonicalSigners } from './signers.js';
 import { defaultStateDir } from './state-dir.js';
 
 const MIB = 2 ** 20;
@@ -113,9 +114,4 @@ export function completeOptions(options: LaunchOptions = {}): CompleteLaunchOpti
     installation: given.installation,
     timeoutMs: given.timeoutMs ?? 20_000,
   };
-}
-
-/** MRSIGNERs as they are measured: lower case, ascending, each once. */
-export function canonicalSigners(signers: readonly string[]): string[] {
-  return [...new Set(signers.map((signer) => signer.toLowerCase()))].sort();
 }
