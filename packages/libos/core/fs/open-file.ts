@@ -22,7 +22,7 @@ export const O_CLOEXEC: u32 = 0o2000000;
 export const O_PATH: u32 = 0o10000000;
 export const O_TMPFILE: u32 = 0o20200000;
 
-const LIMIT = 1024;
+const LIMIT = 4096;
 const PIPE_BYTES: u32 = 65536;
 
 /** Bytes between the ends of a pipe. */

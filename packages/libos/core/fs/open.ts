@@ -11,7 +11,7 @@ import { DEVICE_NONE, Inode, S_IFIFO, S_IFREG } from './inode';
 import {
   closeDescriptor, duplicate, EventCounter, fileOf, getCloexec, install, O_ACCMODE, O_APPEND, O_CLOEXEC, O_CREAT,
   O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDWR, O_TMPFILE, O_TRUNC, O_WRONLY, opened, OPEN_MAX, OpenFile,
-  Pipe, place, setCloexec,
+  Pipe, place, roomFor, setCloexec,
 } from './open-file';
 import { lockRange } from './locks';
 import { lastName, lastSlash, link, walk, walkFailure, walkParent } from './path';
@@ -63,6 +63,9 @@ export function sysOpenat(folder: u64, path: u64, flags64: u64, mode: u64): i64 
   const flags = <u32>flags64;
   const name = loadPath(path);
   if (failure !== 0) return failure;
+  // A descriptor comes first: a file that nobody gets is not made.
+  const room = roomFor(1);
+  if (room !== 0) return room;
   const start = directoryOf(<i64>(<i32>folder), name);
   if (start === null) return startFailure;
   const exclusive = (flags & (O_CREAT | O_EXCL)) === (O_CREAT | O_EXCL);

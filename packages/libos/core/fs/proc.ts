@@ -133,7 +133,7 @@ export function bootProc(dev: Inode, main: Inode | null): void {
   fixed('/proc/sys/vm', 'overcommit_memory', '0\n');
   fixed('/proc/sys/vm', 'max_map_count', '65530\n');
   fixed('/proc/sys/net/core', 'somaxconn', '4096\n');
-  fixed('/proc/sys/fs', 'file-max', '1024\n');
+  fixed('/proc/sys/fs', 'file-max', `${OPEN_MAX}\n`);
   const cpu = folder('/sys/devices/system/cpu');
   file(cpu, 'online', CPUS);
   file(cpu, 'possible', CPUS);
@@ -203,7 +203,7 @@ function statusText(process: Process): string {
   return (
     `Name:\t${bytesToString(current.name, nameLength())}\nUmask:\t${(<i32>process.umask).toString(8).padStart(4, '0')}\n` +
     `State:\tR (running)\nTgid:\t${process.pid}\nPid:\t${process.pid}\nPPid:\t${parentOf(process)}\nTracerPid:\t0\n` +
-    'Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nFDSize:\t1024\nGroups:\t \n' +
+    'Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nFDSize:\t4096\nGroups:\t \n' +
     `VmPeak:\t${size} kB\nVmSize:\t${size} kB\nVmHWM:\t${size} kB\nVmRSS:\t${size} kB\nThreads:\t${process.threadCount()}\n` +
     'CapInh:\t0000000000000000\nCapPrm:\t000001ffffffffff\nCapEff:\t000001ffffffffff\nCapBnd:\t000001ffffffffff\n' +
     `NoNewPrivs:\t0\nSeccomp:\t0\nCpus_allowed_list:\t${cpuList()}\nMems_allowed_list:\t0\n`

@@ -17,7 +17,7 @@ function words(text: string): string[] {
 }
 
 /** Programs that applets start. */
-const CHILDREN = ['/bin/echo', '/bin/env', '/bin/true', '/bin/cat'];
+const CHILDREN = ['/bin/echo', '/bin/env', '/bin/true', '/bin/cat', '/bin/sh'];
 
 const FILE_NAMES = ['poem', 'numbers', 'sorted', 'other', 'csv', 'passwd'];
 
