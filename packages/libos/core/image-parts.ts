@@ -5,7 +5,7 @@ import { copyIn } from './shim';
 const PAGE: u64 = 4096;
 const PT_LOAD: u32 = 1;
 const WRITABLE: u32 = 2;
-const PROGRAM_HEADER: usize = 56;
+const PROGRAM_HEADER: u64 = 56;
 const MAX_HEADERS: u32 = 32;
 
 const header: usize = memory.data(64, 8);
@@ -25,14 +25,14 @@ function find(image: Inode): Array<u64> {
   const base = image.imageAt;
   if (!copyIn(header, base, 64) || load<u32>(header) !== 0x464c457f) return parts;
   const count = <u32>load<u16>(header, 56);
-  if (count > MAX_HEADERS || !copyIn(entries, base + load<u64>(header, 32), count * PROGRAM_HEADER)) return parts;
+  if (count > MAX_HEADERS || !copyIn(entries, base + load<u64>(header, 32), <u64>count * PROGRAM_HEADER)) return parts;
   let lowest = u64.MAX_VALUE;
   for (let i: u32 = 0; i < count; i++) {
-    const at = entries + i * PROGRAM_HEADER;
+    const at = entries + <usize>i * <usize>PROGRAM_HEADER;
     if (load<u32>(at) === PT_LOAD) lowest = min(lowest, load<u64>(at, 16) & ~(PAGE - 1));
   }
   for (let i: u32 = 0; i < count; i++) {
-    const at = entries + i * PROGRAM_HEADER;
+    const at = entries + <usize>i * <usize>PROGRAM_HEADER;
     if (load<u32>(at) !== PT_LOAD || (load<u32>(at, 4) & WRITABLE) === 0) continue;
     const start = base - lowest + load<u64>(at, 16);
     parts.push(start & ~(PAGE - 1));

@@ -20,6 +20,7 @@ import {
   THEN_RETURNED,
 } from './request';
 import { closeFirst, mustClose, transferred } from './net/host';
+import { departs, hasPolled } from './net/wait-first';
 import { cpuCount, setCpus } from './scheduling';
 import { fromHost, setMask, takeFault, takeSignal } from './signals';
 import { userStack } from './shim';
@@ -30,7 +31,7 @@ import { endProcess, endWithout, firstProcess, lastSteps } from './task/exit';
 import { startFirst } from './task/first';
 import { begun, forked, forkFailed } from './task/fork';
 import { outbox, setAttending } from './task/outbox';
-import { comesBack, giveWay, goesOut } from './task/residence';
+import { comesBack, giveWay } from './task/residence';
 import { current, setCurrentThread, takeWakes, threads } from './task/thread';
 import { runTimers, untilTimers } from './task/timers';
 import { setWindow } from './terminal';
@@ -102,14 +103,14 @@ export function syscall(slot: i32, nr: u32, a: u64, b: u64, c: u64, d: u64, e: u
   thread.f = f;
   leaves(thread);
   thread.stackAt = thread.process.space.group === null ? 0 : userStack();
-  goesOut(thread);
+  departs(thread);
   return PENDING;
 }
 
 /** The thread goes with its process or for another program. */
 function last(): i64 {
   const result = lastSteps();
-  goesOut(current);
+  departs(current);
   return result;
 }
 
@@ -143,6 +144,13 @@ export function complete(slot: i32, given: i64): i64 {
   result = thread.heldResult;
   thread.outside = false;
   if (thread.process.space.lost) return finish(endWithout());
+  if (thread.polls) {
+    result = hasPolled(thread, result);
+    if (result === PENDING) {
+      leaves(thread);
+      return PENDING;
+    }
+  }
   if (thread.then === THEN_FORKED) return finish(forked(result));
   if (thread.then === THEN_BEGUN) return finish(begun());
   if (thread.then === THEN_RESULT) return finish(result);
@@ -170,7 +178,7 @@ export function complete(slot: i32, given: i64): i64 {
 function finish(result: i64): i64 {
   if (result === PENDING) {
     leaves(current);
-    goesOut(current);
+    departs(current);
     return result;
   }
   const thread = current;
@@ -185,7 +193,7 @@ function finish(result: i64): i64 {
   if (!mustClose()) return result;
   leaves(thread);
   const closing = closeFirst(result);
-  goesOut(thread);
+  departs(thread);
   return closing;
 }
 
@@ -240,7 +248,7 @@ export function gone(slot: i32): void {
 export function end(slot: i32, signal: i32): void {
   select(slot);
   endProcess(signal);
-  goesOut(current);
+  departs(current);
 }
 
 export function wakes(): u64 {

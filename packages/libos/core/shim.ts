@@ -48,6 +48,10 @@ export declare function executable(user: u64, length: u64): bool;
 @external('shim', 'copyUser')
 export declare function copyUser(to: u64, from: u64, length: u64): bool;
 
+/** Both ranges get each other's bytes; they do not overlap. */
+@external('shim', 'exchange')
+export declare function exchange(a: u64, b: u64, length: u64): bool;
+
 /** A piece of the measured description of the root. */
 @external('shim', 'manifest')
 export declare function manifest(to: usize, offset: u64, length: u32): bool;

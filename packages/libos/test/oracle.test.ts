@@ -107,10 +107,6 @@ test('process: arguments, environment, clocks, thread-local storage, abort', asy
   assert.equal(found.status, 134);
 });
 
-test('fork: memory of their own, what is shared, signals, threads, programs', async () => {
-  for (let i = 0; i < 2; i++) await same(compile('fork', '-pthread'), () => []);
-});
-
 test('libraries that are opened at run time', async () => {
   const program = compile('plugin');
   const library = compile('plugin', '-DLIBRARY', '-shared', '-fPIC');

@@ -53,6 +53,13 @@ export function area(): usize {
   return at;
 }
 
+/** Lists of waits that other requests stand behind (core/task/residence.ts). */
+const pollAreas = new StaticArray<usize>(MAX_THREADS);
+export function pollArea(slot: i32): usize {
+  if (pollAreas[slot] === 0) pollAreas[slot] = heap.alloc(AREA);
+  return pollAreas[slot];
+}
+
 /** Where its addresses lie. */
 export function areaAddress(): usize {
   return area() + AREA_LISTS;

@@ -187,6 +187,12 @@ function endVforked(status: i32): i64 {
 
 /** There is no memory for the process beside others: it ends as one that was killed. */
 export function endWithout(): i64 {
+  // Parents that share its thread have lost theirs with it.
+  while (isVforked(current)) {
+    const child = current.process;
+    resumeParent(current);
+    finishProcess(child, SIGKILL);
+  }
   return endGroup(SIGKILL);
 }
 

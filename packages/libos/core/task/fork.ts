@@ -8,10 +8,12 @@ import { closeAll, copyTable } from '../fs/open-file';
 import { copyProgram } from '../fs/proc';
 import { copySpace, Space } from '../memory-map';
 import { copyAttachments, dropAttachments } from '../shm';
-import { startFork } from '../request';
+import { startFork, WAITING } from '../request';
 import { getFs, userStack } from '../shim';
+import { look } from '../signals';
 import { storeU32 } from '../user';
 import { forget } from './exit';
+import { interruptSlot } from './outbox';
 import { nextId, Process } from './process';
 import { Group, join, leaveSpace, save } from './residence';
 import { current, freeSlot, MAX_THREADS, Thread, threads } from './thread';
@@ -117,5 +119,8 @@ export function forked(pid: i64): i64 {
 export function begun(): i64 {
   if (current.setTid !== 0) storeU32(current.setTid, current.tid);
   current.setTid = 0;
+  // A signal that came before is looked for when it is interrupted.
+  look(current);
+  if (load<u64>(current.request, WAITING) !== 0) interruptSlot(current.slot);
   return 0;
 }

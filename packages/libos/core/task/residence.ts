@@ -5,10 +5,11 @@
  * thread it does while the thread's memory is there. Nothing here concerns programs that never fork.
  */
 import { PENDING, requestPark } from '../request';
-import { copyUser, madeFrom, madeTo, now, stackUsed, unwant, zero, zeroLazily } from '../shim';
+import { copyUser, exchange, madeFrom, madeTo, now, stackUsed, unwant, zero, zeroLazily } from '../shim';
 import { look } from '../signals';
 import { writableParts } from '../image-parts';
 import { commons, freeSpace, Space, takeCopy, untake } from '../memory-map';
+import { FIRST_PID } from './process';
 import { current, MAX_THREADS, Thread, threads } from './thread';
 
 const PAGE: u64 = 4096;
@@ -98,8 +99,8 @@ function stackLowOf(space: Space): u64 {
   return stackUsed(space.stackStart, (at - RED_ZONE) & ~(PAGE - 1));
 }
 
-/** Keeps the bytes of a process. False when there is no memory for them; nothing has changed then. */
-export function save(space: Space, group: Group): bool {
+/** Which pages of a process are there. */
+function survey(space: Space): Copy {
   const copy = new Copy();
   copy.stackLow = stackLowOf(space);
   findRanges(space, copy.stackLow);
@@ -113,6 +114,15 @@ export function save(space: Space, group: Group): bool {
       at = to;
     }
   }
+  return copy;
+}
+
+/** Keeps the bytes of a process. False when there is no memory for them; nothing has changed then. */
+export function save(space: Space, group: Group): bool {
+  return keepBytes(survey(space), space, group);
+}
+
+function keepBytes(copy: Copy, space: Space, group: Group): bool {
   if (group.spareBytes >= copy.bytes && group.spareBytes <= 2 * copy.bytes) {
     copy.at = group.spareAt;
     copy.bytes = group.spareBytes;
@@ -128,6 +138,47 @@ export function save(space: Space, group: Group): bool {
     to += copy.lengths[i];
   }
   space.copy = copy;
+  return true;
+}
+
+/** Whether two processes have pages in the same places: mostly so, as they have the same beginning. */
+function sameRuns(a: Copy, b: Copy): bool {
+  if (a.starts.length !== b.starts.length || a.stackLow !== b.stackLow) return false;
+  for (let i = 0; i < a.starts.length; i++) if (a.starts[i] !== b.starts[i] || a.lengths[i] !== b.lengths[i]) return false;
+  return true;
+}
+
+/** The bytes of one process go, and those of another take their place. False when there is no memory; nothing has changed then. */
+function change(from: Space, to: Space, group: Group): bool {
+  const leaving = survey(from);
+  const coming = to.copy!;
+  if (!sameRuns(leaving, coming) || !alike(from, to)) {
+    if (!keepBytes(leaving, from, group)) return false;
+    restore(to, group);
+    return true;
+  }
+  let at = coming.at;
+  for (let i = 0; i < coming.starts.length; i++) {
+    if (!exchange(coming.starts[i], at, coming.lengths[i])) unreachable();
+    at += coming.lengths[i];
+  }
+  leaving.at = coming.at;
+  leaving.bytes = coming.bytes;
+  from.copy = leaving;
+  to.copy = null;
+  return true;
+}
+
+/** Whether the books of two processes are the same as far as bytes are each one's own, so that what is not there is not for both. */
+function alike(a: Space, b: Space): bool {
+  findRanges(a, a.stackEnd);
+  const count = starts.length;
+  const first = starts.slice(0);
+  const last = ends.slice(0);
+  const clean = cleans.slice(0);
+  findRanges(b, b.stackEnd);
+  if (count !== starts.length) return false;
+  for (let i = 0; i < count; i++) if (first[i] !== starts[i] || last[i] !== ends[i] || clean[i] !== cleans[i]) return false;
   return true;
 }
 
@@ -312,14 +363,16 @@ function obtain(thread: Thread, group: Group): bool {
     return false;
   }
   leaveQueue(thread, group);
-  // Nobody can have more memory than there is: who cannot come in is ended.
-  if (resident !== null && !save(resident, group)) {
-    space.lost = true;
-    return true;
-  }
+  // Nobody can have more memory than there is: who cannot come in is ended, but the first process is not.
+  if (resident !== null && !change(resident, space, group)) {
+    const loser = thread.process.pid === FIRST_PID ? resident : space;
+    loser.lost = true;
+    if (loser === space) return true;
+    wakeAll(loser);
+    restore(space, group);
+  } else if (resident === null) restore(space, group);
   group.resident = space;
   group.since = now(1);
-  restore(space, group);
   for (let i = 0; i < group.waiters.length; i++)
     if (group.waiters[i].process.space === space) group.waiters[i].wake();
   return true;
@@ -333,6 +386,13 @@ function onlyWaits(space: Space): bool {
     if (thread.leftAt === 0 || load<u64>(thread.request) < 32 || load<u64>(thread.request, 32) === 0) return false;
   }
   return true;
+}
+
+function wakeAll(space: Space): void {
+  for (let slot = 0; slot < MAX_THREADS; slot++) {
+    const thread = threads[slot];
+    if (thread !== null && thread.process.space === space) thread.wake();
+  }
 }
 
 /** The threads of the process in place are to wait at their next opportunity. */

@@ -112,6 +112,11 @@ export class Thread {
   heldResult: i64 = 0;
   heldThen: i32 = 0;
   heldRequest: usize = heap.alloc(HELD);
+  /** It waits for a descriptor before the request that it goes on with; has done so. */
+  polls: bool = false;
+  polled: bool = false;
+  polledThen: i32 = 0;
+  polledRequest: usize = heap.alloc(HELD);
   /** Vector registers that it begins with, and where its number is to be written then. */
   vectors: usize = 0;
   setTid: u64 = 0;
@@ -146,6 +151,7 @@ export class Thread {
     heap.free(this.name);
     heap.free(this.senders);
     heap.free(this.heldRequest);
+    heap.free(this.polledRequest);
     if (this.vectors !== 0) heap.free(this.vectors);
   }
 }

@@ -54,8 +54,8 @@ bool libos_thread_is_known(uint32_t slot);
  * does not. */
 bool libos_start_thread(uint32_t slot, const nsgx_registers *registers, uint64_t stack, uint64_t fs, const void *vectors);
 
-/* kernel.c: before a thread runs its program, and before it goes on with it. */
-void libos_begin(uint32_t slot);
+/* kernel.c: before a thread runs its program (false: it does not), and before it goes on with it. */
+bool libos_begin(uint32_t slot);
 void libos_yield_place(uint64_t stack);
 
 /* Calls out from wherever the thread stands: with FS as the runtime has it, and vector registers kept. */

@@ -154,6 +154,20 @@ u32 w2c_shim_copyUser(struct w2c_shim *shim, u64 to, u64 from, u64 length) {
            libos_guarded_copy((void *)to, (const void *)from, length);
 }
 
+u32 w2c_shim_exchange(struct w2c_shim *shim, u64 a, u64 b, u64 length) {
+    (void)shim;
+    static uint8_t kept[4096]; /* under the lock */
+    if (!libos_in_user(a, length) || !libos_in_user(b, length)) return 0;
+    for (uint64_t done = 0; done < length; done += sizeof kept) {
+        uint64_t part = length - done < sizeof kept ? length - done : sizeof kept;
+        if (!libos_guarded_copy(kept, (const void *)(a + done), part) ||
+            !libos_guarded_copy((void *)(a + done), (const void *)(b + done), part) ||
+            !libos_guarded_copy((void *)(b + done), kept, part))
+            return 0;
+    }
+    return 1;
+}
+
 u32 w2c_shim_manifest(struct w2c_shim *shim, u32 to, u64 offset, u32 length) {
     (void)shim;
     const struct libos_boot *boot = libos_boot();
@@ -310,11 +324,21 @@ static int64_t outside(uint32_t slot, nsgx_registers *registers) {
 
 w2c_core *libos_core(void) { return &core; }
 
-/* A thread that was started waits until its process has its place. */
-void libos_begin(uint32_t slot) {
+/* A thread that was started waits until its process has its place; false when it is to end before it has begun. */
+bool libos_begin(uint32_t slot) {
     libos_lock();
-    if ((int64_t)w2c_core_begin(&core, slot) == PENDING) outside(slot, NULL);
+    int64_t result = (int64_t)w2c_core_begin(&core, slot);
+    while (result == PENDING) {
+        struct request request;
+        memcpy(&request, request_of(slot), sizeof request);
+        libos_unlock();
+        if (request.op == OP_THREAD_EXIT) return false;
+        int64_t served = serve_outside(&request, NULL);
+        libos_lock();
+        result = (int64_t)w2c_core_complete(&core, slot, (u64)served);
+    }
     libos_unlock();
+    return true;
 }
 
 /* The calling thread of a program lets another process have its place. */

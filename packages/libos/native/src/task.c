@@ -179,9 +179,10 @@ bool libos_run_thread(uint32_t slot) {
         return false;
     libos_set_slot(slot);
     libos_thread_known(slot);
-    libos_begin(slot);
-    if (start->vectors != NULL) libos_restore_vectors(start->vectors);
-    libos_enter_thread(&start->registers, start->fs, start->mxcsr);
+    if (libos_begin(slot)) {
+        if (start->vectors != NULL) libos_restore_vectors(start->vectors);
+        libos_enter_thread(&start->registers, start->fs, start->mxcsr);
+    }
     libos_lock();
     w2c_core_gone(libos_core(), slot);
     __atomic_store_n(&start->state, FREE, __ATOMIC_RELEASE);
