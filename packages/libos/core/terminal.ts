@@ -1,5 +1,6 @@
 /** ioctl: what programs ask of terminals (include/uapi/asm-generic/ioctls.h). */
 import { EBADF, EFAULT, ENOTTY } from './errno';
+import { waitingBytes } from './fs/notify';
 import { DEVICE_HOST, DEVICE_TTY } from './fs/inode';
 import { fileOf, O_NONBLOCK, setCloexec } from './fs/open-file';
 import { hostModes } from './fs/stat';
@@ -46,6 +47,10 @@ export function sysIoctl(fd: u64, command64: u64, argument: u64): i64 {
   if (command === FIONREAD && file.pipe !== null) {
     store<u32>(scratch, file.pipe!.length);
     return copyOut(argument, scratch, 4) ? 0 : EFAULT;
+  }
+  if (command === FIONREAD && file.thing !== null) {
+    const bytes = waitingBytes(file);
+    return bytes < 0 ? ENOTTY : storeU32(argument, <u32>bytes);
   }
   if (command === FIONREAD && file.inode.isFile) {
     const size = file.inode.size;

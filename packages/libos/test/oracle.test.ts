@@ -85,6 +85,10 @@ test('locks: ranges of processes and of open files, flock, waiting, circles', as
   await same(compile('locks', '-pthread'), (dir) => [`${dir}/locked`]);
 });
 
+test('inotify, files without names, extended attributes, holes', async () => {
+  await same(compile('notify'), (dir) => [dir]);
+});
+
 test('memory: mmap, mremap, mprotect, brk, malloc', async () => {
   await same(compile('memory'), (dir) => [dir]);
 });

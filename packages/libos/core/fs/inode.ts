@@ -62,6 +62,11 @@ export class Inode {
   full: bool = false;
   /** Of what lies below the store's folder. */
   stored: Stored | null = null;
+  created: u64 = 0;
+  /** Extended attributes (core/fs/attributes.ts). */
+  attributes: Map<string, string> | null = null;
+  /** It has no name yet, and may get one (O_TMPFILE). */
+  nameless: bool = false;
   /** Of what stands for a file or folder of the host. */
   outside: Outside | null = null;
   /** Where the image has this file's segments in place, 0 if nowhere; how far they reach; whether they were given out. */
@@ -73,6 +78,7 @@ export class Inode {
   codeBytes: u32 = 0;
 
   constructor(public mode: u32) {
+    this.created = this.changed;
     if ((mode & S_IFMT) === S_IFDIR) {
       this.entries = new Map<string, Inode>();
       this.links = 2;

@@ -1,12 +1,13 @@
 /** Making, removing and renaming names; folders; attributes. */
 import {
-  EBADF, EEXIST, EFAULT, EINVAL, EISDIR, ENODATA, ENOENT, ENOTDIR, ENOTEMPTY, EOPNOTSUPP, EPERM, EROFS, EXDEV,
+  EBADF, EEXIST, EFAULT, EINVAL, EISDIR, ENOENT, ENOTDIR, ENOTEMPTY, EPERM, EROFS, EXDEV,
 } from '../errno';
 import { copyIn, copyOut, now } from '../shim';
 import { current } from '../task/thread';
 import { failure, loadPath, scratch, stringToBytes } from '../user';
 import { changeMode, changeOwner, changeTimes, linkName, list, makeName, removeName, renameName } from './host-names';
 import { find, findFailure } from './hostfs';
+import { IN_ATTRIB, IN_CREATE, IN_DELETE, notify, notifyGone, notifyMove, notifyMoved, notifyName, notifySelf, watching } from './notify';
 import { Inode, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG } from './inode';
 import { fileOf, isOpen, O_PATH, OpenFile } from './open-file';
 import { Listing, sameMount } from './outside';
@@ -64,6 +65,9 @@ function special(last: string): bool {
   return last === '' || last === '.' || last === '..';
 }
 
+/** Whether `make` gives a further name to what is there. */
+let isLinked: bool = false;
+
 /** A new file in a folder, or an error. */
 function make(folder: i64, path: u64, inode: Inode): i64 {
   const parent = parentOf(folder, path);
@@ -74,8 +78,10 @@ function make(folder: i64, path: u64, inode: Inode): i64 {
   if (lastSlash && !inode.isDirectory) return ENOENT;
   if (parent.links === 0) return ENOENT;
   if (parent.readOnly) return EROFS;
+  if (watching > 0 && inode.links > 0 && !inode.isDirectory && isLinked) notifySelf(inode, IN_ATTRIB);
   link(parent, name, inode);
   touch(parent);
+  if (watching > 0) notifyName(parent, name, inode, IN_CREATE);
   return 0;
 }
 
@@ -126,8 +132,13 @@ export function sysLinkat(fromFolder: u64, from: u64, toFolder: u64, to: u64, fl
     return sameMount(inode, parent) ? linkName(inode, parent, name) : EXDEV;
   }
   if (parent.readOnly === false && (parent.stored !== null) !== (inode.stored !== null)) return EXDEV;
+  // What was removed is gone; what never had a name may get one.
+  if (inode.links === 0 && !inode.nameless) return ENOENT;
+  isLinked = true;
   const made = make(<i64>(<i32>toFolder), to, inode);
+  isLinked = false;
   if (made === 0) {
+    inode.nameless = false;
     inode.links++;
     inode.changed = now(0);
   }
@@ -141,10 +152,12 @@ export function sysLink(from: u64, to: u64): i64 {
 function forget(inode: Inode): void {
   inode.links--;
   inode.changed = now(0);
-  if (inode.links === 0 && inode.isFile && !isOpen(inode)) inode.release();
+  if (inode.links !== 0 || isOpen(inode)) return;
+  if (watching > 0) notifyGone(inode);
+  if (inode.isFile) inode.release();
 }
 
-function removeFolder(parent: Inode, last: string, inode: Inode): i64 {
+function removeFolder(parent: Inode, last: string, inode: Inode, tells: bool): i64 {
   if (!inode.isDirectory) return ENOTDIR;
   if ((inode === storeFolder && isStored()) || inode.outside !== null) return EBUSY;
   if (inode.entries!.size > 0) return ENOTEMPTY;
@@ -153,6 +166,10 @@ function removeFolder(parent: Inode, last: string, inode: Inode): i64 {
   inode.links = 0;
   parent.links--;
   touch(parent);
+  if (tells && watching > 0) {
+    if (!isOpen(inode)) notifyGone(inode);
+    notifyName(parent, last, inode, IN_DELETE);
+  }
   return 0;
 }
 
@@ -165,13 +182,17 @@ export function sysUnlinkat(folder: u64, path: u64, flags: u64): i64 {
   if (parent.outside !== null) return lastSlash && !removes ? ENOTDIR : removeName(parent, name, removes);
   if (!parent.entries!.has(name)) return ENOENT;
   const inode = parent.entries!.get(name);
-  if (removes) return removeFolder(parent, name, inode);
+  if (removes) return removeFolder(parent, name, inode, true);
   if (inode.isDirectory) return EISDIR;
   if (lastSlash) return ENOTDIR;
   if (inode.readOnly) return EROFS;
   parent.entries!.delete(name);
-  forget(inode);
   touch(parent);
+  if (watching > 0) {
+    notifySelf(inode, IN_ATTRIB);
+    notifyName(parent, name, inode, IN_DELETE);
+  }
+  forget(inode);
   return 0;
 }
 
@@ -209,6 +230,7 @@ export function sysRenameat2(fromFolder: u64, from: u64, toFolder: u64, to: u64,
   if (inode.outside !== null) return EBUSY;
   if (inode.readOnly || source.readOnly || target.readOnly) return EROFS;
   // A slash behind a name says that it is a folder's.
+  let replaced: Inode | null = null;
   if (!inode.isDirectory && (oldSlash || (newSlash && (flags & 2) === 0))) return ENOTDIR;
   // The store is another file system than what it is in.
   if ((source.stored !== null) !== (target.stored !== null)) return EXDEV;
@@ -223,16 +245,30 @@ export function sysRenameat2(fromFolder: u64, from: u64, toFolder: u64, to: u64,
     if ((flags & 2) !== 0) {
       move(source, oldName, target, newName, inode);
       move(target, '', source, oldName, there);
+      if (watching > 0) {
+        notifyMove(source, oldName, target, newName, inode);
+        notifyMoved(inode);
+        notifyMove(target, newName, source, oldName, there);
+        notifyMoved(there);
+      }
       return 0;
     }
     if (there.isDirectory && !inode.isDirectory) return EISDIR;
     if (!there.isDirectory && inode.isDirectory) return ENOTDIR;
     if (there.isDirectory) {
-      const gone = removeFolder(target, newName, there);
+      const gone = removeFolder(target, newName, there, false);
       if (gone !== 0) return gone;
-    } else forget(there);
+    }
+    replaced = there;
   } else if ((flags & 2) !== 0) return ENOENT;
   move(source, oldName, target, newName, inode);
+  if (watching > 0) {
+    notifyMove(source, oldName, target, newName, inode);
+    if (replaced !== null && !replaced.isDirectory) notifySelf(replaced, IN_ATTRIB);
+    notifyMoved(inode);
+    if (replaced !== null && replaced.isDirectory && !isOpen(replaced)) notifyGone(replaced);
+  }
+  if (replaced !== null && !replaced.isDirectory) forget(replaced);
   return 0;
 }
 
@@ -381,6 +417,7 @@ function chmod(inode: Inode, mode: u64, fd: i32 = -1): i64 {
   if (inode.readOnly) return EROFS;
   inode.mode = (inode.mode & S_IFMT) | (<u32>mode & 0o7777);
   inode.changed = now(0);
+  if (watching > 0) notify(inode, IN_ATTRIB);
   return 0;
 }
 
@@ -406,6 +443,7 @@ function chown(inode: Inode, uid: u64, gid: u64, fd: i32 = -1): i64 {
   // Whoever owns it now has not decided that it runs as its owner or its group.
   if (inode.isFile) inode.mode &= (inode.mode & 0o10) !== 0 ? ~0o6000 : ~0o4000;
   inode.changed = now(0);
+  if (watching > 0) notify(inode, IN_ATTRIB);
   return 0;
 }
 
@@ -472,6 +510,7 @@ export function sysUtimensat(folder: u64, path: u64, times: u64, flags: u64): i6
   inode.accessed = accessed;
   inode.modified = modified;
   inode.changed = present;
+  if (watching > 0) notify(inode, IN_ATTRIB);
   return 0;
 }
 
@@ -483,6 +522,7 @@ function setTimes(folder: i64, path: u64, accessed: u64, modified: u64): i64 {
   inode.accessed = accessed;
   inode.modified = modified;
   inode.changed = now(0);
+  if (watching > 0) notify(inode, IN_ATTRIB);
   return 0;
 }
 
@@ -505,29 +545,4 @@ export function sysUtime(path: u64, times: u64): i64 {
   if (times === 0) return sysUtimensat(<u64>AT_FDCWD, path, 0, 0);
   if (!copyIn(scratch, times, 16)) return EFAULT;
   return setTimes(AT_FDCWD, path, load<u64>(scratch) * 1_000_000_000, load<u64>(scratch, 8) * 1_000_000_000);
-}
-
-export function sysFgetxattr(fd: u64): i64 {
-  return fileOf(fd) === null ? EBADF : ENODATA;
-}
-
-export function sysFsetxattr(fd: u64): i64 {
-  return fileOf(fd) === null ? EBADF : EOPNOTSUPP;
-}
-
-export function sysFlistxattr(fd: u64): i64 {
-  return fileOf(fd) === null ? EBADF : 0;
-}
-
-/** There are no extended attributes. */
-export function sysGetxattr(path: u64): i64 {
-  return existing(AT_FDCWD, path, 0) === null ? failed : ENODATA;
-}
-
-export function sysSetxattr(path: u64): i64 {
-  return existing(AT_FDCWD, path, 0) === null ? failed : EOPNOTSUPP;
-}
-
-export function sysListxattr(path: u64): i64 {
-  return existing(AT_FDCWD, path, 0) === null ? failed : 0;
 }

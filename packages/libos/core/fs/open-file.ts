@@ -5,6 +5,7 @@ import { Endpoint } from '../net/endpoint';
 import { now } from '../shim';
 import { Queue } from '../task/queue';
 import { Inode } from './inode';
+import { IN_CLOSE_NOWRITE, IN_CLOSE_WRITE, notify, notifyGone, watching } from './notify';
 import { closedBy, lastClosed } from './locks';
 import { Listing } from './outside';
 
@@ -112,6 +113,8 @@ export abstract class Thing {
   abstract queue(): Queue;
   /** POLL bits. */
   abstract state(): u32;
+  /** The last descriptor has gone. */
+  closed(): void {}
 }
 
 /** What descriptors made by dup share. */
@@ -247,6 +250,9 @@ export function letGo(file: OpenFile): void {
     pipe.queue.wake();
     if (pipe.readers === 0 && pipe.writers === 0) heap.free(pipe.data);
   }
+  if (watching > 0 && file.special === 0 && (file.flags & O_PATH) === 0)
+    notify(file.inode, file.writable ? IN_CLOSE_WRITE : IN_CLOSE_NOWRITE);
+  if (file.thing !== null) file.thing!.closed();
   if (file.socket !== null) file.socket!.closed();
   if (file.poller !== null) file.poller!.closed();
   opened(file.inode, -1);
@@ -259,6 +265,7 @@ export function opened(inode: Inode, by: i32): void {
   if (count > 0) users.set(inode.number, count);
   else {
     users.delete(inode.number);
+    if (inode.links === 0 && watching > 0) notifyGone(inode);
     if (inode.links === 0 && inode.isFile) inode.release();
   }
 }

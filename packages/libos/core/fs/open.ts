@@ -1,12 +1,13 @@
 /** open, close, dup, pipe, lseek, fcntl, truncate. */
 import {
-  EBADF, EEXIST, EFAULT, EINVAL, EISDIR, ELOOP, ENOENT, ENOTDIR, ENXIO, EOPNOTSUPP, EROFS, ESPIPE,
+  EBADF, EEXIST, EFAULT, EFBIG, EINVAL, EISDIR, ELOOP, ENOENT, ENOTDIR, ENXIO, EOPNOTSUPP, EROFS, ESPIPE,
 } from '../errno';
 import { PENDING } from '../request';
 import { copyIn, copyOut, now } from '../shim';
 import { failure, loadPath, scratch } from '../user';
 import { allocateRange, changeAppending, changeSize, openName, syncOutside } from './host-names';
 import { find, findFailure, look } from './hostfs';
+import { IN_CREATE, IN_MODIFY, IN_OPEN, notify, notifyName, watching } from './notify';
 import { DEVICE_NONE, Inode, S_IFIFO, S_IFREG } from './inode';
 import {
   closeDescriptor, duplicate, EventCounter, fileOf, getCloexec, install, O_ACCMODE, O_APPEND, O_CLOEXEC, O_CREAT,
@@ -25,7 +26,10 @@ const KEPT: u32 = ~(O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC | 0o400);
 function give(inode: Inode, flags: u32): i64 {
   const file = new OpenFile(inode, (flags & KEPT) | 0o100000);
   const fd = install(file, 0, (flags & O_CLOEXEC) !== 0);
-  if (fd >= 0) opened(inode, 1);
+  if (fd >= 0) {
+    opened(inode, 1);
+    if (watching > 0 && (flags & O_PATH) === 0) notify(inode, IN_OPEN);
+  }
   return fd;
 }
 
@@ -47,6 +51,21 @@ function create(name: string, start: Inode, flags: u32, mode: u32): i64 {
   const inode = new Inode(S_IFREG | (mode & 0o7777 & ~umask()));
   link(folder, last, inode);
   folder.modified = folder.changed = now(0);
+  if (watching > 0) notifyName(folder, last, inode, IN_CREATE);
+  return give(inode, flags);
+}
+
+/** O_TMPFILE: a file that a folder will take, without a name until it gets one. */
+function createNameless(folder: Inode, flags: u32, mode: u32): i64 {
+  if ((flags & O_ACCMODE) === 0 || (flags & O_CREAT) !== 0) return EINVAL;
+  if (!folder.isDirectory) return ENOTDIR;
+  if (folder.outside !== null) return EOPNOTSUPP;
+  if (folder.links === 0) return ENOENT;
+  if (folder.readOnly) return EROFS;
+  const inode = new Inode(S_IFREG | (mode & 0o7777 & ~umask()));
+  inode.links = 0;
+  inode.nameless = (flags & O_EXCL) === 0;
+  if (folder.stored !== null) inode.keep();
   return give(inode, flags);
 }
 
@@ -70,7 +89,7 @@ export function sysOpenat(folder: u64, path: u64, flags64: u64, mode: u64): i64 
   if (start === null) return startFailure;
   const exclusive = (flags & (O_CREAT | O_EXCL)) === (O_CREAT | O_EXCL);
   const inode = walk(name, start, (flags & O_NOFOLLOW) === 0 && !exclusive);
-  if ((flags & O_TMPFILE) === O_TMPFILE) return EOPNOTSUPP;
+  if ((flags & O_TMPFILE) === O_TMPFILE) return inode === null ? walkFailure : createNameless(inode, flags, <u32>mode);
   if (inode === null && walkFailure === ENOTDIR && (flags & O_CREAT) !== 0 && name.endsWith('/'))
     return walkParent(name, start) !== null ? EISDIR : walkFailure;
   if (inode === null)
@@ -92,7 +111,9 @@ export function sysOpenat(folder: u64, path: u64, flags64: u64, mode: u64): i64 
     const waiting = inode.need(0, inode.size);
     if (waiting !== 0) return waiting;
   }
-  return give(inode.made !== 0 && (flags & O_PATH) === 0 ? made(inode) : inode, flags);
+  const fd = give(inode.made !== 0 && (flags & O_PATH) === 0 ? made(inode) : inode, flags);
+  if (fd >= 0 && watching > 0 && (flags & O_TRUNC) !== 0) notify(inode, IN_MODIFY);
+  return fd;
 }
 
 export function sysOpen(path: u64, flags: u64, mode: u64): i64 {
@@ -250,7 +271,10 @@ function truncate(inode: Inode, length: i64, fd: i32 = -1): i64 {
   if (inode.isDirectory) return EISDIR;
   if (!inode.isFile) return EINVAL;
   if (inode.outside !== null) return changeSize(inode, fd, length);
-  return inode.readOnly ? EROFS : inode.resize(length);
+  if (inode.readOnly) return EROFS;
+  const result = inode.resize(length);
+  if (result === 0 && watching > 0) notify(inode, IN_MODIFY);
+  return result;
 }
 
 export function sysTruncate(path: u64, length: u64): i64 {
@@ -273,10 +297,36 @@ export function sysFallocate(fd: u64, mode: u64, offset: u64, length: u64): i64 
   if (file.pipe !== null || !file.inode.isFile) return ESPIPE;
   if (<i64>offset < 0 || <i64>length <= 0) return EINVAL;
   if (file.inode.outside !== null) return mode > 0x7f ? EOPNOTSUPP : allocateRange(file.inode, file.hostFd, mode, offset, length);
-  if (mode > 1) return EOPNOTSUPP;
+  if ((mode & ~FALLOCATE_MODES) !== 0 || (mode & PUNCH_HOLE) === PUNCH_HOLE && mode !== (PUNCH_HOLE | KEEP_SIZE)) return EOPNOTSUPP;
+  const inode = file.inode;
   const end = offset + length;
-  if (mode === 1 || end <= file.inode.size) return file.inode.reserve(end);
-  return file.inode.resize(end);
+  if (end < offset || end > 0x7fff_ffff_ffff) return EFBIG;
+  const result = (mode & (PUNCH_HOLE | ZERO_RANGE)) !== 0 ? clear(inode, offset, min(end, inode.size)) : 0;
+  if (result !== 0) return result;
+  if ((mode & PUNCH_HOLE) !== 0) return changed(inode);
+  const failed = (mode & KEEP_SIZE) !== 0 || end <= inode.size ? inode.reserve(end) : inode.resize(end);
+  return failed !== 0 ? failed : changed(inode);
+}
+
+const KEEP_SIZE: u64 = 1;
+const PUNCH_HOLE: u64 = 2;
+const ZERO_RANGE: u64 = 16;
+const FALLOCATE_MODES: u64 = KEEP_SIZE | PUNCH_HOLE | ZERO_RANGE;
+
+/** Bytes of a file that are zero from here on. */
+function clear(inode: Inode, from: u64, end: u64): i64 {
+  if (from >= end) return 0;
+  const waiting = inode.need(from, end - from);
+  if (waiting !== 0) return waiting;
+  memory.fill(inode.data + <usize>from, 0, <usize>(end - from));
+  inode.wrote(from, end - from);
+  return 0;
+}
+
+function changed(inode: Inode): i64 {
+  inode.modified = inode.changed = now(0);
+  if (watching > 0) notify(inode, IN_MODIFY);
+  return 0;
 }
 
 export function sysMemfdCreate(name: u64, flags: u64): i64 {

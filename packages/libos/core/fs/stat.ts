@@ -14,6 +14,7 @@ const BLOCK: u64 = 4096;
 const NANO: u64 = 1_000_000_000;
 const TMPFS_MAGIC: u64 = 0x01021994;
 const STATX_BASIC: u32 = 0x7ff;
+const STATX_BTIME: u32 = 0x800;
 
 /** Modes of the host's three descriptors, which the start may change: a pipe is not a terminal. */
 export const hostModes = new StaticArray<u32>(3);
@@ -135,7 +136,7 @@ export function sysStatx(folder: u64, path: u64, flags: u64, mask: u64, user: u6
     if (waiting !== 0) return waiting;
   }
   memory.fill(scratch, 0, 256);
-  store<u32>(scratch, STATX_BASIC);
+  store<u32>(scratch, inode.outside === null ? STATX_BASIC | STATX_BTIME : STATX_BASIC);
   store<u32>(scratch, <u32>BLOCK, 4);
   store<u32>(scratch, inode.links, 16);
   store<u32>(scratch, inode.uid, 20);
@@ -145,6 +146,7 @@ export function sysStatx(folder: u64, path: u64, flags: u64, mask: u64, user: u6
   store<u64>(scratch, inode.size, 40);
   store<u64>(scratch, blocksOf(inode), 48);
   statxTime(scratch + 64, inode.accessed);
+  if (inode.outside === null) statxTime(scratch + 80, inode.created);
   statxTime(scratch + 96, inode.changed);
   statxTime(scratch + 112, inode.modified);
   const device = deviceNumber(inode.device);

@@ -21,6 +21,7 @@ import { readSignals, readTimer } from '../events';
 import { NEVER, park, Queue, watch } from '../task/queue';
 import { current } from '../task/thread';
 import { fetchPiece, transfer } from './host-data';
+import { IN_ACCESS, IN_MODIFY, notify, readThing, watching } from './notify';
 import { fileOf, O_APPEND, O_NONBLOCK, OpenFile, Pipe } from './open-file';
 
 const MAX_TRANSFER: u64 = 0x7fff_f000;
@@ -169,12 +170,14 @@ export function readFile(file: OpenFile, user: u64, given: u64): i64 {
   if (file.signals !== 0) return readSignals(file, user, length);
   if (file.socket !== null) return file.socket!.read(file, user, length);
   if (file.poller !== null) return EINVAL;
+  if (file.thing !== null) return readThing(file, user, length);
   const inode = file.inode;
   if (inode.device !== DEVICE_NONE) return readDevice(file, inode.device, user, length);
   if (inode.isDirectory) return EISDIR;
   if (file.hostFd >= 0) return readOutside(file, user, length, false);
   const got = readAt(inode, user, length, file.position);
   if (got > 0) file.position += got;
+  if (got > 0 && watching > 0) notify(inode, IN_ACCESS);
   return got;
 }
 
@@ -195,6 +198,7 @@ export function writeFile(file: OpenFile, user: u64, given: u64): i64 {
   if ((file.flags & O_APPEND) !== 0) file.position = inode.size;
   const put = writeAt(inode, user, length, file.position);
   if (put > 0) file.position += put;
+  if (put > 0 && watching > 0) notify(inode, IN_MODIFY);
   return put;
 }
 
@@ -218,7 +222,9 @@ export function sysPread(fd: u64, user: u64, length: u64, at: u64): i64 {
   if (inode.device >= DEVICE_HOST) return ESPIPE;
   if (inode.device !== DEVICE_NONE) return readDevice(file, inode.device, user, length);
   if (file.hostFd >= 0) return transfer(file, false, user, min(length, MAX_TRANSFER), false, at);
-  return readAt(inode, user, length > MAX_TRANSFER ? MAX_TRANSFER : length, at);
+  const got = readAt(inode, user, length > MAX_TRANSFER ? MAX_TRANSFER : length, at);
+  if (got > 0 && watching > 0) notify(inode, IN_ACCESS);
+  return got;
 }
 
 export function sysPwrite(fd: u64, user: u64, length: u64, at: u64): i64 {
@@ -231,8 +237,10 @@ export function sysPwrite(fd: u64, user: u64, length: u64, at: u64): i64 {
   if (inode.device !== DEVICE_NONE) return writeDevice(file, inode.device, user, length);
   if (file.hostFd >= 0) return transfer(file, true, user, min(length, MAX_TRANSFER), false, at);
   // Linux appends whatever the position says.
-  if ((file.flags & O_APPEND) !== 0) return writeAt(inode, user, length, inode.size);
-  return writeAt(inode, user, length > MAX_TRANSFER ? MAX_TRANSFER : length, at);
+  const to = (file.flags & O_APPEND) !== 0 ? inode.size : at;
+  const put = writeAt(inode, user, length > MAX_TRANSFER ? MAX_TRANSFER : length, to);
+  if (put > 0 && watching > 0) notify(inode, IN_MODIFY);
+  return put;
 }
 
 /**
