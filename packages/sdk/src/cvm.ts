@@ -52,6 +52,8 @@ interface Child {
 }
 
 const MAX_THREADS = 255;
+/** Pages that EAUG adds at once at most. */
+const MAX_GROW = 1024;
 /** Time for a machine that was told to stop, in milliseconds, before it is killed. */
 const STOP_GRACE_MS = 2000;
 
@@ -156,6 +158,7 @@ export class Cvm implements AsyncDisposable {
       descriptors: options.hostDescriptors ?? false,
       address: options.address,
     });
+    built.file.faults.least = Math.min(Math.max(1, options.growPages ?? 1), MAX_GROW);
     if (options.hostDescriptors === true) await takeGrants(device, built);
     const enclave = describe(device.connection, built, loadable, options, () =>
       this.#enclaves.delete(enclave),

@@ -22,6 +22,11 @@ export interface CommonLoadOptions {
    * LoadedEnclave.grantDescriptor} gives it. Default false.
    */
   hostDescriptors?: boolean;
+  /**
+   * Pages that EAUG adds at once, at least, where the enclave has none: for one that is known to grow. Those that it does
+   * not accept take part of the EPC all the same. Default 1.
+   */
+  growPages?: number;
   /** BASEADDR, for an enclave that works there only. Default: where there is room. */
   address?: number;
   /** Longest spin for an answer in TSC cycles, where the enclave runs on another CPU. Default 48,000. */

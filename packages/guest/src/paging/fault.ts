@@ -25,6 +25,8 @@ const MAX_AHEAD = 64;
 /** Pages added before they are touched: the most by one call of the monitor, and the frames that stay free. */
 const MAX_ADD = 512;
 const KEEP_FREE = 64;
+/** What is free, in `least`s, before so many pages are added at once. */
+const ROOMY = 16;
 
 /** Answers exceptions of one enclave on behalf of whoever enters it; `gate` is the thread's. */
 export interface FaultServer {
@@ -56,6 +58,8 @@ export class FaultHandler implements FaultServer {
   faults = 0;
   /** Pages that EAUG added. */
   augmented = 0;
+  /** Pages that it adds at once, at least. */
+  least = 1;
 
   constructor(file: SgxEnclaveFile, edmm: boolean) {
     this.#file = file;
@@ -187,7 +191,10 @@ export class FaultHandler implements FaultServer {
 
   /** SGX_ENCL EAUG on fault: regular pages, readable and writable once the enclave accepts them. */
   #augment(thread: ThreadFaults, offset: number): boolean {
-    const most = Math.min(this.#ahead(thread, offset), (this.#file.size - offset) / PAGE);
+    // Nobody's pages are written back for what may not be used.
+    const least = this.#file.device.supply.free > ROOMY * this.least ? this.least : 1;
+    const ahead = Math.max(this.#ahead(thread, offset), least);
+    const most = Math.min(ahead, (this.#file.size - offset) / PAGE);
     const done = this.#add(offset, most);
     thread.next = offset + done * PAGE;
     return done > 0;

@@ -72,7 +72,7 @@ _Noreturn void libos_user_exception(nsgx_exception *exception) {
     libos_end(signal);
 }
 
-/* A copy to or from memory that comes now, or that the program does not have. */
+/* Memory of the core or a program that comes now; or a copy to or from memory that the program does not have. */
 static nsgx_handled guard(nsgx_exception *exception) {
     uint64_t at = exception->registers.rip;
     if (at == (uint64_t)libos_leaf_eaccept_range_enclu && exception->vector == NSGX_VECTOR_GP) {
@@ -80,8 +80,8 @@ static nsgx_handled guard(nsgx_exception *exception) {
         exception->registers.rax = LIBOS_NO_LEAF;
         return NSGX_CONTINUE;
     }
-    if (at < (uint64_t)libos_guard_start || at >= (uint64_t)libos_guard_end) return NSGX_PASS;
     if (first_use(exception)) return NSGX_CONTINUE;
+    if (at < (uint64_t)libos_guard_start || at >= (uint64_t)libos_guard_end) return NSGX_PASS;
     exception->registers.rip = (uint64_t)libos_guard_fail;
     return NSGX_CONTINUE;
 }

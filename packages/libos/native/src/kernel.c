@@ -61,7 +61,7 @@ void wasm_rt_allocate_memory(wasm_rt_memory_t *to, uint64_t initial, uint64_t ma
 uint64_t wasm_rt_grow_memory(wasm_rt_memory_t *of, uint64_t pages) {
     uint64_t before = of->pages;
     if (pages > of->max_pages - before) return (uint64_t)-1;
-    if (!libos_make_zero((uint64_t)(of->data + of->size), pages * of->page_size)) return (uint64_t)-1;
+    if (!libos_want_zero((uint64_t)(of->data + of->size), pages * of->page_size)) return (uint64_t)-1;
     of->pages += pages;
     of->size += pages * of->page_size;
     return before;

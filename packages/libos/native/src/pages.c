@@ -151,14 +151,22 @@ void libos_unwant(uint64_t address, uint64_t length) {
 #define QUICKER 4096ull
 static uint64_t scan_next, scan_count = AROUND;
 
+/* Memory of programs and of the core comes when it is used. */
+static bool lazy(uint64_t address, uint64_t length) {
+    const struct libos_boot *boot = libos_boot();
+    uint64_t offset = address - (uint64_t)__image_base;
+    return libos_in_user(address, length) ||
+           (length <= boot->core_size && offset - boot->core_start <= boot->core_size - length);
+}
+
 static bool wanted(const struct libos_boot *boot, uint64_t offset) {
-    return libos_in_user((uint64_t)__image_base + offset, PAGE) && !there(boot, offset) &&
+    return lazy((uint64_t)__image_base + offset, PAGE) && !there(boot, offset) &&
            (*wanted_bits(boot, offset) & bit_of(offset)) != 0;
 }
 
 bool libos_page_wanted(uint64_t address) {
     const struct libos_boot *boot = libos_boot();
-    if (!libos_in_user(address, 1)) return false;
+    if (!lazy(address, 1)) return false;
     uint64_t offset = offset_of(address), from = offset, count = 1;
     take();
     bool good;

@@ -15,6 +15,9 @@ import { type ThreadSource, threadHandlers } from './threads.js';
 /** TCSs of a program at most: LIBOS_THREADS of the native half, of which one attends to signals and timers, and two for commands. */
 const MAX_THREADS = 66;
 
+/** What EAUG adds at once: programs ask for memory in pieces of 132 KiB and more. */
+const GROW_PAGES = 256;
+
 /** The interface of native/interface.json. */
 export const LIBOS_INTERFACE = Object.freeze({
   ecalls: [
@@ -167,7 +170,10 @@ export interface RunResult {
   readonly status: number;
   /** 64 hexadecimal digits. */
   readonly mrenclave: string;
+  /** Exceptions that it handled: calls that trap, and memory that came with its first use. */
   readonly exceptions: number;
+  /** Of these, system calls and other instructions that trap (#UD). */
+  readonly traps: number;
   readonly ocalls: number;
   readonly io: IoCounters;
   /** The last commit of the store, if the image has one: what the next start may insist on. */
@@ -211,6 +217,7 @@ export async function runProgram(cvm: Cvm, program: ProgramImage, options: RunOp
       address: program.address,
       hostDescriptors: options.io === 'gate',
       offerInterrupts: true,
+      growPages: GROW_PAGES,
     });
     if (enclave.grantSocket !== null) io.grantOver(enclave.grantSocket);
     threads.enclave = enclave;
@@ -222,9 +229,10 @@ export async function runProgram(cvm: Cvm, program: ProgramImage, options: RunOp
         strings(options.environment ?? []),
         hostFacts(descriptors),
       );
-      const { exceptions, ocalls } = enclave.stats();
+      const { exceptions, ocalls, aex } = enclave.stats();
+      const traps = aex['#UD'] ?? 0;
       const mrenclave = Buffer.from(enclave.mrenclave).toString('hex');
-      return { status, mrenclave, exceptions, ocalls, io: io.counters(), store: store?.version };
+      return { status, mrenclave, exceptions, traps, ocalls, io: io.counters(), store: store?.version };
     } finally {
       threads.attention.stop();
       threads.over.abort();

@@ -252,7 +252,7 @@ function tellStats(terminal: Terminal, result: RunResult, sites: string): void {
   if (result.store !== undefined)
     terminal.note(`nsgx: store at commit ${result.store.version}, root ${result.store.mac}`);
   terminal.note(
-    `nsgx: mrenclave ${result.mrenclave}; system calls: ${sites}; ${result.exceptions} exceptions, ` +
+    `nsgx: mrenclave ${result.mrenclave}; system calls: ${sites}; ${result.exceptions} exceptions, ${result.traps} of them traps, ` +
       `${result.ocalls} calls to the host`,
   );
 }
