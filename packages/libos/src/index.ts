@@ -31,6 +31,7 @@ export {
   parseCopy,
   parseSize,
   readSpec,
+  sizeFault,
 } from './image/spec.js';
 export { buildKernel, KERNEL_PATH } from './kernel/build-kernel.js';
 export {

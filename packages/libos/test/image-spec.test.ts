@@ -64,10 +64,20 @@ test('a specification in YAML or JSON; what it cannot say is named', () => {
   ]);
   assert.equal(spec.memory, 128 * 2 ** 20);
   assert.equal(spec.root, join(dirname(yaml), 'rootfs'));
-  assert.equal(readSpec(file('app.json', '{"entry":"/bin/app","memory":4096}')).memory, 4096);
+  assert.equal(readSpec(file('app.json', '{"entry":"/bin/app","memory":65536}')).memory, 65536);
+  const full = readSpec(
+    file('full.yaml', 'hostSignals: false\nstore: { path: /var/lib/app, key: mrsigner }\njit: true'),
+  );
+  assert.deepEqual(
+    [full.hostSignals, full.store, full.jit],
+    [false, { path: '/var/lib/app', key: 'mrsigner' }, true],
+  );
   for (const [text, what] of [
     ['entry: /bin/app\nmemroy: 1M', /memroy/],
     ['memory: lots', /memory: is a size/],
+    ['memory: 200', /memory: cannot be 200 bytes: did you mean 200M\?/],
+    ['files: "4K"', /files: cannot be 4096 bytes$/],
+    ['threads: 4', /threads/],
     ['arguments: { policy: some }', /arguments.policy/],
     ['version: 2', /version/],
     ['- a list', /expected object/],
@@ -125,7 +135,6 @@ test('Occlum.json: what means the same is taken, the rest is told or refused', (
       memory: 256 * 2 ** 20,
       files: 64 * 2 ** 20,
       stack: 4 * 2 ** 20,
-      threads: 32,
     },
     mount: [{ path: '/host', writable: true }],
     ...{ productId: 3, svn: 7, debug: false, environment: { set: ['OCCLUM=yes'], pass: ['EXAMPLE'] } },
@@ -135,6 +144,7 @@ test('Occlum.json: what means the same is taken, the rest is told or refused', (
     [
       ...[
         'resource_limits.kernel_space_stack_size',
+        'resource_limits.max_num_of_threads',
         'process.default_heap_size',
         'process.default_mmap_size',
       ],

@@ -127,6 +127,7 @@ export function assembleImage(spec: ImageSpec, options: AssembleOptions): Assemb
     policy,
     ...gather(spec, unpacked),
     jit: spec.jit,
+    hostSignals: spec.hostSignals,
     ...{ memory: spec.memory, files: spec.files, stack: spec.stack, store: spec.store },
     ...{ mounts: spec.mount, start: spec.start },
     ...{ cache: options.cache, onNote: options.onNote },

@@ -64,6 +64,8 @@ export interface ProgramImageOptions {
   readonly copy?: readonly string[];
   /** What is taken along as far as it can be read, by its paths in the root. */
   readonly along?: readonly string[];
+  /** Whether data of the Debian package that has the program are taken along. Default false. */
+  readonly companions?: boolean;
   /** Where all files are looked for; on this machine. */
   readonly layers?: Layers;
   /** Told of what was left out. */
@@ -159,6 +161,7 @@ export function buildProgramImage(options: ProgramImageOptions): BuiltProgram {
   const collected = collect(resolve(options.program), {
     copy: options.copy?.map((path) => resolve(path)),
     along: options.along,
+    companions: options.companions,
     layers: options.layers,
     store: options.store,
     mounts: options.mounts,

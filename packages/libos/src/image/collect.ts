@@ -2,6 +2,7 @@
 import { basename, dirname, join } from 'node:path';
 import { isElf, type Program, readProgram } from '../elf/program.js';
 import { libosError } from '../errors.js';
+import { companionsOf } from './companions.js';
 import { Layers } from './layers.js';
 import type { RootEntry, StoreKey } from './manifest.js';
 
@@ -22,6 +23,7 @@ const MUSL_FOLDERS = [
   '/usr/local/lib',
   '/usr/lib',
 ];
+const LOCALE = '/usr/lib/locale/C.utf8';
 /** Libraries that musl's loader is itself (ldso/dynlink.c, load_library). */
 const MUSL_ITSELF = /^lib(c|pthread|rt|m|dl|util|xnet)\./;
 const ET_DYN = 3;
@@ -167,6 +169,8 @@ export interface CollectOptions {
   readonly copy?: readonly string[];
   /** What is taken along as far as it can be read. */
   readonly along?: readonly string[];
+  /** Whether data of the program's package are taken along. Libraries among them are loaded when the program wants them. */
+  readonly companions?: boolean;
   readonly layers?: Layers;
   /** Where files stay, and who can read them. */
   readonly store?: { readonly path: string; readonly key?: StoreKey };
@@ -225,6 +229,29 @@ export function collect(path: string, options: CollectOptions = {}): Collected {
     } catch (error) {
       options.onNote?.(`${file}: ${(error as Error).message}`);
     }
+  if (options.companions) {
+    const wanted = (real: string) => {
+      const { bytes } = collector.entries.get(real)!;
+      if (bytes === undefined || !isElf(bytes) || !isProgram(bytes, real)) return;
+      const binary = { path: real, program: readProgram(bytes, real) };
+      for (const name of binary.program.needed) {
+        const library = findLibrary(layers, name, binary, loader ?? '');
+        const known = layers.follow(library);
+        if (known !== undefined && !collector.entries.has(known)) wanted(collector.add(library));
+        else collector.add(library);
+      }
+    };
+    // glibc has the locale that most environments name in files.
+    const libc = interpreter !== undefined && !basename(interpreter.path).startsWith('ld-musl-');
+    const locale = libc && layers.find(LOCALE) !== undefined ? layers.below(LOCALE) : [];
+    for (const file of [...companionsOf(main.path, layers, options.onNote), ...locale])
+      try {
+        const real = collector.put(file);
+        if (real !== undefined) wanted(real);
+      } catch {
+        // A plugin whose libraries are not installed is of no use here as well.
+      }
+  }
   for (const mount of options.mounts ?? []) collector.mount(mount);
   if (options.start !== undefined) collector.start(options.start);
   if (options.store !== undefined) collector.store(options.store.path, options.store.key);

@@ -121,6 +121,7 @@ function readIgnored(occlum: Occlum): string[] {
     'resource_limits.init_num_of_threads',
     'threads come when they are needed',
   );
+  not(limits?.max_num_of_threads, 'resource_limits.max_num_of_threads', 'always 63 here');
   not(process?.default_heap_size, 'process.default_heap_size', 'brk and mmap share the memory');
   not(process?.default_mmap_size, 'process.default_mmap_size', 'brk and mmap share the memory');
   not(metadata?.family_id, 'metadata.family_id', 'no KSS');
@@ -167,7 +168,6 @@ export function readOcclum(file: string): OcclumSpec {
       ...defined('memory', bytesOf(file, 'resource_limits.user_space_size', memory)),
       ...defined('files', heapOf(bytesOf(file, 'resource_limits.kernel_space_heap_size', heap))),
       ...defined('stack', bytesOf(file, 'process.default_stack_size', process?.default_stack_size)),
-      ...defined('threads', limits?.max_num_of_threads),
       ...defined('productId', metadata?.product_id),
       ...defined('svn', metadata?.version_number),
       ...defined('debug', metadata?.debuggable),

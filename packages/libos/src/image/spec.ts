@@ -18,10 +18,22 @@ export function parseSize(text: string): number | undefined {
   return Number.isSafeInteger(bytes) && bytes > 0 ? bytes : undefined;
 }
 
+/** Fewer bytes than that are never meant. */
+const LEAST = 16 * 2 ** 10;
+
+/** What is wrong with a size that somebody wrote, as the end of a sentence; undefined if nothing is. */
+export function sizeFault(text: string): string | undefined {
+  const bytes = parseSize(text);
+  if (bytes === undefined) return `is a size such as 64M, not "${text}"`;
+  if (bytes >= LEAST) return undefined;
+  const more = /^\d+$/.test(text.trim()) ? `: did you mean ${text.trim()}M?` : '';
+  return `cannot be ${bytes} bytes${more}`;
+}
+
 const size = z.union([z.number(), z.string()]).transform((value, context) => {
-  const bytes = typeof value === 'number' ? parseSize(`${value}`) : parseSize(value);
-  if (bytes !== undefined) return bytes;
-  context.addIssue({ code: 'custom', message: 'is a size such as 64M' });
+  const fault = sizeFault(`${value}`);
+  if (fault === undefined) return parseSize(`${value}`)!;
+  context.addIssue({ code: 'custom', message: fault });
   return z.NEVER;
 });
 const path = z.string().min(1);
@@ -47,8 +59,8 @@ const schema = z.strictObject({
   memory: size.optional(),
   files: size.optional(),
   stack: size.optional(),
-  threads: z.number().int().min(1).optional(),
   jit: z.boolean().optional(),
+  hostSignals: z.boolean().optional(),
   store: z.strictObject({ path, key: z.enum(['mrenclave', 'mrsigner']).optional() }).optional(),
   mount: z.array(z.strictObject({ path, writable: z.boolean().default(false) })).optional(),
   start: path.optional(),
@@ -77,8 +89,9 @@ export interface ImageSpec {
   readonly memory?: number;
   readonly files?: number;
   readonly stack?: number;
-  readonly threads?: number;
   readonly jit?: boolean;
+  /** Whether the host may send signals to the program; yes. */
+  readonly hostSignals?: boolean;
   /** A folder whose files stay, and who can read them. */
   readonly store?: { readonly path: string; readonly key?: StoreKey };
   /** Places for folders of the host, and whether the program may change what is there. */

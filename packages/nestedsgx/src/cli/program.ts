@@ -58,6 +58,7 @@ function makeProgram(): Command {
     .version('0.1.0')
     .option('--json', 'print one JSON document on stdout and nothing else')
     .option('--verbose', 'with an error, print its causes')
+    .enablePositionalOptions()
     .addHelpText('after', PROGRAM_HELP)
     .showHelpAfterError('(nsgx --help, or nsgx COMMAND --help, shows what is expected)')
     .exitOverride();

@@ -22,13 +22,20 @@ import {
 import { defaultStateDir } from '@nestedsgx/sdk';
 import { type Command, Option } from 'commander';
 import { execKey } from '../exec-key.js';
+import { findProgram, NOT_EXECUTABLE, NOT_FOUND } from '../find-program.js';
 import { type MachineOptions, openMachine, withMachineOptions } from '../machine-options.js';
 import { checkMounts, parseMount, parseStart } from '../mount-options.js';
 import type { ActionWrapper, CommandModule } from '../program.js';
 import { announce } from '../running.js';
-import { ExitWith, type Terminal, UsageError } from '../terminal.js';
+import { ExitWith, reportError, type Terminal, UsageError } from '../terminal.js';
 
 const MIB = 2 ** 20;
+/** How a shell ends when it cannot start a program. */
+const STATUS: Readonly<Record<string, number>> = {
+  PROGRAM_MISSING: NOT_FOUND,
+  PROGRAM_MALFORMED: NOT_EXECUTABLE,
+  PROGRAM_FIXED_ADDRESS: NOT_EXECUTABLE,
+};
 /** Variables that programs get without being asked for. */
 const PASSED = ['TERM', 'LANG', 'LC_ALL', 'TZ'];
 const USUAL = ['PATH=/usr/local/bin:/usr/bin:/bin', 'HOME=/'];
@@ -51,6 +58,7 @@ interface ExecOptions extends MachineOptions {
   stats?: boolean;
   verbose?: boolean;
   jit?: boolean;
+  package: boolean;
 }
 
 /** What is run: an image, and what the program is told. */
@@ -69,13 +77,15 @@ export const execCommand: CommandModule = {
       program
         .command('exec')
         .description('run a program of this machine, or an image of one, in an enclave, unmodified')
-        .argument('<command...>', 'an image of nsgx image build or a program, by its path, and arguments'),
+        .passThroughOptions()
+        .argument('<command...>', 'an image of nsgx image build, or a program, and its arguments'),
     )
       .option('--copy <file>', 'a further file for its read-only root; may be repeated', collect, [])
       .option('--env <name[=value]>', 'a variable of its environment; may be repeated', collect, [])
       .option('--memory <MiB>', 'memory that it can allocate (default: 64)')
       .option('--files <MiB>', 'memory for files that it writes, and for the library OS (default: 32)')
       .option('--stack <MiB>', 'its stack (default: 1)')
+      .option('--no-package', 'only the program and its libraries, without data of its Debian package')
       .option('--jit', 'let it execute what it has written: JIT compilers')
       .option('--key <pem>', 'signing key (default: one of its own in the state directory)')
       .addOption(
@@ -107,12 +117,14 @@ export const execCommand: CommandModule = {
       .option('--stats', 'tell MRENCLAVE, system calls that trap and calls to the host on stderr')
       .addHelpText(
         'after',
-        '\nExamples:\n  $ nsgx exec -- /bin/ls -l /\n  $ nsgx exec --memory 256 -- /usr/bin/sqlite3 :memory: "select 6*7"' +
-          '\n  $ nsgx exec --mount "$PWD:/work:rw" --cwd /work -- /usr/bin/sort -o sorted.txt words.txt' +
+        '\nExamples:\n  $ nsgx exec ls -l /\n  $ nsgx exec --memory 256 sqlite3 :memory: "select 6*7"' +
+          '\n  $ nsgx exec --mount "$PWD:/work:rw" --cwd /work sort -o sorted.txt words.txt' +
           '\n  $ nsgx exec redis.img' +
-          "\n\nThe program gets stdin, stdout and stderr, its libraries, a /tmp in the enclave's memory, and the folders that" +
-          '\n--mount names; nothing else of this machine. What it may ask of its system: docs/SYSCALLS.md. Memory, files and' +
-          '\nkey of an image are measured and signed with it, so they are options of nsgx image build.',
+          "\n\nThe program gets stdin, stdout and stderr, its libraries, the data of its Debian package (Python's modules), a" +
+          "\n/tmp in the enclave's memory, and the folders that --mount names; nothing else of this machine. What it may ask of" +
+          '\nits system: docs/SYSCALLS.md. Memory, files and key of an image are measured and signed with it, so they are' +
+          '\noptions of nsgx image build. nsgx ends as the program does: with its status, 128 and the signal that ended it, 127' +
+          '\nif there is no such program, 126 if it cannot be executed.',
       )
       .action(act(runExec));
   },
@@ -122,11 +134,13 @@ function collect(value: string, all: string[]): string[] {
   return [...all, value];
 }
 
+/** A number of MiB, or a size with its unit. */
 function mebibytes(text: string | undefined, name: string): number | undefined {
   if (text === undefined) return undefined;
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1 || value > 32_768)
-    throw new UsageError(`--${name} is a whole number of MiB from 1 to 32768, not "${text}"`);
+  const [, digits, unit = 'M'] = /^(\d{1,6})([MG])?(?:i?B)?$/i.exec(text) ?? [];
+  const value = Number(digits) * (unit.toUpperCase() === 'G' ? 1024 : 1);
+  if (!(value >= 1 && value <= 32_768))
+    throw new UsageError(`--${name} is a whole number of MiB from 1 to 32768, or such as 2G, not "${text}"`);
   return value * MIB;
 }
 
@@ -173,10 +187,9 @@ async function fromMachine(
   verbose: boolean,
   note: (text: string) => void,
 ): Promise<Prepared> {
-  if (!program.includes('/'))
-    throw new UsageError(`give the program by its path, such as /usr/bin/${program}`);
   const request = {
-    program: resolve(program),
+    program: findProgram(program),
+    companions: options.package,
     copy: options.copy.map((path) => resolve(path)),
     memory: mebibytes(options.memory, 'memory'),
     files: mebibytes(options.files, 'files'),
@@ -265,9 +278,17 @@ async function runExec(
 ): Promise<void> {
   const verbose = options.verbose ?? of.parent?.opts<{ verbose?: boolean }>().verbose ?? false;
   const note = (text: string) => terminal.note(`nsgx: ${text}`);
-  const prepared = isAppImage(command[0])
-    ? fromImage(command, options, note)
-    : await fromMachine(command, options, verbose, note);
+  let prepared: Prepared;
+  try {
+    prepared = isAppImage(command[0])
+      ? fromImage(command, options, note)
+      : await fromMachine(command, options, verbose, note);
+  } catch (error) {
+    const status = error instanceof Error && 'code' in error ? STATUS[String(error.code)] : undefined;
+    if (status === undefined) throw error;
+    reportError(error, { ...terminal.options, verbose });
+    throw new ExitWith(status);
+  }
   const leave = announce(prepared.argv, isAppImage(command[0]) ? resolve(command[0]) : null);
   let stopForwarding: (() => void) | undefined;
   try {

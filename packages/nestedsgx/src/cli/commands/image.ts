@@ -11,10 +11,12 @@ import {
   parseSize,
   readOcclum,
   readSpec,
+  sizeFault,
   withDefaults,
 } from '@nestedsgx/libos';
+import type { StoreKey } from '@nestedsgx/libos/run';
 import { defaultStateDir } from '@nestedsgx/sdk';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { execKey } from '../exec-key.js';
 import { inspectedLines } from '../image-lines.js';
 import type { ActionWrapper, CommandModule } from '../program.js';
@@ -42,6 +44,9 @@ interface BuildOptions {
   argPolicy?: string;
   memory?: string;
   jit?: boolean;
+  store?: string;
+  storeKey?: StoreKey;
+  hostSignals: boolean;
   files?: string;
   stack?: string;
   productId?: string;
@@ -100,6 +105,17 @@ function buildCommand(act: ActionWrapper): Command {
     .option('--memory <size>', 'memory that it can allocate, such as 256M (default: 64M)')
     .option('--files <size>', 'memory for files that it writes, and for the library OS (default: 32M)')
     .option('--stack <size>', 'its stack (default: 1M)')
+    .option(
+      '--store </path>',
+      'keep what it writes below this folder, encrypted, where nsgx exec --store says',
+    )
+    .addOption(
+      new Option('--store-key <who>', 'who can read the store (default: mrenclave)').choices([
+        'mrenclave',
+        'mrsigner',
+      ]),
+    )
+    .option('--no-host-signals', 'ignore signals of its host')
     .option('--jit', 'let it execute what it has written: JIT compilers')
     .option('--product-id <n>', 'ISVPRODID')
     .option('--svn <n>', 'ISVSVN')
@@ -112,9 +128,9 @@ function buildCommand(act: ActionWrapper): Command {
 
 function size(text: string | undefined, option: string): number | undefined {
   if (text === undefined) return undefined;
-  const bytes = parseSize(text);
-  if (bytes === undefined) throw new UsageError(`${option} is a size such as 64M, not "${text}"`);
-  return bytes;
+  const fault = sizeFault(text);
+  if (fault !== undefined) throw new UsageError(`${option} ${fault}`);
+  return parseSize(text);
 }
 
 function number(text: string | undefined, option: string): number | undefined {
@@ -129,6 +145,8 @@ function specOfOptions(args: readonly string[], options: BuildOptions): ImageSpe
   const { argPolicy: policy } = options;
   if (policy !== undefined && policy !== 'any' && policy !== 'fixed' && policy !== 'prefix')
     throw new UsageError(`--arg-policy is any, fixed or prefix, not "${policy}"`);
+  if (options.storeKey !== undefined && options.store === undefined)
+    throw new UsageError('--store-key says something of --store, which is not given');
   return {
     entry: options.entry,
     copy: options.copy.map((text) => parseCopy(text)),
@@ -146,6 +164,8 @@ function specOfOptions(args: readonly string[], options: BuildOptions): ImageSpe
     files: size(options.files, '--files'),
     stack: size(options.stack, '--stack'),
     jit: options.jit,
+    store: options.store === undefined ? undefined : { path: options.store, key: options.storeKey },
+    hostSignals: options.hostSignals ? undefined : false,
     productId: number(options.productId, '--product-id'),
     svn: number(options.svn, '--svn'),
     debug: options.debug ? undefined : false,
