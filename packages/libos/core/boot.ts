@@ -11,6 +11,7 @@ import { hostModes } from './fs/stat';
 import { addImage } from './memory-map';
 import { manifest } from './shim';
 import { firstProcess } from './task/exit';
+import { setTty, ttyFd } from './tty';
 import { bytesToString } from './user';
 
 /** src/image/manifest.ts writes it. */
@@ -151,8 +152,11 @@ export function bootDevices(kinds: u32): void {
     const kind = (kinds >> (8 * fd)) & 0xff;
     hostModes[fd] = (kind === 1 ? S_IFCHR : kind === 3 ? 0o100000 : 0o010000) | hostMode;
     if (kind === 0) continue;
+    if (kind === 1 && ttyFd < 0) setTty(fd);
     const inode = new Inode(S_IFCHR | hostMode);
     inode.device = DEVICE_HOST + fd;
+    // What ttyname finds.
+    if (kind === 1) link(folder('/dev/pts', 0o755), fd.toString(), inode);
     place(fd, new OpenFile(inode, kind === 1 ? O_RDWR : fd === 0 ? 0 : O_WRONLY), false);
     opened(inode, 1);
   }

@@ -8,6 +8,7 @@ import { copyIn, copyOut, now } from './shim';
 import { deliverable, swapMask, unswapMask, waiting } from './signals';
 import { deadline, NEVER, park, timedOut, watch } from './task/queue';
 import { current } from './task/thread';
+import { ttyFd } from './tty';
 import { scratch } from './user';
 
 export const POLLIN: u32 = 1;
@@ -28,7 +29,7 @@ export function hostOf(file: OpenFile): i32 {
   if (file.socket !== null) return file.socket!.hostFd;
   if (file.poller !== null) return file.poller!.hostFd;
   const device = file.inode.device;
-  if (device === DEVICE_TTY) return 0;
+  if (device === DEVICE_TTY) return ttyFd;
   return device >= DEVICE_HOST && device < DEVICE_TTY ? device - DEVICE_HOST : -1;
 }
 

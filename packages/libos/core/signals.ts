@@ -9,6 +9,8 @@ import { copyIn, copyOut, userStack } from './shim';
 import { attending, interruptSlot } from './task/outbox';
 import { Process } from './task/process';
 import { mustGiveWay } from './task/residence';
+import { isGroup } from './task/session';
+import { foreground } from './tty';
 import { deadline, NEVER, park, timedOut, watch } from './task/queue';
 import { current, MAX_THREADS, Queued, SENDER, Thread, threadOf, threads } from './task/thread';
 import { scratch, storeU64 } from './user';
@@ -497,9 +499,10 @@ export function fromHost(process: Process, signal: u64): void {
     sendTo(process, signal, SI_USER, 0, 0);
     return;
   }
+  const group = foreground !== 0 && isGroup(foreground) ? foreground : process.pgid;
   for (let slot = 0; slot < MAX_THREADS; slot++) {
     const thread = threads[slot];
-    if (thread === null || thread.tid !== thread.process.pid || thread.process.pgid !== process.pgid) continue;
+    if (thread === null || thread.tid !== thread.process.pid || thread.process.pgid !== group) continue;
     sendTo(thread.process, signal, SI_KERNEL, 0, 0);
   }
 }

@@ -1,19 +1,32 @@
-/** ioctl: what programs ask of terminals (include/uapi/asm-generic/ioctls.h). */
-import { EBADF, EFAULT, ENOTTY } from './errno';
+/**
+ * ioctl: what programs ask of terminals (include/uapi/asm-generic/ioctls.h). Modes are those of the host's terminal, which
+ * the host puts back when the program ends; the window and who is in the foreground are known inside.
+ */
+import { EBADF, EFAULT, EINVAL, EIO, ENOTTY, ESRCH } from './errno';
 import { waitingBytes } from './fs/notify';
 import { DEVICE_HOST, DEVICE_TTY } from './fs/inode';
 import { fileOf, O_NONBLOCK, setCloexec } from './fs/open-file';
 import { hostModes } from './fs/stat';
+import { answerLength, area, net, NET_QUEUED, NET_TERMINAL, netAnswered } from './net/host';
 import { copyIn, copyOut } from './shim';
+import { firstProcess } from './task/exit';
+import { isGroup } from './task/session';
+import { current } from './task/thread';
+import { foreground, learnModes, setForeground, ttyFd } from './tty';
 import { scratch, storeU32 } from './user';
 
 const TCGETS: u32 = 0x5401;
 const TCSETS: u32 = 0x5402;
 const TCSETSF: u32 = 0x5404;
+const TCSBRK: u32 = 0x5409;
+const TCXONC: u32 = 0x540a;
+const TCFLSH: u32 = 0x540b;
 const TIOCGPGRP: u32 = 0x540f;
 const TIOCSPGRP: u32 = 0x5410;
 const TIOCGWINSZ: u32 = 0x5413;
 const FIONREAD: u32 = 0x541b;
+const TIOCGSID: u32 = 0x5429;
+const TERMIOS: u32 = 36;
 const FIONBIO: u32 = 0x5421;
 const FIONCLEX: u32 = 0x5450;
 const FIOCLEX: u32 = 0x5451;
@@ -26,9 +39,42 @@ export function setWindow(packed: u32): void {
   columns = <u16>packed;
 }
 
-function isTerminal(device: i32): bool {
-  if (device === DEVICE_TTY) return true;
-  return device >= DEVICE_HOST && device < DEVICE_TTY && (hostModes[device - DEVICE_HOST] & 0o170000) === 0o020000;
+/** The host's descriptor behind a device that is a terminal, or -1. */
+function terminalOf(device: i32): i32 {
+  if (device === DEVICE_TTY) return ttyFd;
+  if (device < DEVICE_HOST || device > DEVICE_TTY) return -1;
+  return (hostModes[device - DEVICE_HOST] & 0o170000) === 0o020000 ? device - DEVICE_HOST : -1;
+}
+
+/** One that the host is asked for: `length` bytes of the area go along. */
+function control(fd: i32, command: u32, argument: u64, length: u32): i64 {
+  if (netAnswered(NET_TERMINAL)) return current.waitResult;
+  return net(NET_TERMINAL, fd, command, argument, length);
+}
+
+function getModes(fd: i32, user: u64): i64 {
+  if (!netAnswered(NET_TERMINAL)) memory.fill(area(), 0, TERMIOS);
+  const result = control(fd, TCGETS, 0, TERMIOS);
+  if (result < 0) return result;
+  if (answerLength() < TERMIOS) return EIO;
+  return copyOut(user, area(), TERMIOS) ? 0 : EFAULT;
+}
+
+function setModes(fd: i32, command: u32, user: u64): i64 {
+  if (!copyIn(area(), user, TERMIOS)) return EFAULT;
+  const result = control(fd, command, 0, TERMIOS);
+  if (result >= 0) learnModes(area());
+  return result > 0 ? 0 : result;
+}
+
+/** Puts a group of processes into the foreground: signals of the terminal's keys are for it. */
+function setGroup(user: u64): i64 {
+  if (!copyIn(scratch, user, 4)) return EFAULT;
+  const group = load<i32>(scratch);
+  if (group < 0) return EINVAL;
+  if (!isGroup(group)) return ESRCH;
+  setForeground(group);
+  return 0;
 }
 
 export function sysIoctl(fd: u64, command64: u64, argument: u64): i64 {
@@ -61,31 +107,43 @@ export function sysIoctl(fd: u64, command64: u64, argument: u64): i64 {
     const queued = file.socket!.queued();
     return queued < 0 ? queued : storeU32(argument, <u32>queued);
   }
-  if (!isTerminal(file.inode.device)) return ENOTTY;
+  const device = file.inode.device;
+  if (command === FIONREAD && (device >= DEVICE_HOST && device <= DEVICE_TTY)) return queued(device, argument);
+  const terminal = terminalOf(device);
+  if (terminal < 0) return ENOTTY;
   memory.fill(scratch, 0, 64);
   switch (command) {
-    case TCGETS: {
-      // A terminal in its ordinary state: ICRNL|IXON, OPOST|ONLCR, CS8|CREAD|B38400, ISIG|ICANON|ECHO….
-      store<u32>(scratch, 0x500);
-      store<u32>(scratch, 5, 4);
-      store<u32>(scratch, 0xbf, 8);
-      store<u32>(scratch, 0x8a3b, 12);
-      store<u64>(scratch, 0x0001_0004_157f_1c03, 17);
-      return copyOut(argument, scratch, 36) ? 0 : EFAULT;
-    }
+    case TCGETS:
+      return getModes(terminal, argument);
+    case TCSETS:
+    case TCSETS + 1:
+    case TCSETSF:
+      return setModes(terminal, command, argument);
+    case TCSBRK:
+    case TCFLSH:
+      return min(control(terminal, command, <u32>argument, 0), 0);
+    case TCXONC:
+      return 0;
+    case TIOCGSID:
+      return storeU32(argument, current.process.sid);
     case TIOCGWINSZ: {
       store<u16>(scratch, rows);
       store<u16>(scratch, columns, 2);
       return copyOut(argument, scratch, 8) ? 0 : EFAULT;
     }
-    case TIOCGPGRP: {
-      store<u32>(scratch, 2);
-      return copyOut(argument, scratch, 4) ? 0 : EFAULT;
-    }
+    case TIOCGPGRP:
+      return storeU32(argument, foreground !== 0 ? foreground : firstProcess()!.pgid);
     case TIOCSPGRP:
-      return 0;
+      return setGroup(argument);
     default:
-      // Changing the host's terminal is the host's business.
-      return command >= TCSETS && command <= TCSETSF ? 0 : ENOTTY;
+      return ENOTTY;
   }
+}
+
+/** Bytes that wait outside. */
+function queued(device: i32, user: u64): i64 {
+  const fd = device === DEVICE_TTY ? ttyFd : device - DEVICE_HOST;
+  if (fd < 0) return ENOTTY;
+  if (!netAnswered(NET_QUEUED)) return net(NET_QUEUED, fd, 0, 0, 0);
+  return current.waitResult < 0 ? current.waitResult : storeU32(user, <u32>current.waitResult);
 }

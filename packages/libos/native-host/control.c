@@ -2,6 +2,7 @@
  * returns; every descriptor is one of the program's own. */
 #include "host.h"
 
+#include <asm/termbits.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -10,9 +11,27 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum control { BIND = 1, CONNECT, LISTEN, GETSOCKNAME, GETPEERNAME, SETSOCKOPT, GETSOCKOPT, QUEUED };
+enum control { BIND = 1, CONNECT, LISTEN, GETSOCKNAME, GETPEERNAME, SETSOCKOPT, GETSOCKOPT, QUEUED, TERMINAL };
 
 static int64_t result(int64_t value) { return value < 0 ? -errno : value; }
+
+/* What is asked of a terminal: its modes, in both directions, and to wait for or drop what is on its way. Not what writes
+ * input to it, or takes it from others. */
+static int64_t terminal(int fd, uint64_t command, int64_t argument, void *data, uint32_t length) {
+    switch (command) {
+        case TCGETS:
+            return length < sizeof(struct termios) ? -EINVAL : ioctl(fd, TCGETS, data) < 0 ? -errno : (int64_t)sizeof(struct termios);
+        case TCSETS:
+        case TCSETSW:
+        case TCSETSF:
+            return length < sizeof(struct termios) ? -EINVAL : result(ioctl(fd, command, data));
+        case TCSBRK:
+        case TCFLSH:
+            return result(ioctl(fd, command, (int)argument));
+        default:
+            return -ENOTTY;
+    }
+}
 
 EXPORT void nsgx_lh_policy(uint64_t host, uint32_t send) { ((struct host *)host)->send_policy = send; }
 
@@ -54,7 +73,8 @@ EXPORT int64_t nsgx_lh_control(uint64_t host, uint32_t op, uint32_t index, int64
     int fd = host_hold(h, index, &kind), value = 0;
     if (fd < 0) return fd;
     int64_t answer = -ENOTSOCK;
-    if (kind == KIND_SOCKET || op == QUEUED) switch (op) {
+    if (op == TERMINAL) answer = kind == KIND_STREAM ? terminal(fd, (uint64_t)a, b, data, length) : -ENOTTY;
+    else if (kind == KIND_SOCKET || op == QUEUED) switch (op) {
             case BIND:
                 answer = result(bind(fd, data, length));
                 break;

@@ -56,8 +56,8 @@ export class Inside implements AsyncDisposable {
     const notes: string[] = [];
     try {
       const result = await runProgram(this.#cvm, image, {
-        ...more,
         ...{ argv, environment, key: this.#key, descriptors: [...descriptors] },
+        ...more,
         onNote: (text) => notes.push(text),
       });
       const stdout = readFileSync(file('out'), 'latin1');

@@ -4,11 +4,12 @@ import {
 } from '../errno';
 import { PENDING } from '../request';
 import { copyIn, copyOut, now } from '../shim';
+import { ttyFd } from '../tty';
 import { failure, loadPath, scratch } from '../user';
 import { allocateRange, changeAppending, changeSize, openName, syncOutside } from './host-names';
 import { find, findFailure, look } from './hostfs';
 import { IN_CREATE, IN_MODIFY, IN_OPEN, notify, notifyName, watching } from './notify';
-import { DEVICE_NONE, Inode, S_IFIFO, S_IFREG } from './inode';
+import { DEVICE_NONE, DEVICE_TTY, Inode, S_IFIFO, S_IFREG } from './inode';
 import {
   closeDescriptor, duplicate, EventCounter, fileOf, getCloexec, install, O_ACCMODE, O_APPEND, O_CLOEXEC, O_CREAT,
   O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDWR, O_TMPFILE, O_TRUNC, O_WRONLY, opened, OPEN_MAX, OpenFile,
@@ -100,6 +101,7 @@ export function sysOpenat(folder: u64, path: u64, flags64: u64, mode: u64): i64 
   if (inode.isDirectory && (writes || (flags & O_CREAT) !== 0) && (flags & O_PATH) === 0) return EISDIR;
   if ((flags & O_DIRECTORY) !== 0 && !inode.isDirectory) return ENOTDIR;
   if (inode.readOnly && (writes || (flags & O_TRUNC) !== 0) && (flags & O_PATH) === 0) return EROFS;
+  if (inode.device === DEVICE_TTY && ttyFd < 0 && (flags & O_PATH) === 0) return ENXIO;
   if (inode.outside !== null && !inode.isDirectory && (flags & O_PATH) === 0)
     return inode.isFile ? openName(inode.parent!, inode.outside!.name, flags & ~(O_CREAT | O_EXCL), 0, KEPT) : ENXIO;
   if ((flags & O_TRUNC) !== 0 && inode.isFile && inode.device === DEVICE_NONE) {

@@ -22,6 +22,7 @@ import { NEVER, park, Queue, watch } from '../task/queue';
 import { current } from '../task/thread';
 import { fetchPiece, transfer } from './host-data';
 import { IN_ACCESS, IN_MODIFY, notify, readThing, watching } from './notify';
+import { ttyFd } from '../tty';
 import { fileOf, O_APPEND, O_NONBLOCK, OpenFile, Pipe } from './open-file';
 
 const MAX_TRANSFER: u64 = 0x7fff_f000;
@@ -30,7 +31,7 @@ const SIGPIPE = 13;
 
 /** The host's descriptor behind a device. */
 function hostOf(device: i32): u32 {
-  return device === DEVICE_TTY ? 0 : device - DEVICE_HOST;
+  return device === DEVICE_TTY ? ttyFd : device - DEVICE_HOST;
 }
 
 function readAt(inode: Inode, user: u64, length: u64, at: u64): i64 {
@@ -66,7 +67,7 @@ function readDevice(file: OpenFile, device: i32, user: u64, length: u64): i64 {
 
 function writeDevice(file: OpenFile, device: i32, user: u64, length: u64): i64 {
   if (device <= DEVICE_RANDOM) return file.inode.full && length > 0 ? ENOSPC : length;
-  return length === 0 ? 0 : writeStream(file, device === DEVICE_TTY ? 1 : <i32>hostOf(device), user, length);
+  return length === 0 ? 0 : writeStream(file, <i32>hostOf(device), user, length);
 }
 
 /** The call is made again when the other side has done something; EAGAIN for those who do not wait. */
@@ -258,7 +259,7 @@ function vectors(fd: u64, list: u64, count: u64, write: bool, positioned: bool, 
     if (file.socket !== null) return write ? (<Socket>file.socket!).send(file, message) : (<Socket>file.socket!).receive(file, message);
     const device = file.inode.device;
     if (!write) return readStreamVectors(file, <i32>hostOf(device), message);
-    return writeStreamVectors(file, device === DEVICE_TTY ? 1 : <i32>hostOf(device), message);
+    return writeStreamVectors(file, <i32>hostOf(device), message);
   }
   if (file.hostFd >= 0) {
     if (positioned) return transfer(file, write, list, count, true, at);
@@ -340,7 +341,7 @@ export function sysSendfile(to: u64, from: u64, position: u64, count: u64): i64 
 function sendOut(target: OpenFile, source: OpenFile, position: u64, count: u64): i64 {
   const socket = target.socket;
   const device = target.inode.device;
-  const fd = socket !== null ? socket.hostFd : device === DEVICE_TTY ? 1 : <i32>hostOf(device);
+  const fd = socket !== null ? socket.hostFd : <i32>hostOf(device);
   if (fd < 0) return EINVAL;
   let at = source.position;
   if (position !== 0) {

@@ -11,7 +11,7 @@ import { NEVER } from '../task/queue';
 import { MAX_THREADS } from '../task/slots';
 import { current } from '../task/thread';
 
-const OP_READ: u64 = 32;
+export const OP_READ: u64 = 32;
 const OP_WRITE: u64 = 33;
 export const OP_RECEIVE: u64 = 34;
 export const OP_SEND: u64 = 35;
@@ -34,6 +34,7 @@ export const NET_SETSOCKOPT: u64 = 7;
 export const NET_GETSOCKOPT: u64 = 8;
 export const NET_EPOLL: u64 = 9;
 export const NET_QUEUED: u64 = 10;
+export const NET_TERMINAL: u64 = 11;
 
 /** The wait was ended by another thread; nothing was done. */
 export const WOKEN: i64 = -512;

@@ -1,9 +1,10 @@
 /** Descriptors of the host that are no sockets: stdin, stdout, stderr and what was granted. */
-import { EPIPE } from '../errno';
+import { EAGAIN, EPIPE } from '../errno';
 import { O_NONBLOCK, OpenFile } from '../fs/open-file';
 import { raise } from '../signals';
 import { current } from '../task/thread';
-import { answered, area, hostTransfer, interrupted, OP_RECEIVE, OP_SEND, request, transferAnswered, WOKEN } from './host';
+import { answered, area, hostTransfer, interrupted, OP_READ, OP_RECEIVE, OP_SEND, request, transferAnswered, WOKEN } from './host';
+import { readLimit, ttyFd } from '../tty';
 import { Message } from './message';
 
 /** Flags of OP_SEND and OP_RECEIVE: no socket; the vector's address is one of the core's memory (native/src/io.c). */
@@ -23,11 +24,23 @@ function read(): i64 {
 const END: i64 = i64.MIN_VALUE + 1;
 
 export function readStream(file: OpenFile, fd: i32, user: u64, length: u64): i64 {
+  if (readLimit >= 0 && fd === ttyFd && (file.flags & O_NONBLOCK) === 0) return readAtOnce(fd, user, length);
   if (transferAnswered(false)) {
     const got = read();
     if (got !== 0) return got === END ? 0 : got;
   }
   return hostTransfer(false, fd, user, length, <i64>wait(file), 0);
+}
+
+/** A terminal in a mode in which a read may bring nothing. */
+function readAtOnce(fd: i32, user: u64, length: u64): i64 {
+  if (transferAnswered(false)) {
+    const got = current.waitResult;
+    if (got !== WOKEN) return got === EAGAIN ? 0 : got;
+    const signal = interrupted();
+    if (signal !== 0) return signal;
+  }
+  return request(OP_READ, fd, user, length, <u64>readLimit, 0, 0);
 }
 
 export function readStreamVectors(file: OpenFile, fd: i32, m: Message): i64 {

@@ -13,6 +13,15 @@ export function processOf(pid: i32): Process | null {
   return null;
 }
 
+/** Whether a process is of this group. */
+export function isGroup(group: i32): bool {
+  for (let slot = 0; slot < MAX_THREADS; slot++) {
+    const thread = threads[slot];
+    if (thread !== null && thread.process.pgid === group) return true;
+  }
+  return false;
+}
+
 export function sysGetppid(): i64 {
   const parent = current.process.parent;
   return parent === null ? 1 : parent.pid;

@@ -2,6 +2,7 @@
 import { fstatSync, readSync, writeSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
+import { isatty } from 'node:tty';
 import { cpuid, usableCpus } from '@nestedsgx/os';
 import { defaultStateDir } from '@nestedsgx/sdk';
 import { keptTscHz } from './frequency.js';
@@ -44,16 +45,11 @@ function errnoOf(error: unknown): bigint {
 function kindOf(fd: number): number {
   try {
     const status = fstatSync(fd);
-    if (status.isCharacterDevice()) return process.platform === 'linux' && isTerminal(fd) ? 1 : 3;
+    if (status.isCharacterDevice()) return isatty(fd) ? 1 : 3;
     return status.isFile() ? 3 : 2;
   } catch {
     return 0;
   }
-}
-
-function isTerminal(fd: number): boolean {
-  const stream = [process.stdin, process.stdout, process.stderr][fd];
-  return (stream as { isTTY?: boolean } | undefined)?.isTTY === true;
 }
 
 /** struct libos_host with the CPUID table. */

@@ -41,7 +41,7 @@ export const SYSCALLS: readonly SyscallRow[] = Object.freeze([
     'terminal',
     'sysIoctl',
     3,
-    'reading a terminal’s state and size, FIONBIO, FIOCLEX; changes of a terminal have no effect',
+    'modes, size and foreground group of the host’s terminal, FIONREAD, FIONBIO, FIOCLEX; no pseudo-terminals, no TIOCSTI',
   ),
   on(17, 'pread64', 'fs/transfer', 'sysPread', 4),
   on(18, 'pwrite64', 'fs/transfer', 'sysPwrite', 4),

@@ -10,6 +10,7 @@ import { libosError } from '../../errors.js';
 import { fileCalls } from '../mounts/calls.js';
 import { type HostLibrary, hostLibrary } from './library.js';
 import { type NetMode, NetPolicy } from './policy.js';
+import { Terminals } from './terminal.js';
 
 /**
  * How requests reach the host: `ring` by threads that look for them, `ocall` by leaving the enclave for each, `gate` by
@@ -42,6 +43,7 @@ const NET = Object.freeze({
   GETSOCKOPT: 8,
   EPOLL: 9,
   QUEUED: 10,
+  TERMINAL: 11,
 });
 /** The same for native-host/control.c. */
 const CONTROL = Object.freeze({
@@ -53,6 +55,7 @@ const CONTROL = Object.freeze({
   SETSOCKOPT: 6,
   GETSOCKOPT: 7,
   QUEUED: 8,
+  TERMINAL: 9,
 });
 const SEND = Object.freeze({ all: 0, loopback: 1, none: 2 });
 const NOTHING = new Uint8Array(0);
@@ -81,6 +84,9 @@ export class HostIo {
   readonly #channels: ReturnType<Memory['alloc']>;
   readonly #policy: NetPolicy;
   readonly #transport: Transport;
+  readonly #terminals = new Terminals((fd, command, argument, data) =>
+    this.#library.control(this.#handle, CONTROL.TERMINAL, fd, BigInt(command), argument, data, data.length),
+  );
   readonly #context = new BigUint64Array(16);
   readonly #contextBytes = new Uint8Array(this.#context.buffer);
   #handle: number;
@@ -168,8 +174,9 @@ export class HostIo {
     return { requests: Number(out[0]), exits: Number(out[1]) };
   }
 
-  /** Ends all waits of the program's threads. */
+  /** Ends all waits of the program's threads; its terminals are as they were. */
   stop(): void {
+    if (!this.#stopped) this.#terminals.restore();
     this.#stopped = true;
     if (this.#handle !== 0) this.#library.stop(this.#handle);
   }
@@ -215,6 +222,10 @@ export class HostIo {
       }
       case NET.EPOLL:
         return answer(library.epoll(this.#handle));
+      case NET.TERMINAL: {
+        const { result, modes } = this.#terminals.serve(fd, x, b, data);
+        return answer(result, modes);
+      }
       case NET.QUEUED:
         return answer(control(CONTROL.QUEUED, new Uint8Array(8)));
       default:
