@@ -2,11 +2,12 @@
  * The program's memory: brk and mmap in the arena, and the images whose segments lie in place. Protections are kept in
  * the books and not enforced; code is executable where the image was built with it and nowhere else.
  */
-import { EACCES, EBADF, EEXIST, EFAULT, EINVAL, ENODEV, ENOMEM } from './errno';
+import { EACCES, EBADF, EEXIST, EFAULT, EINVAL, ENODEV, ENOMEM, EOVERFLOW } from './errno';
 import { transfer } from './fs/host-data';
 import { look } from './fs/hostfs';
 import { DEVICE_NONE, DEVICE_ZERO, Inode } from './fs/inode';
-import { fileOf, O_ACCMODE, O_RDWR } from './fs/open-file';
+import { Mapped, mappedFiles } from './fs/mapped';
+import { fileOf, O_ACCMODE, O_RDWR, opened } from './fs/open-file';
 import { bring, copyUser, executable, unwant, zero, zeroLazily } from './shim';
 import { freed, later, onItsWay } from './memory-return';
 import { PENDING } from './request';
@@ -267,8 +268,13 @@ export function sysMmap(hint: u64, given: u64, prot: u64, flags64: u64, fd: u64,
     inode = file.inode;
     if (inode.device === DEVICE_ZERO) inode = null;
     else if (!inode.isFile || inode.device !== DEVICE_NONE || file.pipe !== null) return ENODEV;
-    if (inode !== null && type === MAP_SHARED && (protection & 2) !== 0)
-      return (file.flags & O_ACCMODE) !== O_RDWR ? EACCES : ENODEV;
+    if (inode !== null && type === MAP_SHARED) {
+      const writes = (protection & 2) !== 0;
+      if (writes && (file.flags & O_ACCMODE) !== O_RDWR) return EACCES;
+      if (inode.blocks === null && inode.outside === null && inode.stored === null && inode.made === 0 && !inode.readOnly)
+        return fixed || (protection & PROT_EXEC) !== 0 ? ENODEV : mapFile(inode, offset, length, protection);
+      if (writes) return ENODEV;
+    }
   }
   const inImage = fixed ? imageOf(hint, length) : null;
   if (inImage !== null) {
@@ -346,6 +352,42 @@ function fill(fd: u64, at: u64, bytes: u64, length: u64, offset: u64): i64 {
   if (got >= 0) return at;
   cut(at, at + length, own());
   return got;
+}
+
+/** A part of a file that processes share: the same place for all. */
+function mapFile(inode: Inode, offset: u64, length: u64, protection: u32): i64 {
+  let mapped = inode.mapped;
+  if (offset + length < offset) return EOVERFLOW;
+  if (mapped === null) {
+    const all = max(up(inode.size), offset + length);
+    const place = all > high ? 0 : takeShared(0, all);
+    if (place === 0) return ENOMEM;
+    mapped = new Mapped(inode, place, all);
+    mapped.push(0, inode.size);
+    inode.mapped = mapped;
+    mappedFiles.push(mapped);
+    opened(inode, 1);
+  }
+  // It cannot be made longer where it is.
+  if (offset + length > mapped.length) return ENOMEM;
+  const at = mapped.at + offset;
+  cut(at, at + length, own());
+  known(own());
+  insert(new Region(at, at + length, protection, true, false, true), own());
+  return at;
+}
+
+/** Files that nobody has mapped any more are files alone again. */
+function unmapFiles(): void {
+  for (let i = mappedFiles.length - 1; i >= 0; i--) {
+    const mapped = mappedFiles[i];
+    if (othersHave(mapped.at, mapped.at + mapped.length, commons)) continue;
+    mapped.pull(0, mapped.length);
+    mapped.inode.mapped = null;
+    mappedFiles.splice(i, 1);
+    untakeShared(mapped.at, mapped.length);
+    opened(mapped.inode, -1);
+  }
 }
 
 /** Whether a file is part of what was measured: such code may be executed. */
@@ -456,6 +498,7 @@ export function freeSpace(space: Space): void {
   drop(gone, space);
   const at = spaces.indexOf(space);
   if (at >= 0) spaces.splice(at, 1);
+  if (mappedFiles.length > 0) unmapFiles();
 }
 
 /** The same books for a process that comes of this one. What is not shared is from now on each one's own. */
@@ -509,7 +552,9 @@ export function sysMunmap(at: u64, given: u64): i64 {
   if ((at & (PAGE - 1)) !== 0 || length === 0 || at + length < at) return EINVAL;
   if (imageOf(at, length) !== null) return 0;
   if (onItsWay(at, length)) return later();
-  return freed(drop(cut(at, at + length, own()), own()));
+  const gone = drop(cut(at, at + length, own()), own());
+  if (mappedFiles.length > 0) unmapFiles();
+  return freed(gone);
 }
 
 export function sysMprotect(at: u64, given: u64, prot: u64): i64 {

@@ -4,6 +4,7 @@ import { rootRead } from '../request';
 import { copyOut, now } from '../shim';
 import { current } from '../task/thread';
 import { Outside } from './outside';
+import { Mapped } from './mapped';
 import { Stored } from './stored';
 
 export const S_IFMT: u32 = 0o170000;
@@ -69,6 +70,8 @@ export class Inode {
   nameless: bool = false;
   /** Of what stands for a file or folder of the host. */
   outside: Outside | null = null;
+  /** Where processes share its bytes. */
+  mapped: Mapped | null = null;
   /** Where the image has this file's segments in place, 0 if nowhere; how far they reach; whether they were given out. */
   imageAt: u64 = 0;
   imageSize: u64 = 0;
@@ -99,6 +102,7 @@ export class Inode {
 
   /** Makes the bytes [from, from + length) present: 0, PENDING, or an error. */
   need(from: u64, length: u64): i64 {
+    if (this.mapped !== null) this.mapped!.pull(from, length);
     const blocks = this.blocks;
     const stored = this.stored;
     if (stored !== null && stored.outside !== 0) return stored.load(this);
@@ -121,6 +125,7 @@ export class Inode {
 
   /** Bytes have been changed. */
   @inline wrote(from: u64, length: u64): void {
+    if (this.mapped !== null) this.mapped!.push(from, length);
     if (this.stored !== null) this.stored!.mark(from, length);
   }
 

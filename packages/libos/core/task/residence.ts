@@ -292,16 +292,18 @@ function callNext(group: Group): void {
   if (group.waiters.length > 0 && (resident === null || isQuiet(resident))) group.waiters[0].wake();
 }
 
-/** Operations that need the memory of the program while they are under way (core/request.ts, core/net/host.ts). */
-function needsMemory(op: u64): bool {
-  // Of the host's descriptors and its files: reads and writes.
-  if (op >= 32) return op <= 35 || op === 61 || op === 62;
-  return op === 1 || op === 2 || op === 8 || (op >= 10 && op <= 13) || op === 26;
+/** Operations that touch no memory of the program while they are under way: waits, and what concerns the core alone. */
+function isSafe(op: u64): bool {
+  return op < 64 ? ((SAFE >> op) & 1) !== 0 : op === OP_STORE_LOAD || op === OP_STORE_COMMIT;
 }
+/** ROOT to PARK, THREAD_EXIT, YIELD, RETURN (core/request.ts), POLL to NET (core/net/host.ts), FILES (core/fs/hostfs.ts). */
+const SAFE: u64 = 0xf8 | (1 << 9) | (3 << 24) | ((<u64>0x7f) << 36) | ((<u64>1) << 60);
+const OP_STORE_LOAD: u64 = 96;
+const OP_STORE_COMMIT: u64 = 97;
 
 /** The calling thread leaves with its request. */
 export function goesOut(thread: Thread): void {
-  thread.outside = !needsMemory(load<u64>(thread.request));
+  thread.outside = isSafe(load<u64>(thread.request));
   const group = thread.process.space.group;
   if (group !== null && thread.outside) callNext(group);
 }

@@ -20,7 +20,7 @@ export const SYSCALLS: readonly SyscallRow[] = Object.freeze([
     'memory-map',
     'sysMmap',
     6,
-    'protections are not enforced; no shared writable mappings of files; executable are files of the measured root, and with --jit what programs write',
+    'protections are not enforced; no shared writable mappings of files of the store, the root or the host; executable are files of the measured root, and with --jit what programs write',
   ),
   on(
     10,

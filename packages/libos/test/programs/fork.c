@@ -12,6 +12,15 @@ static void on_child(int signal) { children += signal == SIGCHLD; }
 static void on_alarm(int signal) { alarms += signal == SIGALRM; }
 static void on_user(int signal) { users += signal == SIGUSR1; }
 
+/* Numbers that are none must not come to kill. */
+static pid_t process(void) {
+    pid_t pid = fork();
+    if (pid >= 0) return pid;
+    perror("fork");
+    exit(1);
+}
+#define fork process
+
 static int ended(pid_t pid) {
     int status = 0;
     if (waitpid(pid, &status, 0) != pid) return -1;
@@ -291,9 +300,38 @@ static void shared(void) {
     printf("attached %d\n", (int)status.shm_nattch);
     SHOW(shmdt(segment));
     SHOW(shmdt(segment));
+    /* Files that are mapped: memory and calls see the same. */
+    int fd = shm_open("/nsgx-fork", O_RDWR | O_CREAT | O_TRUNC, 0600);
+    SHOW(ftruncate(fd, 8192));
+    int *mapped = mmap(NULL, 8192, 3, MAP_SHARED, fd, 0);
+    sem_t *named = sem_open("/nsgx-fork-sem", O_CREAT, 0600, 0);
+    mapped[1] = 5;
+    int number = 0;
+    pread(fd, &number, 4, 4);
+    printf("read %d\n", number);
+    pid = fork();
+    if (pid == 0) {
+        sem_wait(named);
+        mapped[1500] = mapped[1] + 1;
+        number = 77;
+        pwrite(fd, &number, 4, 100);
+        _exit(mapped[25]);
+    }
+    mapped[1] = 6;
+    sem_post(named);
+    printf("ended %d", ended(pid));
+    pread(fd, &number, 4, 6000);
+    printf(", %d %d %d\n", number, mapped[1500], mapped[25]);
+    SHOW(munmap(mapped, 8192));
+    pread(fd, &number, 4, 4);
+    printf("read %d\n", number);
+    SHOW(sem_close(named));
+    sem_unlink("/nsgx-fork-sem");
+    shm_unlink("/nsgx-fork");
+    close(fd);
     /* An offset of an open file is one, a descriptor is not. */
     FILE *file = tmpfile();
-    int fd = fileno(file);
+    fd = fileno(file);
     write(fd, "0123456789", 10);
     lseek(fd, 2, SEEK_SET);
     pid = fork();

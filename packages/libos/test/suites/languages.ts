@@ -249,6 +249,18 @@ export const python: Suite = {
         'import subprocess; print(subprocess.run(["/bin/echo", "child"], capture_output=True, close_fds=False).stdout)',
       ]),
       // Tests write where they run, and the root cannot be written.
+      run([
+        '-c',
+        'import os; r, w = os.pipe(); p = os.fork()\nif p == 0: os.write(w, b"child"); os._exit(7)\nprint(os.read(r, 9), os.waitstatus_to_exitcode(os.waitpid(p, 0)[1]))',
+      ]),
+      run([
+        '-c',
+        'import multiprocessing as m; m.set_start_method("fork"); q = m.Queue()\np = [m.Process(target=q.put, args=(i * i,)) for i in range(3)]; [x.start() for x in p]; print(sorted(q.get() for x in p)); [x.join() for x in p]\nwith m.Pool(2) as pool: print(pool.map(abs, range(-9, 1)))',
+      ]),
+      run([
+        '-c',
+        'import subprocess; print(subprocess.run(["/bin/echo", "child"], capture_output=True, preexec_fn=lambda: None).stdout)',
+      ]),
       ...PYTHON_TESTS.map((name) =>
         run([
           '-c',

@@ -1,0 +1,29 @@
+/**
+ * MAP_SHARED of files in the core's memory: each such file has one place in the memory of all processes, which every mapping
+ * of it is a part of. What is written there is read from the file, and the other way round: bytes go to and fro at calls.
+ */
+import { copyIn, copyOut } from '../shim';
+import { Inode } from './inode';
+
+export class Mapped {
+  constructor(
+    public inode: Inode,
+    public at: u64,
+    public length: u64,
+  ) {}
+
+  /** From memory to the file, as far as that goes. */
+  pull(from: u64, length: u64): void {
+    const end = min(min(from + length, this.length), this.inode.size);
+    if (from < end) copyIn(this.inode.data + <usize>from, this.at + from, end - from);
+  }
+
+  /** From the file to memory. */
+  push(from: u64, length: u64): void {
+    const end = min(from + length, this.length);
+    if (from < end) copyOut(this.at + from, this.inode.data + <usize>from, end - from);
+  }
+}
+
+/** Those that are mapped. */
+export const mappedFiles = new Array<Mapped>();
