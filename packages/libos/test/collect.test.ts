@@ -35,3 +35,13 @@ test('a folder is collected with what is in it, also through links', () => {
   assert.deepEqual(kinds, ['folder', 'folder', 'file', 'link']);
   assert.throws(() => collect(compile('names'), { copy: [join(tree, 'none')] }), { code: 'PROGRAM_MISSING' });
 });
+
+test('names of users and hosts that any system has are there, unless others are copied', () => {
+  const program = compile('names');
+  const text = (entries: ReturnType<typeof collect>['entries'], path: string) =>
+    new TextDecoder().decode(entries.get(path)?.bytes);
+  assert.match(text(collect(program).entries, '/etc/passwd'), /^root:x:0:0:/);
+  const { entries } = collect(program, { copy: ['/etc/passwd'] });
+  assert.equal(text(entries, '/etc/passwd'), readFileSync('/etc/passwd', 'utf8'));
+  assert.match(text(entries, '/etc/hosts'), /localhost/);
+});

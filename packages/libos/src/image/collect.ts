@@ -28,6 +28,14 @@ const LOCALE = '/usr/lib/locale/C.utf8';
 const MUSL_ITSELF = /^lib(c|pthread|rt|m|dl|util|xnet)\./;
 const ET_DYN = 3;
 
+/** Files that programs expect of any system, where nothing else is copied to their place. Nothing in them is this machine's. */
+const EXPECTED: Readonly<Record<string, string>> = {
+  '/etc/passwd': 'root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n',
+  '/etc/group': 'root:x:0:\nnogroup:x:65534:\n',
+  '/etc/hosts': '127.0.0.1 localhost\n::1 localhost\n',
+  '/etc/nsswitch.conf': 'passwd: files\ngroup: files\nhosts: files dns\n',
+};
+
 /** A program or shared object among the files. */
 export interface Binary {
   /** Its path in the root, links resolved. */
@@ -83,6 +91,14 @@ export class Collector {
 
   folder(path: string, mode = 0o755, writable = false): void {
     this.entries.set(path, { path, kind: 'folder', mode, writable });
+  }
+
+  /** A file of /etc, unless there is one, or /etc is something else than a folder. */
+  expected(path: string, text: string): void {
+    const parent = dirname(path);
+    if (!this.entries.has(parent)) this.folder(parent);
+    if (this.entries.has(path) || this.entries.get(parent)!.kind !== 'folder') return;
+    this.entries.set(path, { path, kind: 'file', mode: 0o644, bytes: new TextEncoder().encode(text) });
   }
 
   /** Mounts the store on a folder. @throws STORE_PATH_INVALID */
@@ -254,6 +270,7 @@ export function collect(path: string, options: CollectOptions = {}): Collected {
   }
   for (const mount of options.mounts ?? []) collector.mount(mount);
   if (options.start !== undefined) collector.start(options.start);
+  for (const [name, text] of Object.entries(EXPECTED)) collector.expected(name, text);
   if (options.store !== undefined) collector.store(options.store.path, options.store.key);
   return { main, interpreter, binaries: [...binaries.values()], entries: collector.entries };
 }
