@@ -24,9 +24,11 @@ struct libos_boot {
     uint64_t program_entry, headers, header_count, interpreter; /* AT_ENTRY, AT_PHDR, AT_PHNUM, AT_BASE */
     uint64_t flags;
     uint64_t policy_start, policy_size;     /* what the host may say to the program (policy.c) */
+    uint64_t arena_slack;                   /* what the arena has behind it, to begin and end elsewhere (places.c) */
 };
 #define LIBOS_BOOT_MAGIC 0x31534f42494c534eull /* "NSLIBOS1" */
 #define LIBOS_FLAG_VERBOSE 1u
+#define LIBOS_FLAG_FIXED_PLACES 8u
 
 /* What the host says at the start; believed where noted. */
 struct libos_host {
@@ -38,6 +40,13 @@ struct libos_host {
 };
 
 const struct libos_boot *libos_boot(void);
+
+/* Where the program's memory lies this time; offsets from the base. The same until the end. */
+struct libos_places {
+    uint64_t arena_start, arena_size;
+    uint64_t stack_end;
+};
+const struct libos_places *libos_places(void);
 extern uint8_t __image_base[];
 
 /* Whether a range lies wholly in what programs may use. */

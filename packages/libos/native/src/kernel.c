@@ -411,7 +411,8 @@ void libos_kernel_start(const struct libos_host *host) {
     const struct libos_boot *boot = libos_boot();
     uint64_t base = (uint64_t)__image_base;
     wasm2c_core_instantiate(&core, NULL);
-    w2c_core_start(&core, base, base + boot->arena_start, boot->arena_size, base + boot->stack_start, boot->stack_size,
+    const struct libos_places *places = libos_places();
+    w2c_core_start(&core, base, base + places->arena_start, places->arena_size, base + boot->stack_start, boot->stack_size,
                    boot->manifest_size, boot->core_size, boot->flags, host->kind[0] | host->kind[1] << 8 | host->kind[2] << 16,
                    host->rows << 16 | host->columns);
     libos_thread_known(0);

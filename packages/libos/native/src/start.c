@@ -46,7 +46,7 @@ int64_t libos_start_program(nsgx_bytes argv, nsgx_bytes envp) {
     static uint64_t words[2 * MAX_STRINGS + 64];
     const struct libos_boot *boot = libos_boot();
     uint64_t base = (uint64_t)__image_base;
-    struct stack stack = {base + boot->stack_start, base + boot->stack_start + boot->stack_size};
+    struct stack stack = {base + boot->stack_start, base + libos_places()->stack_end};
     libos_fill((void *)stack.low, 0, boot->stack_size);
 
     uint8_t random[16];

@@ -25,6 +25,8 @@ export interface BootPage {
   /** What the host may say to the program (src/image/policy.ts); none without bytes. */
   readonly policyStart: number;
   readonly policySize: number;
+  /** What the arena has behind it, so that it can begin and end elsewhere at each start. */
+  readonly arenaSlack: number;
 }
 
 const MAGIC = 0x31534f42494c534en;
@@ -35,6 +37,8 @@ export const BOOT_VERBOSE = 1;
 export const BOOT_NO_HOST_SIGNALS = 2;
 /** Let the program execute what it writes. */
 export const BOOT_JIT = 4;
+/** The program's stack and memory begin at the same place in the enclave each time. */
+export const BOOT_FIXED_PLACES = 8;
 
 /** The page's bytes. */
 export function bootPage(boot: BootPage): Uint8Array {
@@ -45,7 +49,7 @@ export function bootPage(boot: BootPage): Uint8Array {
     ...[boot.manifestStart, boot.manifestSize, boot.userStart, boot.userSize],
     ...[boot.stackStart, boot.stackSize, boot.arenaStart, boot.arenaSize, boot.entry, boot.programEntry],
     ...[boot.headers, boot.headerCount, boot.interpreter, boot.flags],
-    ...[boot.policyStart, boot.policySize],
+    ...[boot.policyStart, boot.policySize, boot.arenaSlack],
   ];
   view.setBigUint64(0, MAGIC, true);
   words.forEach((word, i) => {

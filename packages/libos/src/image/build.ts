@@ -26,7 +26,7 @@ import { libosError } from '../errors.js';
 import { KERNEL_PATH } from '../kernel/build-kernel.js';
 import { keptSites } from '../rewrite/site-cache.js';
 import type { RootContents } from '../run/root.js';
-import { BOOT_JIT, BOOT_NO_HOST_SIGNALS, BOOT_VERBOSE, bootPage } from './boot.js';
+import { BOOT_FIXED_PLACES, BOOT_JIT, BOOT_NO_HOST_SIGNALS, BOOT_VERBOSE, bootPage } from './boot.js';
 import { type Binary, type Collected, collect, type MountPlace } from './collect.js';
 import type { Layers } from './layers.js';
 import { buildRoot, type RootEntry, type StoreKey } from './manifest.js';
@@ -45,6 +45,8 @@ const KERNEL_ROOM = 64 * 2 ** 20;
 /** What has pages from the start; the rest comes when it is used. */
 const CORE_READY = 512 * 1024;
 const ARENA_READY = 512 * 1024;
+/** Room for the arena to begin later than it could, in pages that are ready (FIRST_PAGES of native/src/places.c). */
+const SLACK = 256 * 1024;
 /** Settings of native/enclave.json that the layout repeats. */
 const KERNEL = Object.freeze({
   threads: 3,
@@ -90,6 +92,8 @@ export interface ProgramImageOptions {
   readonly verbose?: boolean;
   /** Let the program make memory executable that it has written: JIT compilers. */
   readonly jit?: boolean;
+  /** Whether its stack and memory begin elsewhere in the enclave at each start. Default true. */
+  readonly randomize?: boolean;
   /** Whether the host may send signals to the program. Default true. */
   readonly hostSignals?: boolean;
 }
@@ -178,7 +182,9 @@ export function buildProgramImage(options: ProgramImageOptions): BuiltProgram {
   const manifestSize = describe(collected, new Map(), loadable).manifest.length;
   const policy = options.policy === undefined ? new Uint8Array(0) : encodePolicy(options.policy);
   // Enough for twice what is known: the size of the enclave is a power of two.
-  const known = coreSize + memory + stackSize + sizeOf(collected) + roundUp(manifestSize) + KERNEL_ROOM;
+  const slack = options.randomize === false ? 0 : roundUp(memory / 16) + SLACK;
+  const known =
+    coreSize + memory + slack + stackSize + sizeOf(collected) + roundUp(manifestSize) + KERNEL_ROOM;
   const pagesSize = roundUp(powerOfTwo(known) / PAGE / 8);
 
   /** What is the library OS's own, from an offset on. */
@@ -202,7 +208,7 @@ export function buildProgramImage(options: ProgramImageOptions): BuiltProgram {
     const stackStart = end + (fixed ? PAGE : 0);
     end = stackStart + stackSize + PAGE;
     for (const binary of collected.binaries) if (!placed.has(binary)) put(binary);
-    return { start: from, placed, stackStart, arenaStart: end + PAGE, end: end + PAGE + memory };
+    return { start: from, placed, stackStart, arenaStart: end + PAGE, end: end + PAGE + memory + slack };
   };
   const place = collected.main.program.fixed
     ? arrangeFixed(collected.main, kernel, user, system)
@@ -234,6 +240,7 @@ export function buildProgramImage(options: ProgramImageOptions): BuiltProgram {
     userStart: place.user.start,
     userSize: place.user.end - place.user.start,
     arenaSize: memory,
+    arenaSlack: slack,
     entry: first.program.entry + first.bias,
     programEntry: main.program.entry + main.bias,
     headers: main.program.headers + main.bias,
@@ -241,6 +248,7 @@ export function buildProgramImage(options: ProgramImageOptions): BuiltProgram {
     interpreter: interpreter?.bias ?? 0,
     flags:
       (options.jit ? BOOT_JIT : 0) |
+      (options.randomize === false ? BOOT_FIXED_PLACES : 0) |
       (options.verbose ? BOOT_VERBOSE : 0) |
       (options.hostSignals === false ? BOOT_NO_HOST_SIGNALS : 0),
     policyStart,

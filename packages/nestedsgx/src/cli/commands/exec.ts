@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import {
   appFacts,
@@ -30,6 +31,7 @@ import { announce } from '../running.js';
 import { ExitWith, reportError, type Terminal, UsageError } from '../terminal.js';
 
 const MIB = 2 ** 20;
+const ADDR_NO_RANDOMIZE = 0x0040000;
 /** How a shell ends when it cannot start a program. */
 const STATUS: Readonly<Record<string, number>> = {
   PROGRAM_MISSING: NOT_FOUND,
@@ -180,6 +182,15 @@ function storeOf(options: ExecOptions): { path: string; inside?: string; version
   };
 }
 
+/** Unless this process was started so that places do not change: setarch(8) -R, personality(2). */
+function mayRandomize(): boolean {
+  try {
+    return (Number.parseInt(readFileSync('/proc/self/personality', 'latin1'), 16) & ADDR_NO_RANDOMIZE) === 0;
+  } catch {
+    return true;
+  }
+}
+
 /** A program of this machine: its image is built and signed now, or was before and nothing has changed. */
 async function fromMachine(
   [program, ...args]: readonly string[],
@@ -195,6 +206,7 @@ async function fromMachine(
     files: mebibytes(options.files, 'files'),
     stack: mebibytes(options.stack, 'stack'),
     jit: options.jit ?? false,
+    randomize: mayRandomize(),
     verbose,
   };
   const mounts = options.mount.map(parseMount).map(({ path, writable }) => ({ path, writable }));
