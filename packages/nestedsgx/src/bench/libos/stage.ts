@@ -7,7 +7,8 @@ import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
-const NSGX = join(HERE, '../../../../bin/nsgx.mjs');
+/** The command. */
+export const NSGX = join(HERE, '../../../../bin/nsgx.mjs');
 const SOURCES = join(HERE, '../../../../native/libos');
 const LIMIT_MS = 40_000;
 const END_MS = 3_000;

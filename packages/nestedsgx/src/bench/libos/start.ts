@@ -1,11 +1,12 @@
 /** The start of a small program. */
+import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { generateKey } from '@nestedsgx/image/node';
 import { buildProgramImage, runProgram } from '@nestedsgx/libos';
 import { Cvm } from '@nestedsgx/sdk';
 import { median } from '../statistics.js';
 import { figures, path } from './said.js';
-import type { Side, Stage } from './stage.js';
+import { NSGX, type Side, type Stage } from './stage.js';
 import type { Subject } from './subject.js';
 
 const STARTS = 7;
@@ -24,20 +25,38 @@ export const start: Subject = {
       unit: 'ms',
       note: '`nsgx exec -- busybox true` with the start of Node and the loading of its modules',
     },
+    node: {
+      unit: 'ms',
+      note: 'what any command takes: `nsgx --version`, and an empty script of Node natively',
+    },
   },
   begin(stage: Stage, short: boolean) {
     const argv = [path('busybox'), 'true'];
     return (side: Side) => {
+      const times = short ? 1 : STARTS;
       const command = () => {
-        const { status, stderr, ms } = stage.run(side, { argv });
-        if (status !== 0) throw new Error(stderr);
-        return ms;
+        const once = () => {
+          const { status, stderr, ms } = stage.run(side, { argv });
+          if (status !== 0) throw new Error(stderr);
+          return ms;
+        };
+        // The first one makes the image.
+        once();
+        return median(Array.from({ length: times }, once));
       };
-      const busybox = () => (side === 'native' ? command() : fromNode(stage, argv, short ? 1 : STARTS));
-      return figures({ busybox, command });
+      const node = () => median(Array.from({ length: times }, () => emptyCommand(side)));
+      const busybox = () => (side === 'native' ? command() : fromNode(stage, argv, times));
+      return figures({ busybox, command, node });
     };
   },
 };
+
+function emptyCommand(side: Side): number {
+  const began = performance.now();
+  const { status } = spawnSync(process.execPath, side === 'native' ? ['-e', '0'] : [NSGX, '--version']);
+  if (status !== 0) throw new Error(`ended with ${status}`);
+  return performance.now() - began;
+}
 
 async function fromNode(stage: Stage, argv: readonly string[], times: number): Promise<number> {
   const key = (await generateKey()).privateKeyPem;
