@@ -3,6 +3,7 @@ import { bootDevices, bootRoot } from './boot';
 import { blockFailed, blockRead, setMemoryLimit } from './fs/inode';
 import { bootProcessors } from './fs/proc';
 import { call } from './generated/dispatch';
+import { collects } from './litter';
 import { setJit, setStack, startMemory } from './memory-map';
 import { returned } from './memory-return';
 import {
@@ -46,9 +47,6 @@ const BOOT_NO_HOST_SIGNALS: u64 = 2;
 const BOOT_JIT: u64 = 4;
 let hostSignals: bool = true;
 
-const COLLECT_EVERY: u32 = 16384;
-let untilCollection: u32 = COLLECT_EVERY;
-
 /** The request of the thread in a slot. */
 export function requestAt(slot: i32): usize {
   return threads[slot]!.request;
@@ -85,10 +83,7 @@ export function start(
 
 export function syscall(slot: i32, nr: u32, a: u64, b: u64, c: u64, d: u64, e: u64, f: u64): i64 {
   // No call is on the stack here, so this is where the collector may run.
-  if (--untilCollection === 0) {
-    untilCollection = COLLECT_EVERY;
-    __collect();
-  }
+  if (collects()) __collect();
   select(slot);
   if (current.process.exiting || current.dismissed) return last();
   const result = call(nr, a, b, c, d, e, f);

@@ -4,7 +4,7 @@
  */
 import { EACCES, ENOENT, ENOEXEC, ENOMEM } from './errno';
 import { Inode } from './fs/inode';
-import { root, walk } from './fs/path';
+import { root, walk, walkFailure } from './fs/path';
 import { freeSpace, isMeasured, putCode, Space, take } from './memory-map';
 import { executable } from './shim';
 import { bytesToString } from './user';
@@ -138,7 +138,7 @@ export function loadProgram(inode: Inode, space: Space, into: Loaded): i64 {
   let interpreter: Inode | null = null;
   if (interpreterPath.length > 0) {
     interpreter = walk(interpreterPath, root, true);
-    if (interpreter === null) return ENOENT;
+    if (interpreter === null) return walkFailure;
     if (!isMeasured(interpreter)) return EACCES;
     const bad = readHeaders(interpreter);
     if (bad !== 0) return bad;

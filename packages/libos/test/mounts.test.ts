@@ -15,6 +15,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { buildProgramImage } from '../src/index.js';
 import { HostMounts } from '../src/run/mounts/host-mounts.js';
+import type { Transport } from '../src/run/net/host-io.js';
 import { Inside } from './inside.js';
 import { compile, folder, native } from './programs.js';
 
@@ -28,7 +29,13 @@ after(() => machine[Symbol.asyncDispose]());
 const fresh = () => mkdtempSync(join(folder, 'mounted-'));
 
 /** Runs a program with a folder mounted, where it starts. */
-async function inside(program: string, args: readonly string[], given: string, writable = true, io?: 'gate') {
+async function inside(
+  program: string,
+  args: readonly string[],
+  given: string,
+  writable = true,
+  io?: Transport,
+) {
   const image = buildProgramImage({ program, mounts: [{ path: '/work', writable }], start: '/work' });
   const mounts = [{ path: '/work', folder: given, writable: true }];
   return machine.run(image, [program, ...args], [], '', { mounts, io });
@@ -37,7 +44,7 @@ async function inside(program: string, args: readonly string[], given: string, w
 async function same(
   name: string,
   known: readonly string[] = [],
-  io?: 'gate',
+  io?: Transport,
   flags: readonly string[] = [],
   file = '',
 ) {
@@ -65,7 +72,9 @@ test('files of the host, by gate', () => same('files', [], 'gate'));
 test('names of the host: folders, links, rename, attributes', () => same('names', SET_ID));
 test('locks of files of the host', () => same('locks', [], undefined, ['-pthread'], '/locked'));
 test('mappings of files of the host', () => same('memory'));
-test('mounts: folders, links, large files, times, appending, mappings', () => same('mounts'));
+for (const io of ['ring', 'ocall', 'gate'] as const)
+  test(`mounts by ${io}: folders, links, large files, times, appending, mappings`, () =>
+    same('mounts', [], io));
 test('where calls on files of the host refuse', () =>
   same('behaviour/files', [
     ...[

@@ -1,5 +1,6 @@
 /** System calls on names of the host's files: what the host is asked to do, and what comes of it inside. */
 import { EEXIST, EINVAL, EIO, ENOMEM, EROFS } from '../errno';
+import { litter } from '../litter';
 import { closeLater } from '../net/closing';
 import { current } from '../task/thread';
 import { bytesToString } from '../user';
@@ -177,7 +178,7 @@ function takeEntries(listing: Listing): i64 {
   const area = filesArea();
   const length = filesLength();
   let done: usize = 0;
-  if (listing.names.length > MOST_ENTRIES || !fits(4 << 20)) return ENOMEM;
+  if (listing.names.length > MOST_ENTRIES || !fits(1 << 20)) return ENOMEM;
   while (done < length) {
     const at = area + done;
     if (length - done < 10) return EIO;
@@ -191,6 +192,7 @@ function takeEntries(listing: Listing): i64 {
     listing.types.push(load<u8>(at, 8) & 15);
     done += 10 + bytes;
   }
+  litter(<u32>(length / 32));
   if (length === 0) listing.complete = true;
   return 0;
 }

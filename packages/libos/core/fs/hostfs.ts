@@ -4,6 +4,7 @@
  * are followed here, so the host is asked only for plain names below the folder that it gave.
  */
 import { EIO, ENAMETOOLONG } from '../errno';
+import { litter } from '../litter';
 import { answered, request } from '../net/host';
 import { MAX_THREADS } from '../task/slots';
 import { current } from '../task/thread';
@@ -44,7 +45,9 @@ const TARGET_LIMIT: u32 = 4095;
 const MOST_NAMES = 32;
 const NAMES_BYTES = 4096;
 /** What is remembered at most before all is forgotten. */
-const REMEMBERED = 8192;
+const REMEMBERED = 4096;
+/** An inode with its name and folder leaves as much behind as so many calls. */
+const LITTER: u32 = 8;
 const ABSENT = 256;
 
 const areas = new StaticArray<usize>(MAX_THREADS);
@@ -100,16 +103,28 @@ export function files(op: u64, fd: i32, a: u64, b: u64, length: usize): i64 {
   return request(OP_FILES, filesArea(), op, <u64>(<i64>fd), a, b, length);
 }
 
+/** Folders of which entries are remembered. */
+let folders = new Array<Inode>();
+
+/** Also of those that are open or stood in: what is open stays, what is known of names goes. */
 function forgetAll(): void {
   remembered = 0;
+  for (let i = 0; i < folders.length; i++) {
+    const folder = folders[i];
+    const entries = folder.entries!;
+    const kept = new Map<string, Inode>();
+    if (folder === folder.outside!.mount.root) {
+      const names = entries.keys();
+      for (let k = 0; k < names.length; k++)
+        if (isOwn(folder, entries.get(names[k]))) kept.set(names[k], entries.get(names[k]));
+    }
+    folder.entries = kept;
+    folder.outside!.absent = null;
+    folder.outside!.listed = false;
+  }
+  folders = new Array<Inode>();
   for (let i = 0; i < mounts.length; i++) {
     const mount = mounts[i];
-    const entries = mount.root.entries!;
-    const kept = new Map<string, Inode>();
-    const names = entries.keys();
-    for (let k = 0; k < names.length; k++)
-      if (isOwn(mount.root, entries.get(names[k]))) kept.set(names[k], entries.get(names[k]));
-    mount.root.entries = kept;
     const known = mount.known;
     mount.known = new Map<u64, Inode>();
     const numbers = known.keys();
@@ -168,6 +183,11 @@ export function remember(folder: Inode, name: string, at: usize): Inode {
     inode.outside = new Outside(mount, name);
     if (type === S_IFREG) mount.known.set(identity, inode);
     remembered++;
+    litter(LITTER);
+  }
+  if (!folder.outside!.listed) {
+    folder.outside!.listed = true;
+    folders.push(folder);
   }
   entries.set(name, inode);
   inode.outside!.name = name;

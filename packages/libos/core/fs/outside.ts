@@ -28,6 +28,8 @@ export class Outside {
   identity: u64 = 0;
   blocks: u64 = 0;
   absent: Map<string, Absent> | null = null;
+  /** Whether entries of this folder are remembered (hostfs.ts knows of it then). */
+  listed: bool = false;
   constructor(
     public mount: Mount,
     public name: string,

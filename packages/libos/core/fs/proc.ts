@@ -8,6 +8,7 @@ import { current } from '../task/thread';
 import { bytesToString, stringToBytes } from '../user';
 import { Inode, S_IFDIR, S_IFLNK, S_IFREG } from './inode';
 import { fileOf, OPEN_MAX } from './open-file';
+import { mounts, pathWithin } from './outside';
 import { link, pathOf, root } from './path';
 
 const MAPS = 1;
@@ -155,6 +156,20 @@ export function bootProcessors(count: i32): void {
   }
 }
 
+/** Folders of the host, in either form. */
+function mountLines(info: bool): string {
+  let text = '';
+  for (let i = 0; i < mounts.length; i++) {
+    const mount = mounts[i];
+    const path = mount.path.replaceAll(' ', '\\040');
+    const access = mount.writable ? 'rw' : 'ro';
+    text += info
+      ? `${i + 5} 1 0:${mount.device} / ${path} ${access} - 9p host ${access}\n`
+      : `host ${path} 9p ${access} 0 0\n`;
+  }
+  return text;
+}
+
 /** A path of a file by search; for removed ones what Linux says of them. */
 function nameOf(at: Inode, wanted: Inode, path: string): string {
   const entries = at.entries!;
@@ -162,7 +177,7 @@ function nameOf(at: Inode, wanted: Inode, path: string): string {
   for (let i = 0; i < names.length; i++) {
     const next = entries.get(names[i]);
     if (next === wanted) return `${path}/${names[i]}`;
-    if (next.entries === null || next.number === descriptors) continue;
+    if (next.entries === null || next.number === descriptors || next.outside !== null) continue;
     const found = nameOf(next, wanted, `${path}/${names[i]}`);
     if (found !== '') return found;
   }
@@ -172,6 +187,7 @@ function nameOf(at: Inode, wanted: Inode, path: string): string {
 function targetOf(inode: Inode, special: bool): string {
   if (special) return `anon_inode:[${inode.number}]`;
   if (inode.isDirectory) return pathOf(inode);
+  if (inode.outside !== null) return `${pathOf(inode.outside!.mount.root)}/${pathWithin(inode)}`;
   const name = nameOf(root, inode, '');
   return name !== '' ? name : inode.device !== 0 ? `/dev/pts/${inode.device}` : '/memfd (deleted)';
 }
@@ -277,11 +293,12 @@ function textOf(made: i32): string {
     case STATM:
       return `${used} ${used} 0 0 0 ${used} 0\n`;
     case MOUNTS:
-      return 'root / rootfs ro 0 0\ntmpfs /tmp tmpfs rw 0 0\nproc /proc proc ro 0 0\ndevtmpfs /dev devtmpfs rw 0 0\n';
+      return 'root / rootfs ro 0 0\ntmpfs /tmp tmpfs rw 0 0\nproc /proc proc ro 0 0\ndevtmpfs /dev devtmpfs rw 0 0\n' + mountLines(false);
     case MOUNTINFO:
       return (
         '1 1 0:1 / / ro - rootfs root ro\n2 1 0:2 / /tmp rw - tmpfs tmpfs rw\n3 1 0:3 / /proc ro - proc proc ro\n' +
-        '4 1 0:4 / /dev rw - devtmpfs devtmpfs rw\n'
+        '4 1 0:4 / /dev rw - devtmpfs devtmpfs rw\n' +
+        mountLines(true)
       );
     case CMDLINE:
       return commandLine();
