@@ -4,6 +4,7 @@ import { attest } from '../../demo/steps/attest.js';
 import { buildAndSign, callEnclave } from '../../demo/steps/enclave.js';
 import { figures } from '../../demo/steps/figures.js';
 import { launchMachine } from '../../demo/steps/launch.js';
+import { runThisMachines } from '../../demo/steps/program.js';
 import { sealAndRestart } from '../../demo/steps/seal.js';
 import { Tour } from '../../demo/tour.js';
 import colors from '../colors.js';
@@ -32,6 +33,7 @@ async function runDemo(terminal: Terminal, options: { attacks: boolean }): Promi
   const calc = await callEnclave(tour, first, images);
   const restarted = await sealAndRestart(tour, first, calc, images);
   await attest(tour, restarted, images);
+  await runThisMachines(tour, restarted);
   await figures(tour, restarted, images);
   if (options.attacks) await adversary(tour);
 
