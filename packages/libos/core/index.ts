@@ -1,9 +1,9 @@
 /** The core of the library OS: what the native half calls, under its lock. It runs to completion and never waits inside. */
 import { bootDevices, bootRoot } from './boot';
+import { isTime } from './collection';
 import { blockFailed, blockRead, setMemoryLimit } from './fs/inode';
 import { bootProcessors } from './fs/proc';
 import { call } from './generated/dispatch';
-import { collects } from './litter';
 import { setJit, setStack, startMemory } from './memory-map';
 import { returned } from './memory-return';
 import {
@@ -83,7 +83,7 @@ export function start(
 
 export function syscall(slot: i32, nr: u32, a: u64, b: u64, c: u64, d: u64, e: u64, f: u64): i64 {
   // No call is on the stack here, so this is where the collector may run.
-  if (collects()) __collect();
+  if (isTime()) __collect();
   select(slot);
   if (current.process.exiting || current.dismissed) return last();
   const result = call(nr, a, b, c, d, e, f);

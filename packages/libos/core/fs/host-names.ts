@@ -1,6 +1,6 @@
 /** System calls on names of the host's files: what the host is asked to do, and what comes of it inside. */
 import { EEXIST, EINVAL, EIO, ENOMEM, EROFS } from '../errno';
-import { litter } from '../litter';
+import { leftMuch } from '../collection';
 import { closeLater } from '../net/closing';
 import { current } from '../task/thread';
 import { bytesToString } from '../user';
@@ -192,7 +192,7 @@ function takeEntries(listing: Listing): i64 {
     listing.types.push(load<u8>(at, 8) & 15);
     done += 10 + bytes;
   }
-  litter(<u32>(length / 32));
+  leftMuch(<i32>(length / 32));
   if (length === 0) listing.complete = true;
   return 0;
 }

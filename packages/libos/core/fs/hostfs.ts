@@ -4,7 +4,7 @@
  * are followed here, so the host is asked only for plain names below the folder that it gave.
  */
 import { EIO, ENAMETOOLONG } from '../errno';
-import { litter } from '../litter';
+import { leftMuch } from '../collection';
 import { answered, request } from '../net/host';
 import { MAX_THREADS } from '../task/slots';
 import { current } from '../task/thread';
@@ -47,7 +47,7 @@ const NAMES_BYTES = 4096;
 /** What is remembered at most before all is forgotten. */
 const REMEMBERED = 4096;
 /** An inode with its name and folder leaves as much behind as so many calls. */
-const LITTER: u32 = 8;
+const LITTER = 8;
 const ABSENT = 256;
 
 const areas = new StaticArray<usize>(MAX_THREADS);
@@ -183,7 +183,7 @@ export function remember(folder: Inode, name: string, at: usize): Inode {
     inode.outside = new Outside(mount, name);
     if (type === S_IFREG) mount.known.set(identity, inode);
     remembered++;
-    litter(LITTER);
+    leftMuch(LITTER);
   }
   if (!folder.outside!.listed) {
     folder.outside!.listed = true;
