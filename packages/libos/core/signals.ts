@@ -152,6 +152,7 @@ export function raise(signal: u64): void {
 
 /** Sends a signal to a process: one of its threads that does not block it takes it. False: too many of this number wait. */
 export function sendTo(process: Process, signal: u64, code: i32, value: u64, sender: i32, extra: i32 = 0): bool {
+  if (process.ended) return true;
   let wanted = !ignored(process, signal);
   for (let slot = 0; slot < MAX_THREADS && !wanted; slot++) {
     const thread = threads[slot];

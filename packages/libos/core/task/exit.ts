@@ -125,6 +125,7 @@ export function firstProcess(): Process | null {
 export function forget(parent: Process, child: Process): void {
   const at = parent.children.indexOf(child);
   if (at >= 0) parent.children.splice(at, 1);
+  if (child.ended) child.free();
 }
 
 /** The calling thread is at its end. The last one of a process ends that. */

@@ -4,6 +4,7 @@
  * once; where other threads of the caller run on, the child waits for its place.
  */
 import { EAGAIN, EINVAL, ENOMEM } from '../errno';
+import { litter } from '../litter';
 import { closeAll, copyTable } from '../fs/open-file';
 import { copyProgram } from '../fs/proc';
 import { copySpace, Space } from '../memory-map';
@@ -28,6 +29,8 @@ const KNOWN: u64 = SIGNAL_MASK | CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHIL
 const MAX_CHILDREN = 256;
 /** Room for XSAVE, whose place is a multiple of 64. */
 const VECTORS: usize = 4096;
+/** A table of descriptors and more, in calls until they are collected. */
+const GARBAGE = 256;
 
 export function forkProcess(flags: u64, stack: u64, parentTid: u64, childTid: u64, tls: u64): i64 {
   if ((flags & ~KNOWN) !== 0 || (flags & SIGNAL_MASK) > SIGNALS) return EINVAL;
@@ -43,6 +46,7 @@ export function forkProcess(flags: u64, stack: u64, parentTid: u64, childTid: u6
   const alone = isAlone(from);
   if (!keep(from, space, group, alone)) return ENOMEM;
 
+  litter(GARBAGE);
   const child = new Process(nextId(), parent, parent.cwd);
   child.space = space;
   child.exitSignal = flags & SIGNAL_MASK;

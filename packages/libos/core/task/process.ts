@@ -49,6 +49,14 @@ export class Process {
     memory.fill(this.actions, 0, ACTIONS);
   }
 
+  /** It has ended and was waited for: nothing is sent to it any more. */
+  free(): void {
+    if (this.actions === 0) return;
+    heap.free(this.actions);
+    heap.free(this.senders);
+    this.actions = this.senders = 0;
+  }
+
   threadCount(): i32 {
     let count = 0;
     for (let slot = 0; slot < MAX_THREADS; slot++) if (this.has(threads[slot])) count++;

@@ -69,7 +69,7 @@ function rangeBesides(start: u64, end: u64, clean: bool, from: u64, to: u64): vo
 
 function findRanges(space: Space, stackLow: u64): void {
   starts.length = ends.length = cleans.length = 0;
-  range(space.breakStart, (space.breakEnd + PAGE - 1) & ~(PAGE - 1), true);
+  range(space.breakStart & ~(PAGE - 1), (space.breakEnd + PAGE - 1) & ~(PAGE - 1), true);
   const regions = space.regions;
   let inRegion = false;
   for (let i = 0; i < regions.length; i++) {
