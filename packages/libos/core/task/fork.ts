@@ -4,7 +4,7 @@
  * once; where other threads of the caller run on, the child waits for its place.
  */
 import { EAGAIN, EINVAL, ENOMEM } from '../errno';
-import { litter } from '../litter';
+import { leftMuch } from '../collection';
 import { closeAll, copyTable } from '../fs/open-file';
 import { copyProgram } from '../fs/proc';
 import { copySpace, Space } from '../memory-map';
@@ -46,7 +46,7 @@ export function forkProcess(flags: u64, stack: u64, parentTid: u64, childTid: u6
   const alone = isAlone(from);
   if (!keep(from, space, group, alone)) return ENOMEM;
 
-  litter(GARBAGE);
+  leftMuch(GARBAGE);
   const child = new Process(nextId(), parent, parent.cwd);
   child.space = space;
   child.exitSignal = flags & SIGNAL_MASK;
