@@ -1,5 +1,5 @@
-// Bundles the commands that have to start fast into one script (packages/nestedsgx/src/cli/quick-bundle.ts runs it).
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+// Bundles the commands that have to start fast into scripts of their own (packages/nestedsgx/src/cli/quick-bundle.ts runs it).
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -24,8 +24,12 @@ function placeOf(path) {
   return [join(name, exported), known.slice('./'.length), file.join('/')];
 }
 
-/** From the bundle. */
-const BUILDER = '../src/cli/build-kept.js';
+/** What is rarely needed stays outside: modules that are loaded late, by how the command's own modules name them. */
+const OUTSIDE = {
+  'nestedsgx/dist/src/cli/build-kept.js': './build-kept.js',
+  'sdk/dist/src/cvm-info.js': '@nestedsgx/sdk/cvm-info',
+  'sdk/dist/src/launch/options.js': '@nestedsgx/sdk/launch-options',
+};
 
 const places = {
   name: 'places of modules',
@@ -33,13 +37,11 @@ const places = {
     // Modules do nothing when they are loaded, so those that nothing is used of are left out.
     builder.onResolve({ filter: /^(@nestedsgx\/|\.)/ }, async ({ path, resolveDir, kind, pluginData }) => {
       if (pluginData === places) return undefined;
-      return {
-        ...(await builder.resolve(path, { resolveDir, kind, pluginData: places })),
-        sideEffects: false,
-      };
+      const found = await builder.resolve(path, { resolveDir, kind, pluginData: places });
+      const outside = OUTSIDE[relative(packages, found.path)];
+      if (outside !== undefined && kind === 'dynamic-import') return { path: outside, external: true };
+      return { ...found, sideEffects: false };
     });
-    // What is rarely needed stays outside.
-    builder.onResolve({ filter: /\/build-kept\.js$/ }, () => ({ path: BUILDER, external: true }));
     builder.onLoad({ filter: /[\\/]packages[\\/][^\\/]+[\\/]dist[\\/]src[\\/].*\.js$/ }, ({ path }) => {
       const url = `__moduleUrl(${placeOf(path)
         .map((text) => JSON.stringify(text))
@@ -49,12 +51,13 @@ const places = {
   },
 };
 
-const {
-  outputFiles: [bundle],
-} = await build({
+const { outputFiles } = await build({
   write: false,
-  entryPoints: [join(packages, 'nestedsgx/dist/src/cli/quick.js')],
-  outfile: join(packages, 'nestedsgx/dist/bundle/quick.cjs'),
+  entryPoints: ['quick-exec.js', 'quick-list.js'].map((name) =>
+    join(packages, 'nestedsgx/dist/src/cli', name),
+  ),
+  outdir: join(packages, 'nestedsgx/dist/bundle'),
+  outExtension: { '.js': '.cjs' },
   absWorkingDir: root,
   bundle: true,
   platform: 'node',
@@ -72,7 +75,11 @@ const {
   logOverride: { 'empty-import-meta': 'silent' },
 });
 
-const text = bundle.text.replaceAll(`import("${BUILDER}")`, `__load("${BUILDER}")`);
-if (/(?<![\w#.$])import\(/.test(text)) throw new Error('the bundle imports something by itself');
-mkdirSync(dirname(bundle.path), { recursive: true });
-writeFileSync(bundle.path, text);
+rmSync(join(packages, 'nestedsgx/dist/bundle'), { recursive: true, force: true });
+for (const bundle of outputFiles) {
+  let { text } = bundle;
+  for (const name of Object.values(OUTSIDE)) text = text.replaceAll(`import("${name}")`, `__load("${name}")`);
+  if (/(?<![\w#.$])import\(/.test(text)) throw new Error(`${bundle.path} imports something by itself`);
+  mkdirSync(dirname(bundle.path), { recursive: true });
+  writeFileSync(bundle.path, text);
+}

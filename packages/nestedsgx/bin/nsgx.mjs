@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { fileURLToPath } from 'node:url';
-import { isQuick, runQuickly } from '../dist/src/cli/quick-bundle.js';
+import { runQuickly } from '../dist/src/cli/quick-bundle.js';
 
 // A reader that has seen enough (nsgx … | head) is no error.
 process.stdout.on('error', (error) => {
@@ -10,7 +10,5 @@ process.stdout.on('error', (error) => {
 
 const argv = process.argv.slice(2);
 const path = (relative) => fileURLToPath(new URL(relative, import.meta.url));
-const status = isQuick(argv)
-  ? await runQuickly(path('../dist/bundle/quick.cjs'), path('../..'), argv)
-  : undefined;
+const status = await runQuickly(path('../dist/bundle'), path('../..'), argv);
 process.exitCode = status ?? (await (await import('../dist/src/cli/main.js')).run(argv));

@@ -1,5 +1,5 @@
 /**
- * The bundle of commands that have to start fast (scripts/bundle-cli.mjs): one script, with the code that V8 made of it the
+ * Bundles of commands that have to start fast (scripts/bundle-cli.mjs): one script each, with the code that V8 made of it the
  * last time. Everything else is loaded module by module, which takes some 200 ms.
  */
 import { createHash } from 'node:crypto';
@@ -15,7 +15,6 @@ import {
 } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { cachedDataVersionTag } from 'node:v8';
 import { Script } from 'node:vm';
 import { defaultStateDir } from '@nestedsgx/sdk/state-dir';
@@ -25,8 +24,12 @@ export interface QuickBundle {
   run(argv: readonly string[]): Promise<number>;
 }
 
-/** Commands in it, and what asks for the list of all. */
-const QUICK = ['exec', 'ps', 'kill'];
+/** Bundles by the commands in them, and what asks for the list of all. */
+const QUICK: ReadonlyMap<string | undefined, string> = new Map([
+  ['exec', 'quick-exec.cjs'],
+  ['ps', 'quick-list.cjs'],
+  ['kill', 'quick-list.cjs'],
+]);
 const LISTS = ['--help', '-h', '--version', '-V'];
 const DIGEST_BYTES = 32;
 /** Code of other versions that is left lying. */
@@ -77,39 +80,39 @@ function writeCode(folder: string, path: string, code: Buffer): void {
 }
 
 /**
- * Runs a command from the bundle; undefined when there is none that may be used.
- * @param bundle its path; packages of a clone lie at `packages`
+ * Runs a command from its bundle; undefined when there is none that may be used.
+ * @param folder where bundles are; packages of a clone lie at `packages`
  */
 export async function runQuickly(
-  bundle: string,
+  folder: string,
   packages: string,
   argv: readonly string[],
 ): Promise<number | undefined> {
+  const name = quickBundle(argv);
+  if (name === undefined) return undefined;
+  const bundle = join(folder, name);
   if (!existsSync(bundle) || isStale(bundle, packages)) return undefined;
   const source = readFileSync(bundle, 'latin1');
   const { mtimeMs, size } = statSync(bundle);
-  const folder = join(defaultStateDir(), 'code');
-  const identity = [bundle, mtimeMs, size, cachedDataVersionTag(), argv[0]];
-  const name = createHash('sha256').update(JSON.stringify(identity)).digest('hex').slice(0, 32);
-  const path = join(folder, name);
+  const kept = join(defaultStateDir(), 'code');
+  const identity = JSON.stringify([bundle, mtimeMs, size, cachedDataVersionTag(), argv[0]]);
+  const path = join(kept, createHash('sha256').update(identity).digest('hex').slice(0, 32));
   const cachedData = readCode(path);
   const script = new Script(source, { filename: bundle, cachedData });
   const body = script.runInThisContext() as (
     require: NodeJS.Require,
     exports: object,
-    load: (url: string) => Promise<unknown>,
+    load: (name: string) => Promise<unknown>,
   ) => void;
   const module = {} as QuickBundle;
   // Code that was kept has no import() of its own.
-  const url = pathToFileURL(bundle);
-  body(createRequire(url), module, (path) => import(new URL(path, url).href));
+  body(createRequire(bundle), module, (name) => import(name));
   const status = await module.run(argv);
-  if (cachedData === undefined || script.cachedDataRejected)
-    writeCode(folder, path, script.createCachedData());
+  if (cachedData === undefined || script.cachedDataRejected) writeCode(kept, path, script.createCachedData());
   return status;
 }
 
-/** Whether the bundle has what the arguments ask for. */
-export function isQuick(argv: readonly string[]): boolean {
-  return QUICK.includes(argv[0]) || (argv.length === 1 && LISTS.includes(argv[0]));
+/** The bundle that has what the arguments ask for, if one does. */
+function quickBundle(argv: readonly string[]): string | undefined {
+  return argv.length === 1 && LISTS.includes(argv[0]!) ? 'quick-list.cjs' : QUICK.get(argv[0]);
 }
