@@ -371,10 +371,24 @@ function mapFile(inode: Inode, offset: u64, length: u64, protection: u32): i64 {
   // It cannot be made longer where it is.
   if (offset + length > mapped.length) return ENOMEM;
   const at = mapped.at + offset;
+  mapped.users.push(own());
   cut(at, at + length, own());
   known(own());
   insert(new Region(at, at + length, protection, true, false, true), own());
   return at;
+}
+
+/** Whether a process that gives a part of a file back has it once more: all its mappings of the file are in one place. */
+function isMappedAgain(at: u64, length: u64): bool {
+  for (let i = 0; i < mappedFiles.length; i++) {
+    const mapped = mappedFiles[i];
+    if (at < mapped.at || at + length > mapped.at + mapped.length) continue;
+    const first = mapped.users.indexOf(own());
+    if (first < 0) return false;
+    mapped.users.splice(first, 1);
+    return mapped.users.includes(own());
+  }
+  return false;
 }
 
 /** Files that nobody has mapped any more are files alone again. */
@@ -498,6 +512,10 @@ export function freeSpace(space: Space): void {
   drop(gone, space);
   const at = spaces.indexOf(space);
   if (at >= 0) spaces.splice(at, 1);
+  for (let i = 0; i < mappedFiles.length; i++) {
+    const users = mappedFiles[i].users;
+    for (let k = users.length - 1; k >= 0; k--) if (users[k] === space) users.splice(k, 1);
+  }
   if (mappedFiles.length > 0) unmapFiles();
 }
 
@@ -516,6 +534,10 @@ export function copySpace(from: Space): Space {
     to.regions.push(region.part(region.start, region.end));
   }
   known(to);
+  for (let i = 0; i < mappedFiles.length; i++) {
+    const users = mappedFiles[i].users;
+    for (let k = users.length - 1; k >= 0; k--) if (users[k] === from) users.push(to);
+  }
   return to;
 }
 
@@ -552,6 +574,7 @@ export function sysMunmap(at: u64, given: u64): i64 {
   if ((at & (PAGE - 1)) !== 0 || length === 0 || at + length < at) return EINVAL;
   if (imageOf(at, length) !== null) return 0;
   if (onItsWay(at, length)) return later();
+  if (mappedFiles.length > 0 && isMappedAgain(at, length)) return 0;
   const gone = drop(cut(at, at + length, own()), own());
   if (mappedFiles.length > 0) unmapFiles();
   return freed(gone);

@@ -3,9 +3,12 @@
  * of it is a part of. What is written there is read from the file, and the other way round: bytes go to and fro at calls.
  */
 import { copyIn, copyOut } from '../shim';
+import { Space } from '../memory-map';
 import { Inode } from './inode';
 
 export class Mapped {
+  /** Whose mappings there are, one entry for each. */
+  users: Array<Space> = new Array<Space>();
   constructor(
     public inode: Inode,
     public at: u64,

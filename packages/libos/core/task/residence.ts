@@ -19,6 +19,7 @@ const SLICE: u64 = 10_000_000;
 export const HELD: usize = 56;
 /** What lies below a stack pointer and is not the program's. */
 const RED_ZONE: u64 = 128;
+const STACK_STEP: u64 = 64 << 10;
 
 /** Processes that came of each other and have not run other programs. */
 export class Group {
@@ -96,7 +97,8 @@ function stackLowOf(space: Space): u64 {
   if (only === null) return space.stackStart;
   const at = only.stackAt;
   if (at <= space.stackStart + PAGE || at > space.stackEnd) return space.stackStart;
-  return stackUsed(space.stackStart, (at - RED_ZONE) & ~(PAGE - 1));
+  // In larger steps, so that it is mostly the same for processes that come of each other.
+  return max(space.stackStart, stackUsed(space.stackStart, (at - RED_ZONE) & ~(PAGE - 1)) & ~(STACK_STEP - 1));
 }
 
 /** Which pages of a process are there. */
