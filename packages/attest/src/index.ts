@@ -9,6 +9,14 @@ export {
   formatVerdict,
   type Verdict,
 } from './appraisal.js';
+export {
+  CERTIFICATE_CHECKS,
+  type CertificateEvidence,
+  certificateEvidence,
+  EVIDENCE_EXTENSION,
+  looksLikeCertificate,
+  verifyCertificate,
+} from './certificate-evidence.js';
 export { type Collateral, collateralFromFiles } from './collateral.js';
 export {
   type CryptoProvider,

@@ -2,6 +2,7 @@
 import {
   DEVICE_HOST, DEVICE_NULL, DEVICE_RANDOM, DEVICE_TTY, DEVICE_ZERO, Inode, S_IFCHR, S_IFDIR, S_IFLNK,
 } from './fs/inode';
+import { bootAttestation } from './fs/attestation';
 import { addMount, Outside } from './fs/outside';
 import { O_RDWR, O_WRONLY, opened, OpenFile, place } from './fs/open-file';
 import { lastName, link, root, walk, walkParent } from './fs/path';
@@ -145,6 +146,7 @@ export function bootDevices(kinds: u32): void {
   device(dev, 'full', DEVICE_ZERO);
   dev.entries!.get('full').full = true;
   bootProc(dev, main);
+  bootAttestation(dev);
   folder('/dev/shm', 0o1777);
   folder('/tmp', 0o1777);
   const hostMode: u32 = 0o620;

@@ -202,6 +202,8 @@ export class Inode {
 
   /** Gives the memory back once nobody can reach the file any more. */
   release(): void {
+    // Keys do not stay.
+    if (this.made !== 0) memory.fill(this.data, 0, <usize>this.room);
     freeLater(this.data);
     if (this.stored !== null) this.stored!.release();
     this.data = 0;

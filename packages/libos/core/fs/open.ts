@@ -1,11 +1,12 @@
 /** open, close, dup, pipe, lseek, fcntl, truncate. */
 import {
-  EBADF, EEXIST, EFAULT, EFBIG, EINVAL, EISDIR, ELOOP, ENOENT, ENOTDIR, ENXIO, EOPNOTSUPP, EROFS, ESPIPE,
+  EACCES, EBADF, EEXIST, EFAULT, EFBIG, EINVAL, EISDIR, ELOOP, ENOENT, ENOTDIR, ENXIO, EOPNOTSUPP, EROFS, ESPIPE,
 } from '../errno';
 import { PENDING } from '../request';
 import { copyIn, copyOut, now } from '../shim';
 import { ttyFd } from '../tty';
 import { failure, loadPath, scratch } from '../user';
+import { isAttestation, newKey, openFailure, opening } from './attestation';
 import { allocateRange, changeAppending, changeSize, openName, syncOutside } from './host-names';
 import { find, findFailure, look } from './hostfs';
 import { IN_CREATE, IN_MODIFY, IN_OPEN, notify, notifyName, watching } from './notify';
@@ -48,12 +49,21 @@ function create(name: string, start: Inode, flags: u32, mode: u32): i64 {
     return found.isLink && (flags & O_NOFOLLOW) === 0 ? create(found.target, folder, flags, mode) : EEXIST;
   }
   if (folder.links === 0) return ENOENT;
-  if (folder.readOnly) return EROFS;
+  if (folder.readOnly) {
+    const key = newKey(folder, last);
+    return key === null ? EROFS : openAttestation(key, flags);
+  }
   const inode = new Inode(S_IFREG | (mode & 0o7777 & ~umask()));
   link(folder, last, inode);
   folder.modified = folder.changed = now(0);
   if (watching > 0) notifyName(folder, last, inode, IN_CREATE);
   return give(inode, flags);
+}
+
+/** What a file of /dev/attestation reads is made now. */
+function openAttestation(inode: Inode, flags: u32): i64 {
+  const made = opening(inode, (flags & O_ACCMODE) !== 0);
+  return made === null ? openFailure : give(made, flags);
 }
 
 /** O_TMPFILE: a file that a folder will take, without a name until it gets one. */
@@ -98,6 +108,8 @@ export function sysOpenat(folder: u64, path: u64, flags64: u64, mode: u64): i64 
   if (exclusive) return EEXIST;
   if (inode.isLink && (flags & O_PATH) === 0) return ELOOP;
   const writes = (flags & O_ACCMODE) !== 0;
+  if (isAttestation(inode) && inode.isFile && (flags & O_PATH) === 0)
+    return (flags & O_DIRECTORY) !== 0 ? ENOTDIR : openAttestation(inode, flags);
   if (inode.isDirectory && (writes || (flags & O_CREAT) !== 0) && (flags & O_PATH) === 0) return EISDIR;
   if ((flags & O_DIRECTORY) !== 0 && !inode.isDirectory) return ENOTDIR;
   if (inode.readOnly && (writes || (flags & O_TRUNC) !== 0) && (flags & O_PATH) === 0) return EROFS;
@@ -113,7 +125,7 @@ export function sysOpenat(folder: u64, path: u64, flags64: u64, mode: u64): i64 
     const waiting = inode.need(0, inode.size);
     if (waiting !== 0) return waiting;
   }
-  const fd = give(inode.made !== 0 && (flags & O_PATH) === 0 ? made(inode) : inode, flags);
+  const fd = give(inode.made !== 0 && inode.isFile && (flags & O_PATH) === 0 ? made(inode) : inode, flags);
   if (fd >= 0 && watching > 0 && (flags & O_TRUNC) !== 0) notify(inode, IN_MODIFY);
   return fd;
 }
@@ -273,6 +285,7 @@ function truncate(inode: Inode, length: i64, fd: i32 = -1): i64 {
   if (inode.isDirectory) return EISDIR;
   if (!inode.isFile) return EINVAL;
   if (inode.outside !== null) return changeSize(inode, fd, length);
+  if (isAttestation(inode) && inode.links > 0) return EACCES;
   if (inode.readOnly) return EROFS;
   const result = inode.resize(length);
   if (result === 0 && watching > 0) notify(inode, IN_MODIFY);

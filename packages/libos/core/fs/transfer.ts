@@ -20,6 +20,7 @@ import {
 import { readSignals, readTimer } from '../events';
 import { NEVER, park, Queue, watch } from '../task/queue';
 import { current } from '../task/thread';
+import { isAttestation, written } from './attestation';
 import { fetchPiece, transfer } from './host-data';
 import { IN_ACCESS, IN_MODIFY, notify, readThing, watching } from './notify';
 import { ttyFd } from '../tty';
@@ -55,7 +56,7 @@ function writeAt(inode: Inode, user: u64, length: u64, at: u64): i64 {
   inode.wrote(at, length);
   if (end > inode.size) inode.size = end;
   inode.modified = inode.changed = now(0);
-  return length;
+  return isAttestation(inode) ? written(inode, length) : length;
 }
 
 function readDevice(file: OpenFile, device: i32, user: u64, length: u64): i64 {
@@ -314,7 +315,7 @@ export function sysSendfile(to: u64, from: u64, position: u64, count: u64): i64 
   if (inode.isFile && (target.socket !== null || target.inode.device >= DEVICE_HOST)) return sendOut(target, source, position, count);
   // Pipes: EINVAL makes programs fall back to read and write.
   if (!inode.isFile || !target.inode.isFile || target.pipe !== null) return EINVAL;
-  if (source.hostFd >= 0 || target.hostFd >= 0) return EINVAL;
+  if (source.hostFd >= 0 || target.hostFd >= 0 || isAttestation(target.inode)) return EINVAL;
   let at = source.position;
   if (position !== 0) at = loadU64(position);
   if (at >= inode.size) return 0;
@@ -393,7 +394,7 @@ export function sysCopyFileRange(from: u64, fromAt: u64, to: u64, toAt: u64, cou
   if (source.inode.isDirectory || target.inode.isDirectory) return EISDIR;
   if (!source.inode.isFile || !target.inode.isFile || source.special !== 0 || target.special !== 0) return EINVAL;
   // Programs read and write then.
-  if (source.inode.outside !== null || target.inode.outside !== null) return EXDEV;
+  if (source.inode.outside !== null || target.inode.outside !== null || isAttestation(target.inode)) return EXDEV;
   const at = fromAt === 0 ? source.position : loadU64(fromAt);
   const put = toAt === 0 ? target.position : loadU64(toAt);
   if (at >= source.inode.size) return 0;

@@ -1,6 +1,7 @@
 /* Calls out. The answer of a host is copied once, and its lengths and results are checked before they are used. */
 #include <stdlib.h>
 
+#include "attestation.h"
 #include "libos.h"
 #include "nsgx_crypto.h"
 #include "nsgx_interface.h"
@@ -10,7 +11,7 @@
 
 enum { CALL_WRITE, CALL_READ, CALL_ROOT, CALL_CLOCK, CALL_WAIT, CALL_NOTE, CALL_PARK, CALL_UNPARK, CALL_THREAD, CALL_EXIT };
 /* Behind those of transport/ocall.c. */
-enum { CALL_INTERRUPT = 13, CALL_ALARM, CALL_PAGES = 17, CALL_FILES };
+enum { CALL_INTERRUPT = 13, CALL_ALARM, CALL_PAGES = 17, CALL_FILES, CALL_ATTEST };
 
 #define EIO 5
 #define EFAULT 14
@@ -228,6 +229,17 @@ int64_t libos_serve_files(const uint64_t a[6], uint8_t *memory, uint64_t size) {
     }
     memcpy(area + FILES_ROOM, &length, 4);
     return result;
+}
+
+size_t libos_host_attest(const uint8_t *report, size_t length, uint8_t *to, size_t room) {
+    struct io *io = io_of_thread();
+    nsgx_writer request;
+    size_t bytes;
+    nsgx_writer_start(&request);
+    nsgx_write_bytes(&request, (nsgx_bytes){(uint8_t *)report, length});
+    if (!call_bytes(io, CALL_ATTEST, &request, &bytes) || bytes > room) return 0;
+    memcpy(to, io->answer.data, bytes);
+    return bytes;
 }
 
 /* The program is over: its host is told how it ended. */

@@ -1,4 +1,5 @@
 /* The core as the native half drives it: imports, system calls, and what the core asks to have done outside. */
+#include "attestation.h"
 #include "core.h"
 #include "libos.h"
 #include "nsgx_crypto.h"
@@ -252,6 +253,8 @@ static int64_t serve(const struct request *r, nsgx_registers *registers) {
             return libos_store_serve(r->op, a, memory, core.w2c_memory.size);
         case OP_FILES:
             return libos_serve_files(a, memory, core.w2c_memory.size);
+        case OP_ATTEST:
+            return libos_attest(a, memory, core.w2c_memory.size);
         case OP_EXIT:
             libos_store_last(memory, core.w2c_memory.size);
             if (libos_slot() == 0) libos_leave_user((int64_t)a[0]);

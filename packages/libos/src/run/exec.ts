@@ -4,6 +4,7 @@ import { signImage } from '@nestedsgx/image/node';
 import type { Cvm, Enclave } from '@nestedsgx/sdk';
 import type { ProgramImage } from '../image/build.js';
 import { Attention } from './attend.js';
+import { attestationHandlers } from './attestation.js';
 import { hostFacts, hostHandlers } from './host.js';
 import { HostMounts, type MountOptions, noMounts } from './mounts/host-mounts.js';
 import { HostIo, type IoCounters, type Transport } from './net/host-io.js';
@@ -130,6 +131,7 @@ export const LIBOS_INTERFACE = Object.freeze({
       ],
       returns: 'bytes',
     },
+    { name: 'host_attest', params: [{ name: 'report', type: 'bytes' }], returns: 'bytes' },
   ],
 } as const);
 
@@ -209,6 +211,7 @@ export async function runProgram(cvm: Cvm, program: ProgramImage, options: RunOp
         ...io.handlers(),
         ...(store?.handlers() ?? noStore),
         ...(mounts?.handlers() ?? noMounts),
+        ...attestationHandlers(connection),
       },
       driver: io.driver(LIBOS_INTERFACE.ocalls.findIndex(({ name }) => name === 'host_io')),
       ocallBufferBytes: 192 * 1024,

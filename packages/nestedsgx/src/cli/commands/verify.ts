@@ -1,8 +1,17 @@
-import { collateralFromFiles, parsePolicyText, type Verdict, verify } from '@nestedsgx/attest';
+import {
+  certificateEvidence,
+  collateralFromFiles,
+  looksLikeCertificate,
+  parsePolicyText,
+  type Verdict,
+  verify,
+  verifyCertificate,
+} from '@nestedsgx/attest';
 import { MAX_FILE_BYTES } from '@nestedsgx/verifier';
 import type { Command } from 'commander';
 import colors from '../colors.js';
 import { bytesFromHex, readDirectory, readLimited } from '../files.js';
+import { isServer, peerCertificate } from '../peer-certificate.js';
 import type { ActionWrapper, CommandModule } from '../program.js';
 import { Refused, type Terminal, UsageError } from '../terminal.js';
 import { gather } from './collateral.js';
@@ -26,7 +35,10 @@ export const verifyCommand: CommandModule = {
     program
       .command('verify')
       .description('appraise evidence against a policy; one line per check')
-      .argument('<evidence>', "this system's quote, a raw SNP report, or a DCAP quote")
+      .argument(
+        '<evidence>',
+        "this system's quote, a raw SNP report, a DCAP quote, a certificate with evidence, or tls://HOST:PORT of a server with one",
+      )
       .option(
         '--policy <file>',
         'policy, JSON (without one, the strict defaults, which pin nothing and accept nothing)',
@@ -37,26 +49,45 @@ export const verifyCommand: CommandModule = {
       .option('--pccs <url>', "with --fetch: ask this PCCS in place of Intel's service")
       .option('--report-data <hex>', 'the 64 bytes that the evidence must carry; fewer are padded with zeros')
       .option('--time <rfc3339>', 'the time to judge validity at (default: now)')
-      .addHelpText('after', '\nExample:\n  $ nsgx verify quote.bin --policy policy.json --report-data 00ff')
+      .addHelpText(
+        'after',
+        '\nExamples:\n  $ nsgx verify quote.bin --policy policy.json --report-data 00ff\n  $ nsgx verify tls://localhost:8443 --policy policy.json',
+      )
       .action(act(runVerify));
   },
 };
 
 async function runVerify(terminal: Terminal, path: string, options: VerifyOptions): Promise<void> {
-  const evidence = readLimited(path, EVIDENCE_LIMIT, 'evidence');
+  const given = isServer(path) ? await peerCertificate(path) : readLimited(path, EVIDENCE_LIMIT, 'evidence');
+  const certificate = looksLikeCertificate(given);
+  if (certificate && options.reportData !== undefined)
+    throw new UsageError('--report-data is not for certificates: their evidence is for their key');
+  const evidence = certificate ? quoteOf(given) : given;
   const policy = parsePolicyText(
     options.policy === undefined
       ? '{"version":1}'
       : new TextDecoder().decode(readLimited(options.policy, POLICY_LIMIT, 'policy')),
   );
-  const verdict = await verify(evidence, {
+  const common = {
     policy,
     collateral: await collateralOf(terminal, evidence, options),
-    reportData: options.reportData === undefined ? undefined : padReportData(options.reportData),
     time: options.time === undefined ? undefined : parseTime(options.time),
-  });
+  };
+  const reportData = options.reportData === undefined ? undefined : padReportData(options.reportData);
+  const verdict = await (certificate
+    ? verifyCertificate(given, common)
+    : verify(evidence, { ...common, reportData }));
   terminal.answer(verdict, verdictLines(terminal, verdict));
   if (verdict.verdict !== 'accepted') throw new Refused();
+}
+
+/** What collateral may be needed for; nothing when the certificate has no evidence, which the verdict then says. */
+function quoteOf(certificate: Uint8Array): Uint8Array {
+  try {
+    return certificateEvidence(certificate).quote;
+  } catch {
+    return new Uint8Array(0);
+  }
 }
 
 /** What `--collateral` and `--fetch` give; what is fetched is kept in the directory, if there is one. */
