@@ -151,6 +151,27 @@ test('every change outside is refused, and no other data are given', async () =>
   assert.ok(refused >= 3, `${refused} refused`);
 });
 
+test('of a file that is damaged or given up, nothing comes back when it is made longer', async () => {
+  const store = stores();
+  const here = stores();
+  await step(store, 'make');
+  native(program, [here, 'make']);
+  // Its last block: those before it are decrypted, and verified, by then.
+  const bytes = readFileSync(blocks(store));
+  bytes[40 * BLOCK + 5] ^= 1;
+  const damaged = stores();
+  writeFileSync(blocks(damaged), bytes);
+  const expected = native(program, [here, 'longer']).stdout.split('\n');
+  for (const [path, opened] of [
+    [store, '0'],
+    [damaged, '5'],
+  ] as const) {
+    const found = (await step(path, 'longer')).stdout.split('\n');
+    assert.deepEqual(found, [opened, ...expected.slice(1)]);
+    assert.equal((await step(path, 'say')).stdout, expected.slice(2).join('\n'));
+  }
+});
+
 test('an older store is refused when its version is asked for; a missing one too', async () => {
   const store = stores();
   const first = await step(store, 'make');

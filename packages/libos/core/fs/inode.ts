@@ -184,7 +184,7 @@ export class Inode {
 
   resize(size: u64): i64 {
     if (size === 0 && this.stored !== null && this.stored!.outside !== 0) {
-      this.stored!.forget();
+      this.stored!.forget(this);
       if (this.stored!.outside === 0) this.size = 0;
     }
     const waiting = this.need(0, this.size);
@@ -204,7 +204,7 @@ export class Inode {
   release(): void {
     // Keys do not stay.
     if (this.made !== 0) memory.fill(this.data, 0, <usize>this.room);
-    freeLater(this.data);
+    if (this.stored === null || !this.stored!.leave(this.data)) freeLater(this.data);
     if (this.stored !== null) this.stored!.release();
     this.data = 0;
     this.room = 0;

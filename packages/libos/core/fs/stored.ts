@@ -3,7 +3,7 @@ import { EIO, ENOSPC } from '../errno';
 import { ask, THEN_RETRY } from '../request';
 import { now } from '../shim';
 import { current } from '../task/thread';
-import { fits, Inode } from './inode';
+import { fits, freeLater, Inode } from './inode';
 
 /** Bytes under one tag; native/src/store.c knows it too. */
 export const STORE_BLOCK: u64 = 16384;
@@ -38,6 +38,32 @@ export function awaitStore(): i64 {
   return ask(7, now(1) + POLL_NS, 0, 0, 0, THEN_RETRY);
 }
 
+/** Files that went while a thread was bringing their contents: the native half writes there until it says that it is done. */
+let leftFiles: Array<Stored> = new Array<Stored>();
+let leftData: Array<usize> = new Array<usize>();
+
+function sweep(): void {
+  for (let i = leftFiles.length - 1; i >= 0; i--) {
+    const stored = leftFiles[i];
+    if (load<u32>(stored.outside) === STATE_WORKING) continue;
+    freeLater(leftData[i]);
+    heap.free(stored.outside);
+    stored.outside = 0;
+    stored.settle();
+    leftFiles.splice(i, 1);
+    leftData.splice(i, 1);
+  }
+}
+
+/** The memory of contents that are not to be used, empty. */
+function discard(inode: Inode): void {
+  if (inode.data === 0) return;
+  memory.fill(inode.data, 0, <usize>inode.room);
+  freeLater(inode.data);
+  inode.data = 0;
+  inode.room = 0;
+}
+
 export class Stored {
   /** References as of the last commit, level after level, and the blocks of the file then. */
   pyramid: usize = 0;
@@ -49,6 +75,10 @@ export class Stored {
   dirty: bool = false;
   /** Where the native half says how far it is, while the contents are outside; 0 once they are here. */
   outside: usize = 0;
+  /** The last commit has it, or the one under way. */
+  kept: bool = false;
+  /** Nobody can reach the file any more. */
+  gone: bool = false;
 
   /** Marks blocks that [from, from + length) touches. */
   mark(from: u64, length: u64): void {
@@ -77,6 +107,7 @@ export class Stored {
 
   /** The contents come in, all of them: 0, PENDING, or an error. */
   load(inode: Inode): i64 {
+    sweep();
     const state = this.outside;
     if (state === 0) return 0;
     const word = load<u32>(state);
@@ -84,6 +115,8 @@ export class Stored {
     if (word === STATE_DONE) {
       const result = load<i32>(state, 4);
       if (result !== 0) {
+        // Nothing of it stays: what was verified of it is part of a file that cannot be read.
+        discard(inode);
         store<u32>(state, STATE_IDLE);
         return EIO;
       }
@@ -103,20 +136,44 @@ export class Stored {
     return ask(OP_STORE_LOAD, state, this.pyramid, this.blocks | ((<u64>inode.data) << 32), inode.size, THEN_RETRY);
   }
 
-  /** The contents are given up unread. */
-  forget(): void {
+  /** The contents are given up unread; none of the blocks outside are the file's any more. */
+  forget(inode: Inode): void {
     if (this.outside !== 0 && load<u32>(this.outside) !== STATE_WORKING) {
+      discard(inode);
+      this.mark(0, inode.size);
       heap.free(this.outside);
       this.outside = 0;
     }
   }
 
+  /** The file is given up: whether its contents have to stay meanwhile, because a thread is bringing them. */
+  leave(data: usize): bool {
+    sweep();
+    if (this.outside === 0) return false;
+    if (load<u32>(this.outside) === STATE_WORKING) {
+      leftFiles.push(this);
+      leftData.push(data);
+      return true;
+    }
+    heap.free(this.outside);
+    this.outside = 0;
+    return false;
+  }
+
   release(): void {
-    if (this.pyramid !== 0) heap.free(this.pyramid);
     if (this.marks !== 0) heap.free(this.marks);
-    this.pyramid = 0;
     this.marks = 0;
-    this.blocks = this.marked = 0;
+    this.marked = 0;
     this.dirty = false;
+    this.gone = true;
+    this.settle();
+  }
+
+  /** References of a file that is gone are given back when no commit has it and no thread reads them. */
+  settle(): void {
+    if (!this.gone || this.kept || this.outside !== 0 || this.pyramid === 0) return;
+    heap.free(this.pyramid);
+    this.pyramid = 0;
+    this.blocks = 0;
   }
 }

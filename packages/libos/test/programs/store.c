@@ -83,6 +83,12 @@ int main(int argc, char **argv) {
         int fd = open("large", O_WRONLY);
         if (write(fd, "lost", 4) != 4) return 3;
         kill(getpid(), 9);
+    } else if (strcmp(step, "longer") == 0) {
+        /* What was there does not come back, neither now nor at the next start. */
+        printf("%d\n", open("large", O_RDONLY) < 0 ? errno : 0);
+        int fd = open("large", O_RDWR | O_TRUNC);
+        printf("%d %d\n", ftruncate(fd, 700000), fsync(fd));
+        close(fd);
     } else if (strcmp(step, "borders") == 0) {
         int renamed = rename("large", "/tmp/large");
         printf("%d %s\n", renamed, strerror(errno));
