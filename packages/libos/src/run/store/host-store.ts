@@ -2,15 +2,19 @@
  * The host's half of a store: one file, which the library OS reads and writes at positions like any granted descriptor, and
  * the moments at which it has to be durable. Its contents are ciphertext; nothing here can tell what is in it.
  */
+import { createHash, randomUUID } from 'node:crypto';
 import {
   closeSync,
+  copyFileSync,
   fdatasyncSync,
   constants as files,
   fstatSync,
   fsyncSync,
+  linkSync,
   mkdirSync,
   openSync,
   readFileSync,
+  renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
@@ -35,30 +39,91 @@ export interface StoreVersion {
   readonly mac: string;
 }
 
-function alive(pid: number): boolean {
+/** Who has a lock: a process of this start of the machine, and which of those that had the same number; "" of a damaged one. */
+function startOf(pid: number | 'self'): string {
   try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
+    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+    // Behind the name, which may have any characters: the 22nd field is when it began.
+    const began = readFileSync(`/proc/${pid}/stat`, 'utf8')
+      .replace(/^.*\) /s, '')
+      .split(' ')[19];
+    return `${boot}/${began}`;
+  } catch {
+    return '';
   }
 }
 
-/** Two programs at once would destroy it: the file names who has it. */
-function take(path: string): void {
-  for (let tries = 0; ; tries++)
+function alive(owner: string): boolean {
+  const [pid = 0, start] = owner.split(' ');
+  if (!(Number(pid) > 0)) return false;
+  try {
+    process.kill(Number(pid), 0);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EPERM') return false;
+  }
+  const present = startOf(Number(pid));
+  return start === undefined || present === '' || present === start;
+}
+
+/** The text of a lock; nothing when there is none. */
+function ownerOf(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** Whether the lock was free: it is there with its text or not at all. */
+function linked(own: string, path: string): boolean {
+  try {
+    linkSync(own, path);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw error;
+  }
+}
+
+/**
+ * Two programs at once would destroy a store: the file names who has it. That of a dead one is replaced by who has the lock
+ * for doing so, which is another one for each dead one: so of several only one finds it still there.
+ */
+function take(path: string, own: string): void {
+  while (!linked(own, path)) {
+    const owner = ownerOf(path);
+    if (owner === undefined) continue;
+    if (alive(owner))
+      throw libosError('STORE_BUSY', `process ${owner.split(' ')[0]} uses the store`, {
+        advice: `Wait for its end; if it has nothing to do with it, remove ${path}.`,
+      });
+    const replacing = `${path}.${createHash('sha256').update(owner).digest('hex').slice(0, 32)}`;
+    take(replacing, own);
     try {
-      writeFileSync(path, `${process.pid}`, { flag: 'wx' });
+      if (ownerOf(path) !== owner) continue;
+      // Not `own` itself: renaming one name of a file to another of the same does nothing.
+      const next = `${own}.next`;
+      copyFileSync(own, next);
+      renameSync(next, path);
       return;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || tries > 0) throw error;
-      const owner = Number(readFileSync(path, 'utf8'));
-      if (owner > 0 && alive(owner))
-        throw libosError('STORE_BUSY', `process ${owner} uses the store`, {
-          advice: `Wait for its end; if it has nothing to do with it, remove ${path}.`,
-        });
-      rmSync(path);
+    } finally {
+      rmSync(replacing, { force: true });
     }
+  }
+}
+
+/** Takes the lock of a folder; returns its text. */
+function lock(path: string): string {
+  const text = `${process.pid} ${startOf('self')} ${randomUUID()}`;
+  const own = `${path}.${randomUUID()}`;
+  try {
+    writeFileSync(own, text, { flag: 'wx', mode: 0o600 });
+    take(path, own);
+    return text;
+  } finally {
+    rmSync(own, { force: true });
+  }
 }
 
 /** One program's store. */
@@ -67,6 +132,7 @@ export class HostStore {
   version: StoreVersion | undefined;
   readonly #fd: number;
   readonly #lock: string;
+  readonly #owner: string | undefined;
   readonly #least: bigint;
   readonly #grant: (fd: number) => number;
 
@@ -80,11 +146,12 @@ export class HostStore {
     this.#lock = join(options.path, 'lock');
     try {
       mkdirSync(options.path, { recursive: true, mode: 0o700 });
-      take(this.#lock);
+      this.#owner = lock(this.#lock);
       this.#fd = openSync(join(options.path, 'blocks'), O_RDWR | O_CREAT, 0o600);
       this.#settle(options.path);
     } catch (cause) {
       if ((cause as { code?: string }).code === 'STORE_BUSY') throw cause;
+      this.#unlock();
       throw libosError('STORE_UNREADABLE', `${options.path}: ${(cause as Error).message}`, {
         cause,
         advice: 'Check the path and who may write there.',
@@ -115,7 +182,12 @@ export class HostStore {
 
   close(): void {
     closeSync(this.#fd);
-    rmSync(this.#lock, { force: true });
+    this.#unlock();
+  }
+
+  #unlock(): void {
+    // Somebody may have removed it by hand, and another taken it.
+    if (this.#owner !== undefined && ownerOf(this.#lock) === this.#owner) rmSync(this.#lock, { force: true });
   }
 
   /** The name of a new file is durable too. */
