@@ -82,6 +82,8 @@ EXPORT int64_t nsgx_lh_drive(uint64_t argument) {
         if (call->request_length != 8 || !in_ram(h, request, 8)) return kind;
         uint64_t slot = *(volatile uint64_t *)request;
         if (slot >= LIBOS_CHANNELS) return kind;
+        /* The program is over, and its channels may go at any time: Node refuses the call. */
+        if (atomic_load(&h->stopping) != 0) return kind;
         host_called(h, &h->slots[slot]);
         call->response_length = 0;
         call->status = 0;

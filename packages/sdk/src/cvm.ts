@@ -160,9 +160,10 @@ export class Cvm implements AsyncDisposable {
     });
     built.file.faults.least = Math.min(Math.max(1, options.growPages ?? 1), MAX_GROW);
     if (options.hostDescriptors === true) await takeGrants(device, built);
-    const enclave = describe(device.connection, built, loadable, options, () =>
-      this.#enclaves.delete(enclave),
-    );
+    const enclave = describe(device.connection, built, loadable, options, () => {
+      // Threads that did not come back may still look at guest RAM, which then stays.
+      if (enclave.running === 0) this.#enclaves.delete(enclave);
+    });
     this.#enclaves.add(enclave);
     try {
       enclave.initialise();

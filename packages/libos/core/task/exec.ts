@@ -30,7 +30,7 @@ const MAX_SCRIPTS = 4;
 const SCRIPT_LINE: u64 = 256;
 const SIG_IGN: u64 = 1;
 const SIGKILL = 9;
-const STACK: u64 = 1 << 20;
+const STACK: u64 = 8 << 20;
 const OTHERS_GO: u64 = 1_000_000;
 
 const loaded = new Loaded();

@@ -25,6 +25,7 @@ struct libos_boot {
     uint64_t flags;
     uint64_t policy_start, policy_size;     /* what the host may say to the program (policy.c) */
     uint64_t arena_slack;                   /* what the arena has behind it, to begin and end elsewhere (places.c) */
+    uint64_t stack_ready;                   /* how much of the stack, at its end, has pages from the start */
 };
 #define LIBOS_BOOT_MAGIC 0x31534f42494c534eull /* "NSLIBOS1" */
 #define LIBOS_FLAG_VERBOSE 1u

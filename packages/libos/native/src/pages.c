@@ -21,6 +21,7 @@ static const struct secinfo trimmed_page = {NSGX_PAGE_TRIM | NSGX_PAGE_MODIFIED,
 /* Whether the page at an offset from the base has been there since the start. */
 static bool ready(const struct libos_boot *boot, uint64_t offset) {
     if (offset - boot->core_start < boot->core_size) return offset - boot->core_start < boot->core_ready;
+    if (offset - boot->stack_start < boot->stack_size) return offset - boot->stack_start >= boot->stack_size - boot->stack_ready;
     if (offset - boot->arena_start < boot->arena_size + boot->arena_slack) return offset - boot->arena_start < boot->arena_ready;
     return true;
 }

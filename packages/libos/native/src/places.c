@@ -6,8 +6,8 @@
 #define PAGE 4096ull
 /* The arena begins in pages that are there from the start, so that the first of brk cost nothing more. */
 #define FIRST_PAGES 64
-/* Of the stack, this part may lie unused. */
-#define STACK_PART 16
+/* So much of the stack may lie unused. */
+#define STACK_SPREAD 65536
 #define STACK_STEP 16
 
 static uint64_t below(uint64_t limit) {
@@ -26,6 +26,7 @@ const struct libos_places *libos_places(void) {
     uint64_t behind = below((boot->arena_slack - FIRST_PAGES * PAGE) / PAGE + 1) * PAGE;
     places.arena_start += before;
     places.arena_size += boot->arena_slack - before - behind;
-    places.stack_end -= below(boot->stack_size / STACK_PART / STACK_STEP + 1) * STACK_STEP;
+    uint64_t spread = boot->stack_size / 16 < STACK_SPREAD ? boot->stack_size / 16 : STACK_SPREAD;
+    places.stack_end -= below(spread / STACK_STEP + 1) * STACK_STEP;
     return &places;
 }

@@ -10,7 +10,9 @@
 #define OVERLOOK 128u      /* pauses before a thread that a signal waits for is interrupted */
 
 enum { RUNNING, AWAKE, ASLEEP, WOKEN };
-enum { FREE, STARTED, TAKEN };
+enum { FREE, STARTED, TAKEN, IDLE };
+/* A thread that ended waits so long for another one to be: coming in anew takes the host far longer than being woken. */
+#define IDLE_NS 100000000ull
 
 struct start {
     nsgx_registers registers;
@@ -144,19 +146,25 @@ void libos_wakes_up(uint32_t slot) { __atomic_store_n(&sleeping[slot], RUNNING, 
 
 bool libos_start_thread(uint32_t slot, const nsgx_registers *registers, uint64_t stack, uint64_t fs,
                         const void *vectors) {
-    if (slot >= LIBOS_THREADS || __atomic_load_n(&starts[slot].state, __ATOMIC_ACQUIRE) != FREE)
-        libos_die("a thread was started twice", slot);
+    if (slot >= LIBOS_THREADS) libos_die("a thread that cannot be", slot);
     struct start *start = &starts[slot];
+    uint32_t before = __atomic_load_n(&start->state, __ATOMIC_ACQUIRE);
+    if (before != FREE && before != IDLE) libos_die("a thread was started twice", slot);
     start->registers = *registers;
     start->registers.rax = 0;
     if (stack != 0) start->registers.rsp = stack;
     start->fs = fs;
     start->vectors = vectors;
     __asm__ volatile("stmxcsr %0" : "=m"(start->mxcsr));
+    uint32_t expected = IDLE;
+    if (__atomic_compare_exchange_n(&start->state, &expected, STARTED, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+        wake(slot);
+        return true;
+    }
     sleeping[slot] = RUNNING;
     __atomic_store_n(&start->state, STARTED, __ATOMIC_RELEASE);
     if (libos_host_thread(slot)) return true;
-    uint32_t expected = STARTED;
+    expected = STARTED;
     /* A host that says no and comes in with it all the same has a thread. */
     return !__atomic_compare_exchange_n(&start->state, &expected, FREE, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
@@ -171,21 +179,39 @@ void libos_kept_registers(uint32_t slot, nsgx_registers *to) {
     *to = kept[slot][--kept_count[slot]];
 }
 
-bool libos_run_thread(uint32_t slot) {
+/* Whether the thread of a slot begins here: of two that come in for it, one. */
+static bool begins(struct start *start) {
     uint32_t expected = STARTED;
-    if (slot >= LIBOS_THREADS) return false;
-    struct start *start = &starts[slot];
-    if (!__atomic_compare_exchange_n(&start->state, &expected, TAKEN, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
-        return false;
-    libos_set_slot(slot);
-    libos_thread_known(slot);
-    if (libos_begin(slot)) {
-        if (start->vectors != NULL) libos_restore_vectors(start->vectors);
-        libos_enter_thread(&start->registers, start->fs, start->mxcsr);
+    return __atomic_compare_exchange_n(&start->state, &expected, TAKEN, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
+/* Waits for another thread to begin in the slot; false when none does. */
+static bool another(uint32_t slot, struct start *start) {
+    uint64_t until = libos_clock_now(1) + IDLE_NS;
+    while (__atomic_load_n(&start->state, __ATOMIC_ACQUIRE) == IDLE) {
+        uint32_t expected = IDLE;
+        libos_sleep(slot, until);
+        if (libos_clock_now(1) >= until &&
+            __atomic_compare_exchange_n(&start->state, &expected, FREE, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+            return false;
     }
-    libos_lock();
-    w2c_core_gone(libos_core(), slot);
-    __atomic_store_n(&start->state, FREE, __ATOMIC_RELEASE);
-    libos_unlock();
+    return begins(start);
+}
+
+bool libos_run_thread(uint32_t slot) {
+    if (slot >= LIBOS_THREADS || !begins(&starts[slot])) return false;
+    struct start *start = &starts[slot];
+    libos_set_slot(slot);
+    do {
+        libos_thread_known(slot);
+        if (libos_begin(slot)) {
+            if (start->vectors != NULL) libos_restore_vectors(start->vectors);
+            libos_enter_thread(&start->registers, start->fs, start->mxcsr);
+        }
+        libos_lock();
+        w2c_core_gone(libos_core(), slot);
+        __atomic_store_n(&start->state, IDLE, __ATOMIC_RELEASE);
+        libos_unlock();
+    } while (another(slot, start));
     return true;
 }

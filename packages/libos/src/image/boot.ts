@@ -27,6 +27,8 @@ export interface BootPage {
   readonly policySize: number;
   /** What the arena has behind it, so that it can begin and end elsewhere at each start. */
   readonly arenaSlack: number;
+  /** How much of the stack, at its end, has pages from the start. */
+  readonly stackReady: number;
 }
 
 const MAGIC = 0x31534f42494c534en;
@@ -49,7 +51,7 @@ export function bootPage(boot: BootPage): Uint8Array {
     ...[boot.manifestStart, boot.manifestSize, boot.userStart, boot.userSize],
     ...[boot.stackStart, boot.stackSize, boot.arenaStart, boot.arenaSize, boot.entry, boot.programEntry],
     ...[boot.headers, boot.headerCount, boot.interpreter, boot.flags],
-    ...[boot.policyStart, boot.policySize, boot.arenaSlack],
+    ...[boot.policyStart, boot.policySize, boot.arenaSlack, boot.stackReady],
   ];
   view.setBigUint64(0, MAGIC, true);
   words.forEach((word, i) => {

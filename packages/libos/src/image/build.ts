@@ -45,6 +45,7 @@ const KERNEL_ROOM = 64 * 2 ** 20;
 /** What has pages from the start; the rest comes when it is used. */
 const CORE_READY = 512 * 1024;
 const ARENA_READY = 512 * 1024;
+const STACK_READY = 256 * 1024;
 /** Room for the arena to begin later than it could, in pages that are ready (FIRST_PAGES of native/src/places.c). */
 const SLACK = 256 * 1024;
 /** Settings of native/enclave.json that the layout repeats. */
@@ -174,7 +175,8 @@ export function buildProgramImage(options: ProgramImageOptions): BuiltProgram {
   });
   const kernel = readKernel();
   const memory = roundUp(options.memory ?? 64 * 2 ** 20);
-  const stackSize = roundUp(options.stack ?? 2 ** 20);
+  const stackSize = roundUp(options.stack ?? 8 * 2 ** 20);
+  const stackReady = Math.min(STACK_READY, stackSize);
   const coreSize = roundUp(options.files ?? 32 * 2 ** 20, 65536);
 
   // Digests and names do not depend on where things are, so a first description tells how long it will be.
@@ -241,6 +243,7 @@ export function buildProgramImage(options: ProgramImageOptions): BuiltProgram {
     userSize: place.user.end - place.user.start,
     arenaSize: memory,
     arenaSlack: slack,
+    stackReady,
     entry: first.program.entry + first.bias,
     programEntry: main.program.entry + main.bias,
     headers: main.program.headers + main.bias,
@@ -262,7 +265,7 @@ export function buildProgramImage(options: ProgramImageOptions): BuiltProgram {
     ...(policy.length === 0
       ? []
       : [{ offset: policyStart, secinfoFlags: R, data: padded(policy), measured: true }]),
-    ...zeros(stackStart, stackSize),
+    ...zeros(stackStart + stackSize - stackReady, stackReady),
     ...[...placed.values()].flatMap((place) => place.runs),
     ...zeros(arenaStart, Math.min(ARENA_READY, memory)),
     { offset: size - PAGE, secinfoFlags: R, data: boot, measured: true },

@@ -86,7 +86,7 @@ export const execCommand: CommandModule = {
       .option('--env <name[=value]>', 'a variable of its environment; may be repeated', collect, [])
       .option('--memory <MiB>', 'memory that it can allocate (default: 64)')
       .option('--files <MiB>', 'memory for files that it writes, and for the library OS (default: 32)')
-      .option('--stack <MiB>', 'its stack (default: 1)')
+      .option('--stack <MiB>', 'its stack (default: 8)')
       .option('--no-package', 'only the program and its libraries, without data of its Debian package')
       .option('--jit', 'let it execute what it has written: JIT compilers')
       .option('--key <pem>', 'signing key (default: one of its own in the state directory)')

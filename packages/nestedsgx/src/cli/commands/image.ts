@@ -104,7 +104,7 @@ function buildCommand(act: ActionWrapper): Command {
     .option('--arg-policy <policy>', 'any, fixed or prefix')
     .option('--memory <size>', 'memory that it can allocate, such as 256M (default: 64M)')
     .option('--files <size>', 'memory for files that it writes, and for the library OS (default: 32M)')
-    .option('--stack <size>', 'its stack (default: 1M)')
+    .option('--stack <size>', 'its stack (default: 8M)')
     .option(
       '--store </path>',
       'keep what it writes below this folder, encrypted, where nsgx exec --store says',
