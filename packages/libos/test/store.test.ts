@@ -1,6 +1,7 @@
 /** The store: what is written there is there at the next start, as Linux keeps it; and nothing of it can be changed outside. */
 import assert from 'node:assert/strict';
-import { closeSync, cpSync, mkdtempSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import fs, { closeSync, cpSync, mkdtempSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { generateKey } from '@nestedsgx/image/node';
@@ -169,6 +170,54 @@ test('of a file that is damaged or given up, nothing comes back when it is made 
     const found = (await step(path, 'longer')).stdout.split('\n');
     assert.deepEqual(found, [opened, ...expected.slice(1)]);
     assert.equal((await step(path, 'say')).stdout, expected.slice(2).join('\n'));
+  }
+});
+
+/** What the host has at each of its two syncs of a commit. */
+async function recorded(store: string, name: string): Promise<Buffer[]> {
+  const moments = [readFileSync(blocks(store))];
+  const { fdatasyncSync } = fs;
+  fs.fdatasyncSync = (fd) => {
+    moments.push(readFileSync(blocks(store)));
+    fdatasyncSync(fd);
+  };
+  syncBuiltinESMExports();
+  try {
+    assert.equal((await step(store, name)).stdout, '');
+  } finally {
+    fs.fdatasyncSync = fdatasyncSync;
+    syncBuiltinESMExports();
+  }
+  return moments;
+}
+
+test('whenever the host stops, there is the last commit, also of files that are replaced meanwhile', async () => {
+  const store = stores();
+  writeFileSync(blocks(store), '');
+  await recorded(store, 'race');
+  // Now the files come in while they are replaced.
+  const moments = await recorded(store, 'race-again');
+  assert.ok(moments.length > 4, `${moments.length} moments`);
+  let seed = 1;
+  const random = (below: number) => {
+    seed = (Math.imul(seed, 1103515245) + 12345) >>> 0;
+    return (seed >>> 8) % below;
+  };
+  const cut = stores();
+  for (let i = 0; i < 16; i++) {
+    const k = random(moments.length - 1);
+    const next = moments[k + 1] as Buffer;
+    const bytes = Buffer.alloc(next.length);
+    (moments[k] as Buffer).copy(bytes);
+    // Of the writes that are not durable, some have been made, in any order.
+    for (let at = 0; at < next.length; at += 4096) if (random(2) === 0) next.copy(bytes, at, at, at + 4096);
+    writeFileSync(blocks(cut), bytes);
+    const found = await step(cut, 'check');
+    assert.deepEqual(
+      [found.notes, found.stdout, found.status],
+      ['', '', 0],
+      `moment ${k} of ${moments.length}`,
+    );
   }
 });
 

@@ -5,6 +5,7 @@
  */
 import { EIO, ENOSPC } from '../errno';
 import { ask, THEN_RETRY } from '../request';
+import { leftMuch } from '../collection';
 import { current, Thread } from '../task/thread';
 import { bytesToString, stringToBytes } from '../user';
 import { fits, Inode, pinContents } from './inode';
@@ -35,6 +36,10 @@ class Entry {
   ) {}
 }
 
+/** Who has a position: the last commit, the one before it (its root is there until the next one's takes its place), the one under way. */
+const BY_LAST: u8 = 1;
+const BY_FORMER: u8 = 2;
+const BY_NEXT: u8 = 4;
 /** Positions in use outside: a byte each. Position 0 is the roots'. */
 let used: usize = 0;
 let usedRoom: u32 = 0;
@@ -65,7 +70,7 @@ function isUsed(position: u32): bool {
   return position < usedRoom && load<u8>(used + position) !== 0;
 }
 
-function use(position: u32): void {
+function use(position: u32, by: u8): void {
   if (position >= usedRoom) {
     let room: u32 = usedRoom < 1024 ? 1024 : usedRoom;
     while (room <= position) room *= 2;
@@ -76,12 +81,12 @@ function use(position: u32): void {
     used = larger;
     usedRoom = room;
   }
-  store<u8>(used + position, 1);
+  store<u8>(used + position, load<u8>(used + position) | by);
 }
 
 function position(): u64 {
   while (isUsed(rotor)) rotor++;
-  use(rotor);
+  use(rotor, BY_NEXT);
   return rotor++;
 }
 
@@ -89,19 +94,43 @@ function usePyramid(pyramid: usize, blocks: u32): void {
   const count = pyramidLength(blocks);
   for (let i: u32 = 0; i < count; i++) {
     const at = load<u64>(pyramid + <usize>i * REFERENCE);
-    if (at !== 0) use(<u32>at);
+    if (at !== 0) use(<u32>at, BY_LAST);
   }
 }
 
-/** What the last commit uses, and nothing else. */
-function recount(entries: Array<Entry>): void {
-  if (used !== 0) memory.fill(used, 0, usedRoom);
+/** Files of the last commit and of the one under way, also those that have been removed since. */
+let committed: Array<Stored> = new Array<Stored>();
+let committing: Array<Stored> = new Array<Stored>();
+
+function hold(entries: Array<Entry>): Array<Stored> {
+  const held = new Array<Stored>();
+  for (let i = 0; i < entries.length; i++) {
+    if (!entries[i].inode.isFile || entries[i].linked !== NOT_LINKED) continue;
+    const stored = entries[i].inode.stored!;
+    stored.kept = true;
+    held.push(stored);
+  }
+  return held;
+}
+
+/** The files that the last commit has are these and not those. */
+function settle(has: Array<Stored>, hasNot: Array<Stored>): void {
+  for (let i = 0; i < hasNot.length; i++) hasNot[i].kept = false;
+  for (let i = 0; i < has.length; i++) has[i].kept = true;
+  for (let i = 0; i < hasNot.length; i++) hasNot[i].settle();
+  committed = has;
+  committing = new Array<Stored>();
+}
+
+/** What the last commit uses and, when that is a new one, what the one before it used; nothing else. */
+function recount(anew: bool): void {
+  for (let i: u32 = 0; i < usedRoom; i++) {
+    const by = load<u8>(used + i);
+    store<u8>(used + i, anew ? ((by & BY_LAST) !== 0 ? BY_FORMER : 0) : by & BY_FORMER);
+  }
   rotor = 1;
   usePyramid(metaPyramid, metaBlocks);
-  for (let i = 0; i < entries.length; i++) {
-    const stored = entries[i].inode.stored;
-    if (stored !== null && entries[i].linked === NOT_LINKED) usePyramid(stored.pyramid, stored.blocks);
-  }
+  for (let i = 0; i < committed.length; i++) usePyramid(committed[i].pyramid, committed[i].blocks);
 }
 
 function gather(folder: Inode, parent: u32, entries: Array<Entry>, seen: Map<u64, u32>): void {
@@ -233,21 +262,41 @@ function planFile(entry: Entry): void {
   stored.unmark();
 }
 
+/** Memory that a commit takes at most: names and attributes, references, items (of which there are two while they grow), marks. */
+function roomFor(entries: Array<Entry>): u64 {
+  let names: u64 = HEAD;
+  let references: u64 = 0;
+  let most: u32 = 0;
+  for (let i = 0; i < entries.length; i++) {
+    names += lengthOf(entries[i]);
+    const inode = entries[i].inode;
+    if (!inode.isFile || entries[i].linked !== NOT_LINKED) continue;
+    const blocks = blocksOf(inode.size);
+    if (!inode.stored!.dirty && blocks === inode.stored!.blocks) continue;
+    references += pyramidLength(blocks);
+    most = max(most, blocks);
+  }
+  references += pyramidLength(blocksOf(names));
+  return names + references * (REFERENCE + 3 * ITEM) + most + 2 * (<u64>usedRoom + references) + 65536;
+}
+
 /** 0 when there is nothing to commit, else the plan; -1: no memory for it. */
 function makePlan(): i32 {
   const entries = all();
+  leftMuch(8 + entries.length);
   let changed = false;
   for (let i = 0; i < entries.length && !changed; i++) {
     const inode = entries[i].inode;
     if (inode.isFile) changed = inode.stored!.dirty || blocksOf(inode.size) !== inode.stored!.blocks;
   }
-  if (!fits(<u64>lastSize * 2 + 65536)) return -1;
+  if (!fits(roomFor(entries))) return -1;
   describe(entries);
   if (!changed && blobSize === lastSize && memory.compare(blob, lastBlob, blobSize) === 0) {
     heap.free(blob);
     return 0;
   }
   items = 0;
+  committing = hold(entries);
   for (let i = 0; i < entries.length; i++)
     if (entries[i].inode.isFile && entries[i].linked === NOT_LINKED) planFile(entries[i]);
   freshMetaBlocks = blocksOf(blobSize);
@@ -292,7 +341,9 @@ function finish(): i64 {
   plannedPyramids = new Array<usize>();
   plannedBlocks = new Array<u32>();
   pinContents(false);
-  recount(all());
+  if (good) settle(committing, committed);
+  else settle(committed, committing);
+  recount(good);
   return good ? 0 : EIO;
 }
 
@@ -315,12 +366,13 @@ export function syncStore(): i64 {
   return ask(OP_STORE_COMMIT, plan, 0, 0, 0, THEN_RETRY);
 }
 
-/** At the end of the program: where the plan of the last commit lies; 0 when there is none, 1 while another is under way. */
+/** At the end of the program: where the plan of the last commit lies; 0 when there is none, 1 while another is under way, 2: no memory for it. */
 export function lastPlan(): usize {
   if (!isStored()) return 0;
   if (plan !== 0 && load<u32>(plan) === STATE_WORKING) return 1;
   if (plan !== 0 && load<u32>(plan) === STATE_DONE) finish();
-  return makePlan() > 0 ? plan : 0;
+  const made = makePlan();
+  return made > 0 ? plan : made < 0 ? 2 : 0;
 }
 
 /** 0: the image has no store; 1: its key is the measurement's; 2: the signer's. */
@@ -394,7 +446,8 @@ function mountFile(inode: Inode, reference: usize): void {
 /** A file whose references are still to be read: u32 where they go, u32 its blocks; 0 when there is none. Then the store is mounted. */
 export function storeWants(): usize {
   if (wanting.length === 0) {
-    recount(all());
+    committed = hold(all());
+    recount(false);
     return 0;
   }
   const stored = wanting.pop();

@@ -2,6 +2,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,6 +55,68 @@ static void change(const char *name, off_t at, unsigned seed, size_t length) {
     close(fd);
 }
 
+/* Files that say their length and seed, so that each can be checked on its own. */
+enum { RACERS = 6, HEAD = 8 };
+static volatile int racing = 1, synced = 0;
+
+static void replace(unsigned number, unsigned seed) {
+    char name[20];
+    unsigned char *own = malloc(HEAD + 20000);
+    unsigned head[2] = {seed, 1 + seed * 7919 % 20000};
+    memcpy(own, head, HEAD);
+    for (unsigned i = 0; i < head[1]; i++) own[HEAD + i] = (unsigned char)((seed = seed * 1103515245 + 12345) >> 16);
+    int fd = open("making", O_CREAT | O_EXCL | O_WRONLY, 0600);
+    if (fd < 0 || write(fd, own, HEAD + head[1]) != (ssize_t)(HEAD + head[1])) printf("making: %s\n", strerror(errno));
+    close(fd);
+    free(own);
+    sprintf(name, "racer%u", number);
+    if (rename("making", name) != 0) printf("%s: %s\n", name, strerror(errno));
+}
+
+static int check_racer(unsigned number, unsigned char *room) {
+    char name[20];
+    unsigned head[2];
+    sprintf(name, "racer%u", number);
+    int fd = open(name, O_RDONLY);
+    ssize_t got = fd < 0 ? -1 : read(fd, room, HEAD + 20001);
+    if (got < HEAD) return printf("%s: %zd %s\n", name, got, strerror(errno));
+    close(fd);
+    memcpy(head, room, HEAD);
+    if (got != HEAD + head[1]) return printf("%s: %zd bytes, not %u\n", name, got, HEAD + head[1]);
+    for (unsigned i = 0; i < head[1]; i++)
+        if (room[HEAD + i] != (unsigned char)((head[0] = head[0] * 1103515245 + 12345) >> 16)) return printf("%s: byte %u\n", name, i);
+    return 0;
+}
+
+static void *sync_all(void *unused) {
+    int folder = open(".", O_RDONLY);
+    for (; racing; synced++)
+        if (fsync(folder) != 0) printf("fsync: %s\n", strerror(errno));
+    close(folder);
+    return unused;
+}
+
+static void *read_all(void *unused) {
+    unsigned char *room = malloc(HEAD + 20001);
+    for (unsigned i = 0; racing; i++) check_racer(i % RACERS, room);
+    free(room);
+    return unused;
+}
+
+static void race(unsigned seed, int reads) {
+    pthread_t threads[2];
+    if (!reads)
+        for (unsigned i = 0; i < RACERS; i++) replace(i, seed * 1000 + i);
+    pthread_create(threads, 0, sync_all, 0);
+    pthread_create(threads + 1, 0, read_all, 0);
+    for (unsigned i = 0; i < 60; i++) {
+        replace(RACERS - 1 - i % RACERS, seed * 2000 + i);
+        for (int before = synced; i % 5 == 0 && synced < before + 2;) usleep(100);
+    }
+    racing = 0;
+    for (int i = 0; i < 2; i++) pthread_join(threads[i], 0);
+}
+
 int main(int argc, char **argv) {
     const char *step = argv[2];
     if (argc < 3 || chdir(argv[1]) != 0) return 2;
@@ -83,6 +146,12 @@ int main(int argc, char **argv) {
         int fd = open("large", O_WRONLY);
         if (write(fd, "lost", 4) != 4) return 3;
         kill(getpid(), 9);
+    } else if (strncmp(step, "race", 4) == 0) {
+        race(strlen(step), step[4] != 0);
+        return 0;
+    } else if (strcmp(step, "check") == 0) {
+        for (unsigned i = 0; i < RACERS; i++) check_racer(i, data);
+        return 0;
     } else if (strcmp(step, "longer") == 0) {
         /* What was there does not come back, neither now nor at the next start. */
         printf("%d\n", open("large", O_RDONLY) < 0 ? errno : 0);
