@@ -114,7 +114,10 @@ export const execCommand: CommandModule = {
           'mrsigner',
         ]),
       )
-      .option('--store-version <n>', 'refuse a store that is older than this commit')
+      .option(
+        '--store-version <n>',
+        'refuse a store older than this commit; helps if who runs this command is trusted, not against its machine',
+      )
       .option('--debug', 'load as a debug enclave')
       .option('--stats', 'tell MRENCLAVE, system calls that trap and calls to the host on stderr')
       .addHelpText(
