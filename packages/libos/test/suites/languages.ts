@@ -223,7 +223,7 @@ export const python: Suite = {
   program: 'python3',
   package: 'python3, libpython3.11-testsuite',
   cases: () => {
-    const copy = ['/usr/lib/python3.11'];
+    const copy = ['/usr/lib/python3.11', '/bin/echo', '/bin/sh'];
     const memory = 512 * 2 ** 20;
     const run = (args: string[]): Case => ({ program: 'python3', args, copy, memory });
     return [
