@@ -14,6 +14,9 @@
 #define SYS_EXIT_GROUP 231
 #define SYS_CLONE3 435
 
+/* nsgx_exception: registers first */
+#define RECORD_XSTATE 256
+
 /* nsgx_registers */
 #define REGISTERS 144
 #define R_RSP 32
@@ -236,13 +239,19 @@ libos_leave_user:
     pop %rbx
     ret
 
-/* Second phase of an exception of the program: RDI = RSP = the record, on the thread's own stack. */
+/* Second phase of an exception of the program: RDI = RSP = the record, on the thread's own stack. The program goes on with
+ * what is in the record then; nothing is put on its stack, which may have no pages yet. */
     .globl libos_user_exception_resumed
     .hidden libos_user_exception_resumed
 libos_user_exception_resumed:
     xor %ebp, %ebp
+    mov %rsp, %rbx
     call libos_user_exception
-    ud2
+    lea RECORD_XSTATE(%rbx), %rdi
+    call libos_restore_vectors
+    mov %rbx, %rsp
+    decl %gs:TD_EXCEPTIONS
+    jmp .Lgo_on
 
 /* Second phase of an interrupt: the same, and the program goes on with what is in the record then. */
     .globl libos_user_interrupt_resumed

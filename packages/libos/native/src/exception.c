@@ -60,15 +60,17 @@ static bool first_use(const nsgx_exception *exception) {
            libos_page_wanted(exception->address);
 }
 
-/* Called by entry.S with the record at the top of the thread's own stack. */
-_Noreturn void libos_user_exception(nsgx_exception *exception);
-_Noreturn void libos_user_exception(nsgx_exception *exception) {
-    if (emulate(exception) || first_use(exception)) nsgx_exception_continue(exception);
+_Static_assert(offsetof(nsgx_exception, registers) == 0 && offsetof(nsgx_exception, xstate) == 256, "entry.S");
+
+/* Called by entry.S with the record at the top of the thread's own stack; returns when the program goes on. */
+void libos_user_exception(nsgx_exception *exception);
+void libos_user_exception(nsgx_exception *exception) {
+    if (emulate(exception) || first_use(exception)) return;
     static const uint8_t signals[32] = {SIGFPE, SIGTRAP, 0, SIGTRAP, 0, SIGSEGV, SIGILL, 0, 0, 0, 0, 0, 0,
                                         SIGSEGV, SIGSEGV, 0, SIGFPE, 7, 0, SIGFPE};
     uint32_t signal = exception->vector < 32 ? signals[exception->vector] : 0;
     if (signal == 0) signal = SIGILL;
-    if (libos_signal_fault(exception, signal)) nsgx_exception_continue(exception);
+    if (libos_signal_fault(exception, signal)) return;
     libos_end(signal);
 }
 
