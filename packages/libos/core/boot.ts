@@ -9,7 +9,7 @@ import { lastName, link, root, walk, walkParent } from './fs/path';
 import { bootProc } from './fs/proc';
 import { setStore } from './fs/store-folder';
 import { hostModes } from './fs/stat';
-import { addImage } from './memory-map';
+import { addImage } from './memory/images';
 import { manifest } from './shim';
 import { firstProcess } from './task/exit';
 import { setTty, ttyFd } from './tty';

@@ -4,8 +4,10 @@ import { isTime } from './collection';
 import { blockFailed, blockRead, setMemoryLimit } from './fs/inode';
 import { bootProcessors } from './fs/proc';
 import { call } from './generated/dispatch';
-import { setJit, setStack, startMemory } from './memory-map';
-import { returned } from './memory-return';
+import { setStack } from './memory/images';
+import { startMemory } from './memory/places';
+import { setJit } from './memory/protect';
+import { returned } from './memory/return';
 import {
   OP_IO,
   OP_ROOT,

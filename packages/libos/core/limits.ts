@@ -1,7 +1,7 @@
 /** Limits of the process: kept and told; the number of descriptors, memory and stack have their own. */
 import { EFAULT, EINVAL, EPERM, ESRCH } from './errno';
 import { OPEN_MAX } from './fs/open-file';
-import { stackBytes } from './memory-map';
+import { stackBytes } from './memory/images';
 import { copyIn, copyOut } from './shim';
 import { current } from './task/thread';
 import { scratch } from './user';

@@ -5,7 +5,8 @@
 import { EACCES, ENOENT, ENOEXEC, ENOMEM } from './errno';
 import { Inode } from './fs/inode';
 import { root, walk, walkFailure } from './fs/path';
-import { freeSpace, isMeasured, putCode, Space, take } from './memory-map';
+import { Space } from './memory/space';
+import { freeSpace, isMeasured, putCode, take } from './memory/take';
 import { executable } from './shim';
 import { bytesToString } from './user';
 

@@ -1,6 +1,6 @@
 /** What a process asks about itself and its system. */
 import { EFAULT, EINVAL, EPERM } from './errno';
-import { arenaBytes, freeBytes } from './memory-map';
+import { arenaBytes, freeBytes } from './memory/places';
 import { copyOut, getFs, now, random, setFs } from './shim';
 import { processTime, threadTime } from './task/cpu-time';
 import { current } from './task/thread';

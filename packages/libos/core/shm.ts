@@ -3,7 +3,8 @@
  * so a segment has one address, which each attachment gets.
  */
 import { EEXIST, EFAULT, EINVAL, ENOENT, ENOMEM, ENOSPC } from './errno';
-import { isFree, takeShared, untakeShared } from './memory-map';
+import { isFree } from './memory/places';
+import { takeShared, untakeShared } from './memory/take';
 import { copyOut, now } from './shim';
 import { current } from './task/thread';
 import { scratch } from './user';

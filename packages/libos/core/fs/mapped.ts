@@ -3,7 +3,7 @@
  * of it is a part of. What is written there is read from the file, and the other way round: bytes go to and fro at calls.
  */
 import { copyIn, copyOut } from '../shim';
-import { Space } from '../memory-map';
+import { Space } from '../memory/space';
 import { Inode } from './inode';
 
 export class Mapped {

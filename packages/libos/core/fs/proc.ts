@@ -1,6 +1,8 @@
 /** /proc and /sys as programs need them: texts that are made when they are opened. */
 import { cpuCount } from '../scheduling';
-import { arenaBytes, freeBytes, mapsText, stackBytes } from '../memory-map';
+import { stackBytes } from '../memory/images';
+import { mapsText } from '../memory/maps-text';
+import { arenaBytes, freeBytes } from '../memory/places';
 import { now } from '../shim';
 import { processTime } from '../task/cpu-time';
 import { Process } from '../task/process';

@@ -7,7 +7,7 @@ import { EAGAIN, EINVAL, ENOMEM } from '../errno';
 import { leftMuch } from '../collection';
 import { closeAll, copyTable } from '../fs/open-file';
 import { copyProgram } from '../fs/proc';
-import { copySpace, Space } from '../memory-map';
+import { copySpace, Space } from '../memory/space';
 import { copyAttachments, dropAttachments } from '../shm';
 import { startFork, WAITING } from '../request';
 import { getFs, userStack } from '../shim';

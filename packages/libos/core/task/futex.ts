@@ -3,7 +3,7 @@
  * where others may have theirs in the same place.
  */
 import { EAGAIN, EFAULT, EINVAL, ENOSYS, ESRCH, ETIMEDOUT } from '../errno';
-import { isShared } from '../memory-map';
+import { isShared } from '../memory/space';
 import { copyIn, copyOut } from '../shim';
 import { scratch, storeU64 } from '../user';
 import { deadline, deadlineAt, NEVER, park, Queue, timedOut, watch } from './queue';

@@ -1,7 +1,7 @@
 /** A process: what its threads share. */
 import { Inode } from '../fs/inode';
 import { FileTable } from '../fs/open-file';
-import { Space } from '../memory-map';
+import { Space } from '../memory/space';
 import { Queue } from './queue';
 import { MAX_THREADS, Queued, SENDERS, Thread, threads } from './thread';
 

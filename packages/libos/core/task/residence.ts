@@ -8,7 +8,8 @@ import { PENDING, requestPark } from '../request';
 import { copyUser, exchange, madeFrom, madeTo, now, stackUsed, unwant, zero, zeroLazily } from '../shim';
 import { look } from '../signals';
 import { writableParts } from '../image-parts';
-import { commons, freeSpace, Space, takeCopy, untake } from '../memory-map';
+import { commons, Space } from '../memory/space';
+import { freeSpace, takeCopy, untake } from '../memory/take';
 import { FIRST_PID } from './process';
 import { current, MAX_THREADS, Thread, threads } from './thread';
 

@@ -2,12 +2,12 @@
  * Memory that programs freed goes back to the host: some is kept to be used again, as coming and going cost as much as
  * clearing some hundred times. What goes is in the books as nobody's meanwhile, and calls that name it are made again.
  */
-import { arenaBytes, gapEnd, gapStart, nextGap, release, reserve } from './memory-map';
-import { ask, requestYield, THEN_RETURNED } from './request';
-import { accepted, made, now } from './shim';
+import { ask, requestYield, THEN_RETURNED } from '../request';
+import { accepted, made, now } from '../shim';
+import { arenaBytes, gapEnd, gapStart, nextGap, release, reserve } from './places';
+import { PAGE } from './space';
 
 const OP_RETURN: u64 = 25;
-const PAGE: u64 = 4096;
 /** What may lie idle: more when what was returned is wanted again at once, up to half of the program's memory. */
 let keep: u64 = 32 << 20;
 const AT_ONCE: u64 = 2_000_000_000;

@@ -1,10 +1,10 @@
 /** Calls about memory that is there: advice, residence, locking. Nothing is ever paged out by the library OS. */
-import { EFAULT, EINVAL, ENOMEM } from './errno';
-import { imageOf, isMapped, isShared } from './memory-map';
-import { copyOut, zeroLazily } from './shim';
-import { scratch } from './user';
+import { EFAULT, EINVAL, ENOMEM } from '../errno';
+import { copyOut, zeroLazily } from '../shim';
+import { scratch } from '../user';
+import { imageOf, isMapped } from './images';
+import { isShared, PAGE, up } from './space';
 
-const PAGE: u64 = 4096;
 const MADV_DONTNEED: u64 = 4;
 const MADV_FREE: u64 = 8;
 const MADV_LAST: u64 = 25;
@@ -12,10 +12,6 @@ const MS_ASYNC: u64 = 1;
 const MS_INVALIDATE: u64 = 2;
 const MS_SYNC: u64 = 4;
 const CHUNK: u64 = 4096;
-
-@inline function up(length: u64): u64 {
-  return (length + PAGE - 1) & ~(PAGE - 1);
-}
 
 export function sysMadvise(at: u64, given: u64, advice: u64): i64 {
   const length = up(given);
