@@ -112,14 +112,28 @@ export class EnclavePageTable {
 
   /** How many pages from `offset` on are absent, at most `count`. */
   absent(offset: number, count: number): number {
-    for (let i = 0; i < count; i++) if (this.#where(offset + i * PAGE) !== 0) return i;
+    for (let n = 0; n < count; ) {
+      const where = this.#find(offset + n * PAGE)?.where;
+      const i = this.#index(offset + n * PAGE);
+      const end = Math.min(CHUNK, i + count - n);
+      if (where !== undefined) for (let at = i; at < end; at++) if (where[at] !== 0) return n + at - i;
+      n += end - i;
+    }
     return count;
   }
 
   /** Enters pages that were absent. */
   insert(extent: PageExtent): void {
-    for (let i = 0; i < extent.count; i++)
-      this.place(extent.offset + i * PAGE, extent.gpa + i * PAGE, extent.flags);
+    const { offset, count, gpa, flags } = extent;
+    for (let n = 0; n < count; ) {
+      const { where, flags: all } = this.#chunk(offset + n * PAGE);
+      const i = this.#index(offset + n * PAGE);
+      const end = Math.min(CHUNK, i + count - n);
+      for (let at = i, to = gpa + n * PAGE; at < end; at++, to += PAGE) where[at] = to;
+      all.fill(flags, i, end);
+      n += end - i;
+    }
+    this.#resident += count;
   }
 
   /** Puts a page into a frame; without `flags` it keeps those it has. */

@@ -153,6 +153,11 @@ export class Machine {
     return this.rmp.effectiveMapping(gpa, epcm);
   }
 
+  /** How many pages from `gpa` on, at most `count`, `effectiveMapping` treats as it. */
+  alikePages(gpa: number, count: number): number {
+    return this.rmp.alike(gpa, count);
+  }
+
   /** SVSM DEPOSIT_MEM: takes RAM away from VMPL1, zero. Throws MACHINE_DEPOSIT. */
   deposit(gpa: number, length: number): void {
     depositMemory(this, gpa, length);

@@ -389,6 +389,19 @@ describe('effective mapping of enclave pages', () => {
     plant(rmp, EPC_GPA, 0, 4 << 16);
     assert.deepEqual(rmp.effectiveMapping(EPC_GPA, rwx), { r: true, w: true, x: false }, 'no X_USER');
   });
+  it('is one for pages that are alike', () => {
+    const rmp = table();
+    const all = (rmp.table.regionOf(EPC_GPA)!.end - EPC_GPA) / 4096;
+    assert.equal(rmp.alike(EPC_GPA, 2 ** 30), all);
+    plant(rmp, EPC_GPA + 3 * 4096, 0, 4 << 16);
+    for (const first of [0, 1, 3, 4]) {
+      const count = rmp.alike(EPC_GPA + first * 4096, 512 - first);
+      const rights = (page: number) => rmp.effectiveMapping(EPC_GPA + page * 4096, rwx);
+      for (let i = 0; i < count; i++) assert.deepEqual(rights(first + i), rights(first));
+      assert.ok(count >= 1);
+    }
+    assert.equal(rmp.alike(2 ** 46, 9), 1);
+  });
   it('is nothing for pages that are not VMPL0’s alone', () => {
     const rmp = table();
     assert.deepEqual(rmp.effectiveMapping(0, rwx), rwx);

@@ -107,6 +107,8 @@ export interface MachinePort {
   pvalidate(gpa: number, size: number, validate: boolean): { code: number; carry: boolean };
   /** RMP ∩ the permissions that the EPCM gives: what a mapping in a runner may be. */
   effectiveMapping(gpa: number, epcm: Readonly<Permissions>): Permissions;
+  /** How many pages from `gpa` on, at most `count` and at least one, `effectiveMapping` treats as it. */
+  alikePages(gpa: number, count: number): number;
   /** Takes RAM away from VMPL1, zero. Throws MACHINE_DEPOSIT when it is not VMPL1's to give. */
   deposit(gpa: number, length: number): void;
   /** Gives deposited RAM back to VMPL1, zero. Throws MACHINE_DEPOSIT. */

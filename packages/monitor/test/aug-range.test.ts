@@ -80,6 +80,22 @@ test('AUG_RANGE stops at the page whose EAUG would be refused and says how far i
   }
 });
 
+test('a page or a frame in the middle that is taken ends the run there', () => {
+  for (const taken of ['page', 'frame'] as const) {
+    const w = new World();
+    w.running();
+    if (taken === 'page') must(augment(w, 30, FREE + 0x2000));
+    else must(augment(w, 12, FREE + 0x9000));
+    const { outcome, done } = aug(w);
+    assert.deepEqual(
+      [tripped(outcome), done],
+      [taken === 'page' ? 'EAUG.linaddr-free' : 'EAUG.epc-page-free', 0x2000],
+    );
+    assert.equal(w.enclave().pages.get(0xa), taken === 'page' ? 30 : -1);
+    assert.equal(w.s.epcm.valid(13), false);
+  }
+});
+
 test('AUG_RANGE is an SVSM call that reports bytes', () => {
   const w = new World();
   aug(w, { LENGTH: 0n });

@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { EACCEPT_RANGE_MAX, eacceptRange } from '../src/enclu/eaccept-range.js';
+import { EPCM_BLOCKED } from '../src/state/epcm.js';
 import { augment, modifyType, NEW_PAGE, putSecinfo, SECINFO_AT, TRIMMED, track } from './support/sgx2.js';
-import { BASE, must, tripped, World } from './support/world.js';
+import { BASE, gpaOf, must, tripped, World } from './support/world.js';
 
 const PAGE = 4096;
 const FREE = BASE + 0x8000;
@@ -36,6 +37,35 @@ test('one page that is not there, or not new, leaves all others as they were', (
   must(augment(w, 11, FREE + PAGE));
   must(accept(w, FREE + PAGE, 1));
   assert.equal(tripped(accept(w, FREE, 3)), 'EACCEPT_RANGE.request-matches');
+  assert.equal(running.rights.has(0x8000), false);
+});
+
+test('pages of any frames, some of which may not be mapped, are each what they would be alone', () => {
+  const w = new World();
+  const { running } = w.running();
+  const frames = [10, 11, 30, 29, 12, 13];
+  frames.forEach((frame, i) => {
+    must(augment(w, frame, FREE + i * PAGE));
+  });
+  w.machine.unmappable.add(gpaOf(11) / PAGE);
+  w.s.epcm.setPte(13, 1);
+  must(accept(w, FREE, frames.length));
+  frames.forEach((frame, i) => {
+    const rights = frame === 11 ? undefined : frame === 13 ? 'r' : 'rw';
+    assert.equal(running.rights.get(0x8000 + i * PAGE), rights, `page ${i}`);
+    assert.equal(w.s.epcm.bits(frame) & 0x3f, 3);
+    assert.equal(w.s.epcm.mapped(frame), frame === 11 ? 0 : frame === 13 ? 1 : 3);
+  });
+});
+
+test('a blocked page among new ones refuses all', () => {
+  const w = new World();
+  const { running } = w.running();
+  for (let i = 0; i < 4; i++) must(augment(w, 10 + i, FREE + i * PAGE));
+  w.s.epcm.setBits(12, w.s.epcm.bits(12) | EPCM_BLOCKED);
+  const refused = accept(w, FREE, 4);
+  assert.equal(tripped(refused), 'EACCEPT_RANGE.page-usable');
+  assert.equal(refused.kind === 'fault' && refused.address, FREE + 2 * PAGE);
   assert.equal(running.rights.has(0x8000), false);
 });
 

@@ -111,6 +111,12 @@ export class Rmp {
     return effectiveMapping(this.table, gpa, epcm);
   }
 
+  /** How many pages from `gpa` on, at most `count`, have the same rights by the RMP as it: `effectiveMapping` is one for all. */
+  alike(gpa: number, count: number): number {
+    const region = this.table.regionOf(gpa);
+    return region === undefined ? 1 : region.alike(region.pageOf(gpa), count);
+  }
+
   /** True when VMPL1 has the page's content mapped. */
   visible(gpa: number): boolean {
     const region = this.table.regionOf(gpa);

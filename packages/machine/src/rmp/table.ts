@@ -75,6 +75,23 @@ export class RmpRegion {
     return small === undefined ? 0 : small[page & 511];
   }
 
+  /** How many pages from `page` on, at most `count`, are governed by the same word as it. */
+  alike(page: number, count: number): number {
+    const limit = Math.min(count, this.chunks * PAGES_PER_LARGE - page);
+    const word = this.word(page);
+    let n = 1;
+    while (n < limit) {
+      const at = page + n;
+      const large = this.large[at >>> 9];
+      if ((large & ENTRY.LARGE) !== 0) {
+        if (large !== word) return n;
+        n = Math.min(limit, n + PAGES_PER_LARGE - (at & 511));
+      } else if (this.word(at) === word) n++;
+      else return n;
+    }
+    return n;
+  }
+
   /** Replaces the word of the entry that covers `page`: the 2 MiB one, or the 4 KiB one. */
   setWord(page: number, word: number): void {
     const c = page >>> 9;

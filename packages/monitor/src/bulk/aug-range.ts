@@ -58,30 +58,50 @@ interface Target {
 
 /** One run: how far the checks hold is found first, then that many pages are reserved and entered. */
 function augmentRun(s: MonitorState, owner: FrameOwner, target: Target, length: number): BulkOutcome {
-  const { secsFrame, linaddr, epc } = target;
+  const { linaddr } = target;
   let outcome: LeafOutcome = DONE;
   let checked = 0;
-  for (; checked < length; checked += PAGE) {
-    const refused = checkPage(s, owner, target, checked);
-    if (refused === null) continue;
-    outcome = refused;
-    break;
+  while (checked < length) {
+    const good = goodPages(s, owner, target, checked, (length - checked) / PAGE);
+    if (typeof good !== 'number') {
+      outcome = good;
+      break;
+    }
+    checked += good * PAGE;
   }
   if (checked === 0) return { outcome, done: 0 };
-  const enclave = s.enclaves.get(secsFrame)!;
+  const enclave = s.enclaves.get(target.secsFrame)!;
   const offset = linaddr - enclave.base;
   if (!available(() => enclave.memory.reserve(offset, checked), s.failures))
     return { outcome: trip(EAUG_CHECKS, 'memory-available'), done: 0 };
-  for (let at = 0; at < checked; at += PAGE)
-    eaugCommit(s, enclave, s.frames.resolve(owner, epc + at), linaddr + at);
+  for (let at = 0; at < checked; ) {
+    const frame = s.frames.resolve(owner, target.epc + at);
+    const pages = s.frames.owned(owner, frame, (checked - at) / PAGE);
+    eaugCommit(s, enclave, frame, linaddr + at, pages);
+    at += pages * PAGE;
+  }
   return { outcome, done: checked };
 }
 
-function checkPage(s: MonitorState, owner: FrameOwner, target: Target, at: number): LeafOutcome | null {
+/** How many of `count` pages from `at` on pass EAUG's checks, or why the first does not. */
+function goodPages(
+  s: MonitorState,
+  owner: FrameOwner,
+  target: Target,
+  at: number,
+  count: number,
+): number | LeafOutcome {
   const E = EAUG_CHECKS;
+  const { secsFrame, secsAt } = target;
+  const linaddr = target.linaddr + at;
   const frame = s.frames.resolve(owner, target.epc + at);
   if (frame === NOT_EPC) return trip(E, 'page-in-epc', target.epc + at, PF_ACCESS);
   if (frame === FOREIGN) return trip(E, 'page-owned');
   if (s.epcm.valid(frame)) return trip(E, 'epc-page-free', target.epc + at);
-  return eaugCheckEnclave(s, target.secsFrame, target.secsAt, target.linaddr + at);
+  const refused = eaugCheckEnclave(s, secsFrame, secsAt, linaddr);
+  if (refused !== null) return refused;
+  const { base, size, pages } = s.enclaves.get(secsFrame)!;
+  const inside = Math.min(count, (base + size - linaddr) / PAGE);
+  const free = s.epcm.freeRun(frame, s.frames.owned(owner, frame, inside));
+  return pages.absentRun((linaddr - base) / PAGE, free);
 }

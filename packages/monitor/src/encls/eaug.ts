@@ -63,7 +63,7 @@ export function eaug(s: MonitorState, owner: FrameOwner, rbx: number, rcx: numbe
   const enclave = s.enclaves.get(secsFrame)!;
   const offset = linaddr - enclave.base;
   if (!available(() => enclave.memory.reserve(offset, PAGE), s.failures)) return trip(C, 'memory-available');
-  eaugCommit(s, enclave, frame, linaddr);
+  eaugCommit(s, enclave, frame, linaddr, 1);
   return DONE;
 }
 
@@ -84,9 +84,15 @@ export function eaugCheckEnclave(
   return null;
 }
 
-/** Sets the EPCM entry and links frame and enclave; the memory is reserved. */
-export function eaugCommit(s: MonitorState, enclave: EnclaveRecord, frame: number, linaddr: number): void {
-  s.epcm.fill(frame, AUGMENTED, enclave.secsFrame, linaddr);
-  enclave.pages.set((linaddr - enclave.base) / PAGE, frame);
-  enclave.paging.augmented++;
+/** Sets the EPCM entries of frames that follow one another and links them and the enclave; the memory is reserved. */
+export function eaugCommit(
+  s: MonitorState,
+  enclave: EnclaveRecord,
+  frame: number,
+  linaddr: number,
+  count: number,
+): void {
+  s.epcm.fillRun(frame, count, AUGMENTED, enclave.secsFrame, linaddr);
+  enclave.pages.setRun((linaddr - enclave.base) / PAGE, frame, count);
+  enclave.paging.augmented += count;
 }

@@ -17,7 +17,7 @@ import {
 } from '../state/epcm.js';
 import { installRun } from '../state/mapping.js';
 import type { MonitorState } from '../state/state.js';
-import { admissionFollows } from '../state/threads.js';
+import { admissionFollowsRange } from '../state/threads.js';
 import { pageTracked } from '../state/tracking.js';
 import { inElrange, operandCode, operandFault, PF_ABSENT_READ, PF_ENCLAVE_READ } from './operand.js';
 
@@ -77,20 +77,27 @@ export function eacceptRange(
   if (!inElrange(enclave, offset, PAGE) || end > enclave.size) return trip(C, 'pages-in-elrange');
   const flags = secinfoFlags(secinfo);
   if (!requestLegal(flags)) return trip(C, 'request-legal');
-  for (let at = offset; at < end; at += PAGE) {
-    const frame = enclave.pages.get(at / PAGE);
-    if (frame === NO_FRAME) return trip(C, 'page-in-epc', enclave.base + at, PF_ABSENT_READ);
+  // What holds for a page holds for those that follow it in frames whose EPCM entries are equal.
+  const { pages } = enclave;
+  const first = offset / PAGE;
+  for (let done = 0; done < rdx; ) {
+    const frame = pages.get(first + done);
+    const address = enclave.base + offset + done * PAGE;
+    if (frame === NO_FRAME) return trip(C, 'page-in-epc', address, PF_ABSENT_READ);
     const bits = s.epcm.bits(frame);
-    if ((bits & EPCM_BLOCKED) !== 0) return trip(C, 'page-usable', enclave.base + at, PF_ENCLAVE_READ);
+    if ((bits & EPCM_BLOCKED) !== 0) return trip(C, 'page-usable', address, PF_ENCLAVE_READ);
     if (((bits ^ flags) & COMPARED) !== 0) return trip(C, 'request-matches');
     if (!pageTracked(s.epcm, enclave, frame)) return trip(C, 'tracked');
+    done += s.epcm.alikeRun(frame, pages.run(first + done, rdx - done));
   }
-  for (let at = offset; at < end; at += PAGE) {
-    const frame = enclave.pages.get(at / PAGE);
-    s.epcm.setBits(frame, s.epcm.bits(frame) & ~(EPCM_PENDING | EPCM_MODIFIED | EPCM_PR));
+  for (let done = 0; done < rdx; ) {
+    const frame = pages.get(first + done);
+    const run = s.epcm.alikeRun(frame, pages.run(first + done, rdx - done));
+    s.epcm.setBitsRun(frame, run, s.epcm.bits(frame) & ~(EPCM_PENDING | EPCM_MODIFIED | EPCM_PR));
+    done += run;
   }
   installRun(s, enclave, offset, end - offset);
-  for (let at = offset; at < end; at += PAGE) admissionFollows(s, enclave, at);
+  admissionFollowsRange(s, enclave, offset, end - offset);
   return DONE;
 }
 

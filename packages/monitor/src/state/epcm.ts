@@ -20,6 +20,7 @@ export const EPCM_PT_SHIFT = 8;
 
 /** Place of the rights of the present mapping, beside those of the guest's page table. */
 const MAPPED_SHIFT = 4;
+const PAGE = 4096;
 const CHUNK_BITS = 14;
 const CHUNK = 1 << CHUNK_BITS;
 const MASK = CHUNK - 1;
@@ -126,6 +127,68 @@ export class Epcm {
     this.#address[c]![i] = address;
     this.#stamp[c]![i] = 0;
     this.#pte[c]![i] = EPCM_RWX;
+  }
+
+  /** How many frames from `frame` on, at most `count`, have VALID = 0. */
+  freeRun(frame: number, count: number): number {
+    for (let n = 0; n < count; ) {
+      const i = (frame + n) & MASK;
+      const end = Math.min(CHUNK, i + count - n);
+      const chunk = this.#bits[(frame + n) >>> CHUNK_BITS];
+      if (chunk !== undefined)
+        for (let at = i; at < end; at++) if ((chunk[at] & EPCM_VALID) !== 0) return n + at - i;
+      n += end - i;
+    }
+    return count;
+  }
+
+  /**
+   * How many frames from `frame` on, at most `count`, are in the state that it is in: flags, page table, mapping and stamp.
+   * At least one; a run may end before it has to.
+   */
+  alikeRun(frame: number, count: number): number {
+    const c = frame >>> CHUNK_BITS;
+    const bits = this.#bits[c];
+    if (bits === undefined) return 1;
+    const pte = this.#pte[c]!;
+    const stamp = this.#stamp[c]!;
+    const from = frame & MASK;
+    const end = Math.min(CHUNK, from + count);
+    const wantedBits = bits[from];
+    const wantedPte = pte[from];
+    const wantedStamp = stamp[from];
+    let at = from + 1;
+    while (at < end && bits[at] === wantedBits && pte[at] === wantedPte && stamp[at] === wantedStamp) at++;
+    return at - from;
+  }
+
+  /** As {@link fill} for frames that follow one another, over addresses that do. */
+  fillRun(frame: number, count: number, bits: number, secs: number, address: number): void {
+    for (let n = 0; n < count; ) {
+      this.fill(frame + n, bits, secs, address + n * PAGE);
+      const c = (frame + n) >>> CHUNK_BITS;
+      const i = (frame + n) & MASK;
+      const end = Math.min(CHUNK, i + count - n);
+      const chunk = this.#bits[c]!;
+      for (let at = i + 1; at < end; at++) if ((chunk[at] & EPCM_VALID) === 0) this.#valid++;
+      chunk.fill(bits | EPCM_VALID, i, end);
+      this.#secs[c]!.fill(secs, i, end);
+      this.#stamp[c]!.fill(0, i, end);
+      this.#pte[c]!.fill(EPCM_RWX, i, end);
+      const addresses = this.#address[c]!;
+      for (let at = i + 1; at < end; at++) addresses[at] = addresses[at - 1] + PAGE;
+      n += end - i;
+    }
+  }
+
+  /** {@link setBits} of frames that follow one another. */
+  setBitsRun(frame: number, count: number, bits: number): void {
+    for (let n = 0; n < count; n++) this.setBits(frame + n, bits);
+  }
+
+  /** {@link setMapped} of frames that follow one another. */
+  setMappedRun(frame: number, count: number, rights: number): void {
+    for (let n = 0; n < count; n++) this.setMapped(frame + n, rights);
   }
 
   /** Changes flags of a valid entry (never VALID). */

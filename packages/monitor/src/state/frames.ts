@@ -57,6 +57,16 @@ export class FrameSpace {
     return this.#depositOwner[slot] === owner.id ? this.regular + slot : FOREIGN;
   }
 
+  /** How many frames from `frame` on, at most `count`, have guest-physical addresses that follow one another. At least one. */
+  adjacent(frame: number, count: number): number {
+    return frame < this.regular ? Math.min(count, this.regular - frame) : 1;
+  }
+
+  /** As {@link adjacent} of those that are `owner`'s, as `frame` is. */
+  owned(owner: FrameOwner, frame: number, count: number): number {
+    return frame < this.regular ? Math.min(count, owner.first + owner.count - frame) : 1;
+  }
+
   /** True when the page is EPC, whoever owns it. */
   isEpc(gpa: number): boolean {
     const frame = Math.floor((gpa - this.base) / PAGE);

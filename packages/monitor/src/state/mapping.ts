@@ -65,8 +65,12 @@ export function installRun(s: MonitorState, enclave: EnclaveRecord, offset: numb
   let from = -1;
   let to = -1;
   let done = true;
-  for (let at = offset; at < offset + length; at += PAGE) {
-    const frame = enclave.pages.get(at / PAGE);
+  let pages = 1;
+  for (let at = offset; at < offset + length; at += PAGE * pages) {
+    const page = at / PAGE;
+    const frame = enclave.pages.get(page);
+    pages = enclave.pages.run(page, (offset + length - at) / PAGE);
+    if (frame >= 0) pages = alikePages(s, enclave, frame, page, pages);
     const before = frame < 0 ? 0 : epcm.mapped(frame);
     const after = frame < 0 ? 0 : runningRights(s, enclave, frame);
     if (before === from && after === to) continue;
@@ -76,6 +80,23 @@ export function installRun(s: MonitorState, enclave: EnclaveRecord, offset: numb
     to = after;
   }
   return apply(s, enclave, start, offset + length - start, from, to) && done;
+}
+
+/** How many of `count` pages, in frames that follow `frame`, {@link runningRights} treats as the first. */
+function alikePages(
+  s: MonitorState,
+  enclave: EnclaveRecord,
+  frame: number,
+  page: number,
+  count: number,
+): number {
+  let alike = s.frames.adjacent(frame, s.epcm.alikeRun(frame, count));
+  alike = s.machine.alikePages(s.frames.gpa(frame), alike);
+  if (s.epcm.mapped(frame) === 0) return alike;
+  const { admissionPages } = enclave;
+  const admission = admissionPages.has(page);
+  for (let n = 1; n < alike; n++) if (admissionPages.has(page + n) !== admission) return n;
+  return alike;
 }
 
 /** Changes a run of pages that all have rights `from`. */
@@ -95,8 +116,12 @@ function apply(
     else running.protect(rangeOf(offset, length, to));
   }, s.failures);
   if (applied) {
-    for (let at = offset; at < offset + length; at += PAGE)
-      s.epcm.setMapped(enclave.pages.get(at / PAGE), to);
+    for (let page = offset / PAGE, left = length / PAGE; left > 0; ) {
+      const pages = enclave.pages.run(page, left);
+      s.epcm.setMappedRun(enclave.pages.get(page), pages, to);
+      page += pages;
+      left -= pages;
+    }
     return true;
   }
   if ((from & ~to) !== 0) loseEnclave(enclave, 'a permission could not be taken away', LOST_REASON.RUNNER);

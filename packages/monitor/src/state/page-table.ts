@@ -30,6 +30,48 @@ export class EnclavePages {
     return chunk === undefined ? NO_FRAME : chunk.frames[page % CHUNK];
   }
 
+  /** How many pages from `page` on, at most `count`, have no frame. */
+  absentRun(page: number, count: number): number {
+    for (let n = 0; n < count; ) {
+      const i = (page + n) % CHUNK;
+      const end = Math.min(CHUNK, i + count - n);
+      const frames = this.#chunks.get(Math.floor((page + n) / CHUNK))?.frames;
+      if (frames !== undefined)
+        for (let at = i; at < end; at++) if (frames[at] !== NO_FRAME) return n + at - i;
+      n += end - i;
+    }
+    return count;
+  }
+
+  /**
+   * How many pages from `page` on, at most `count`, have frames that follow one another; without a frame: how many have none.
+   * At least one; a run may end before it has to.
+   */
+  run(page: number, count: number): number {
+    const frames = this.#chunks.get(Math.floor(page / CHUNK))?.frames;
+    const from = page % CHUNK;
+    const end = Math.min(CHUNK, from + count);
+    if (frames === undefined) return end - from;
+    const step = frames[from] === NO_FRAME ? 0 : 1;
+    let at = from + 1;
+    while (at < end && frames[at] === frames[at - 1] + step) at++;
+    return at - from;
+  }
+
+  /** Sets the frames of pages that have none: `frame` and those that follow it. */
+  setRun(page: number, frame: number, count: number): void {
+    for (let n = 0; n < count; ) {
+      this.set(page + n, frame + n);
+      const i = (page + n) % CHUNK;
+      const end = Math.min(CHUNK, i + count - n);
+      const chunk = this.#chunks.get(Math.floor((page + n) / CHUNK))!;
+      for (let at = i + 1; at < end; at++) chunk.frames[at] = frame + n + at - i;
+      chunk.used += end - i - 1;
+      this.#count += end - i - 1;
+      n += end - i;
+    }
+  }
+
   /** Sets the frame of a page that has none. */
   set(page: number, frame: number): void {
     const key = Math.floor(page / CHUNK);

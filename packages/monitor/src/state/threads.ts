@@ -222,6 +222,20 @@ export function admissionFollows(s: MonitorState, enclave: EnclaveRecord, offset
   if (enclave.admissionPages.has(offset / PAGE)) refreshAdmission(s, enclave);
 }
 
+/** As {@link admissionFollows} for the pages of [offset, offset + length). */
+export function admissionFollowsRange(
+  s: MonitorState,
+  enclave: EnclaveRecord,
+  offset: number,
+  length: number,
+): void {
+  for (let page = offset / PAGE; page < (offset + length) / PAGE; page++)
+    if (enclave.admissionPages.has(page)) {
+      refreshAdmission(s, enclave);
+      return;
+    }
+}
+
 /** `nssa` is limited to the SSA frames that EENTER would accept. */
 function threadStart(
   s: MonitorState,

@@ -55,6 +55,8 @@ export class FakeMachine implements MachinePort {
   readonly ram: Uint8Array;
   /** Pages VMPL1 may not touch. */
   readonly denied = new Set<number>();
+  /** Pages that the RMP lets nobody have mapped. */
+  readonly unmappable = new Set<number>();
   readonly vmsas = new Set<number>();
   readonly list: FakeVcpu[] = [];
   validated = new Map<number, boolean>();
@@ -120,8 +122,13 @@ export class FakeMachine implements MachinePort {
     if (!validate) this.denied.add(gpa / 4096);
     return { code: 0, carry: before === validate };
   }
-  effectiveMapping(_gpa: number, epcm: { r: boolean; w: boolean; x: boolean }) {
-    return { ...epcm };
+  effectiveMapping(gpa: number, epcm: { r: boolean; w: boolean; x: boolean }) {
+    return this.unmappable.has(gpa / 4096) ? { r: false, w: false, x: false } : { ...epcm };
+  }
+  alikePages(gpa: number, count: number): number {
+    const first = this.unmappable.has(gpa / 4096);
+    for (let n = 1; n < count; n++) if (this.unmappable.has(gpa / 4096 + n) !== first) return n;
+    return count;
   }
   deposit(gpa: number, length: number): void {
     this.#check(gpa, length);

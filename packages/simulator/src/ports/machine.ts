@@ -67,6 +67,10 @@ export class SimMachine implements MachinePort {
     return epcm;
   }
 
+  alikePages(_gpa: number, count: number): number {
+    return count;
+  }
+
   vmgexit(): ExitPort {
     return { kind: 'fault', fault: FAULT };
   }
