@@ -126,6 +126,7 @@ function ready(file: SgxEnclaveFile): void {
   if (!file.edmm) throw fail('ENODEV', 'dynamic memory is switched off for this device');
   if (!file.initialised) throw fail('EINVAL', 'the enclave is not initialised');
   if (file.stopped !== null) throw file.stopped;
+  file.device.supply.settle();
 }
 
 function checkOutputs(result = 0, count = 0): void {

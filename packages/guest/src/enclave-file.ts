@@ -373,6 +373,7 @@ export class SgxEnclaveFile {
       return;
     }
     const { supply } = this.device;
+    supply.settle();
     const frames: number[] = [];
     this.pages.forEach((_, where) => {
       if (where > 0) frames.push(where);

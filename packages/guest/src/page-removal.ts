@@ -56,6 +56,7 @@ export function removeRuns(file: SgxEnclaveFile, frames: number[]): { gpa: numbe
 /** Takes the pages of a range away, resident or evicted; their frames and slots are free again. Returns the bytes. */
 export function takeAway(file: SgxEnclaveFile, offset: number, length: number): number {
   const { supply } = file.device;
+  supply.settle();
   const frames: number[] = [];
   for (let at = offset; at < offset + length; at += PAGE) {
     if (file.pages.slot(at) >= 0) file.faults.bringIn(at);

@@ -81,6 +81,7 @@ export class Vcpu {
   readonly #waiter: AdaptiveWaiter;
   #pending = 0;
   #busy = false;
+  #deferred: ((rdx: number) => void) | null = null;
   #closed: string | null = null;
 
   constructor(place: VcpuPlacement) {
@@ -116,8 +117,33 @@ export class Vcpu {
     return this.finish(timeoutMs);
   }
 
+  /**
+   * Starts a call that nobody waits for. `done` gets its RDX (0 when it was not served) before the vCPU's next call, or when
+   * `settle` is called.
+   * @throws VCPU_BUSY, CVM_LOST
+   */
+  defer(protocol: number, call: number, rcx: number, done: (rdx: number) => void): void {
+    this.submit(protocol, call, rcx);
+    this.#deferred = done;
+  }
+
+  /** Collects a deferred call, if there is one. A vCPU that is lost over it says so with its next call. */
+  settle(): void {
+    const done = this.#deferred;
+    if (done === null) return;
+    this.#deferred = null;
+    let rdx = 0;
+    try {
+      rdx = this.finish().rdx;
+    } catch {
+      // The next call throws it.
+    }
+    done(rdx);
+  }
+
   /** Starts a call and returns at once; `finish` collects it. @throws VCPU_BUSY, CVM_LOST */
   submit(protocol: number, call: number, rcx = 0, rdx = 0, r8 = 0, r9 = 0): void {
+    this.settle();
     if (this.#closed !== null) throw lost(this.#closed);
     if (this.#busy)
       throw guestError(

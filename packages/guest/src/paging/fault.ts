@@ -25,6 +25,8 @@ const MAX_AHEAD = 64;
 /** Pages added before they are touched: the most by one call of the monitor, and the frames that stay free. */
 const MAX_ADD = 512;
 const KEEP_FREE = 64;
+/** Pages added at once while the thread that will want them goes on. */
+const MAX_AHEAD_OF_NEED = 1024;
 /** What is free, in `least`s, before so many pages are added at once. */
 const ROOMY = 16;
 
@@ -73,6 +75,7 @@ export class FaultHandler implements FaultServer {
   pageFault(gate: number, errorCode: number, address: number): boolean {
     const file = this.#file;
     this.check();
+    file.device.supply.settle();
     const offset = Math.floor(address / PAGE) * PAGE - file.base;
     if (!(offset >= 0 && offset < file.size) || !file.initialised) return false;
     const thread = this.#thread(gate);
@@ -87,6 +90,7 @@ export class FaultHandler implements FaultServer {
   entryFault(gate: number, vector: number, tries: number): boolean {
     const file = this.#file;
     this.check();
+    file.device.supply.settle();
     if ((vector !== VECTOR_PF && vector !== VECTOR_GP) || tries >= MAX_ENTRY_TRIES) return false;
     const known = file.threads.known(gate);
     if (known === undefined) return false;
@@ -103,6 +107,7 @@ export class FaultHandler implements FaultServer {
   /** Adds the absent pages of a range by EAUG, as far as frames are free; faults bring the others. Returns how many. */
   addAbsent(offset: number, length: number): number {
     const { pages, device } = this.#file;
+    device.supply.settle();
     let added = 0;
     for (let at = offset; at < offset + length; ) {
       const most = pages.absent(at, Math.min(MAX_ADD, (offset + length - at) / PAGE));
@@ -193,10 +198,17 @@ export class FaultHandler implements FaultServer {
   #augment(thread: ThreadFaults, offset: number): boolean {
     // Nobody's pages are written back for what may not be used.
     const least = this.#file.device.supply.free > ROOMY * this.least ? this.least : 1;
+    const scan = thread.next === offset;
     const ahead = Math.max(this.#ahead(thread, offset), least);
     const most = Math.min(ahead, (this.#file.size - offset) / PAGE);
     const done = this.#add(offset, most);
     thread.next = offset + done * PAGE;
+    if (scan && least > 1 && done === most) thread.next += this.#addAhead(thread.next) * PAGE;
+    // What the access meets now is a page that waits to be accepted: a fault is the enclave's at once.
+    thread.offset = offset;
+    thread.changes = this.#file.device.supply.changes;
+    thread.at = performance.now();
+    thread.same = 0;
     return done > 0;
   }
 
@@ -215,5 +227,30 @@ export class FaultHandler implements FaultServer {
     }
     if (done < run.count) supply.give(run.gpa + done * PAGE, run.count - done);
     return done;
+  }
+
+  /**
+   * Begins EAUG of the absent pages that a scan will want next, for an enclave that is known to grow; the thread goes on
+   * meanwhile. Never more than it has come to have by faults, nor what others would have to give up. Returns how many.
+   */
+  #addAhead(offset: number): number {
+    const file = this.#file;
+    const { supply } = file.device;
+    const wanted = Math.min(MAX_AHEAD_OF_NEED, this.augmented, (file.size - offset) / PAGE);
+    if (wanted < 1 || !supply.untouched || supply.free < ROOMY * wanted) return 0;
+    const pages = file.pages.absent(offset, wanted);
+    if (pages === 0) return 0;
+    const { gpa, count } = supply.take(pages);
+    file.pages.insert({ offset, count, gpa, flags: REG_RW });
+    supply.changes++;
+    supply.calls.augAhead(file.secs, file.base + offset, count, gpa, (done) => {
+      supply.counters.augmented += done;
+      this.augmented += done;
+      if (done === count) return;
+      supply.changes++;
+      for (let i = done; i < count; i++) file.pages.remove(offset + i * PAGE);
+      supply.give(gpa + done * PAGE, count - done);
+    });
+    return count;
   }
 }

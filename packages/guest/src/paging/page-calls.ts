@@ -3,7 +3,7 @@ import { AUG_RANGE, ENCLS, EVICT_ENTRY, LOAD_ENTRY, PT_VA } from '@nestedsgx/arc
 import type { GuestConnection } from '../connection.js';
 import { guestError } from '../errors.js';
 import type { GuestBlock } from '../memory.js';
-import { encls, type LeafOutcome, leafOutcome, SGX_CALL, sgxCall } from '../svsm.js';
+import { encls, type LeafOutcome, leafOutcome, SGX_CALL, SGX_PROTOCOL, sgxCall } from '../svsm.js';
 import { SVSM_RESULT, type SvsmResult } from '../vcpu.js';
 
 const PAGE = 4096;
@@ -13,6 +13,8 @@ export const PAGES_AT_ONCE = 64;
 const ENTRIES_AT_ONCE = 512;
 /** R | W | X: whatever the EPCM gives. */
 export const PTE_ALL = 7;
+/** Place of the operand of a call that nobody waits for: what other calls write must not reach it. */
+const AHEAD_AT = PAGE;
 /** Rounds of a call that the monitor interrupts. */
 const MAX_ROUNDS = 4096;
 
@@ -39,7 +41,7 @@ export class PageCalls {
 
   constructor(connection: GuestConnection) {
     this.#connection = connection;
-    this.#operands = connection.memory.alloc(PAGE, { alignment: PAGE, zero: true });
+    this.#operands = connection.memory.alloc(AHEAD_AT + AUG_RANGE.size, { alignment: PAGE, zero: true });
     const { bytes } = this.#operands;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
@@ -88,14 +90,36 @@ export class PageCalls {
 
   /** EAUG of consecutive pages into consecutive frames; `done` counts pages. @throws SVSM_REFUSED, CVM_LOST */
   augRange(secs: number, linaddr: number, pages: number, frame: number): ListOutcome {
-    const at = AUG_RANGE.offsets;
-    this.#put(at.SECS, secs);
-    this.#put(at.LINADDR, linaddr);
-    this.#put(at.LENGTH, pages * PAGE);
-    this.#put(at.EPC, frame);
+    this.#putRange(0, secs, linaddr, pages, frame);
     const result = sgxCall(this.#connection.vcpu, SGX_CALL.AUG_RANGE, this.#operands.gpa);
     const rdx = result.rdx;
     return { ...leafOutcome(result, 'AUG_RANGE'), done: Math.min(pages, Math.floor(rdx / PAGE)) };
+  }
+
+  /**
+   * The same without waiting for it: `settled` gets the number of pages before the next call, or when the driver settles.
+   * @throws CVM_LOST
+   */
+  augAhead(
+    secs: number,
+    linaddr: number,
+    pages: number,
+    frame: number,
+    settled: (done: number) => void,
+  ): void {
+    this.#putRange(AHEAD_AT, secs, linaddr, pages, frame);
+    const operand = this.#operands.gpa + AHEAD_AT;
+    this.#connection.vcpu.defer(SGX_PROTOCOL, SGX_CALL.AUG_RANGE, operand, (rdx) => {
+      settled(Math.min(pages, Math.floor(rdx / PAGE)));
+    });
+  }
+
+  #putRange(base: number, secs: number, linaddr: number, pages: number, frame: number): void {
+    const at = AUG_RANGE.offsets;
+    this.#put(base + at.SECS, secs);
+    this.#put(base + at.LINADDR, linaddr);
+    this.#put(base + at.LENGTH, pages * PAGE);
+    this.#put(base + at.EPC, frame);
   }
 
   /** EPA. @throws SVSM_REFUSED, CVM_LOST */

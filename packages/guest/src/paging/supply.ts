@@ -156,6 +156,16 @@ export class EpcSupply {
     this.#list?.forget(file);
   }
 
+  /** Whether pages were never written back: none of any enclave is anywhere but in the EPC. */
+  get untouched(): boolean {
+    return this.#list === null;
+  }
+
+  /** Collects what was begun and not waited for. Whoever looks at an enclave's pages does so first. */
+  settle(): void {
+    this.device.connection.vcpu.settle();
+  }
+
   /** Frees everything; the enclaves are closed. */
   close(): void {
     this.#cool();
