@@ -58,7 +58,7 @@ static uint64_t alike(const struct libos_boot *boot, uint64_t offset, uint64_t m
 }
 
 /* Most pages that are accepted under the lock. */
-#define MOST 256ull
+#define MOST 512ull
 
 /* What the host's machine does not have a leaf for is done page by page. */
 static bool no_ranges;
@@ -173,7 +173,8 @@ bool libos_page_wanted(uint64_t address) {
     bool good;
     if (wanted(boot, offset)) {
         bool goes_on = offset == scan_next;
-        scan_count = goes_on && scan_count < MOST ? scan_count * 2 : goes_on ? MOST : AROUND;
+        scan_count = !goes_on ? AROUND : scan_count < MOST ? scan_count * 4 : MOST;
+        if (scan_count > MOST) scan_count = MOST;
         if (!goes_on)
             while (from % (AROUND * PAGE) != 0 && wanted(boot, from - PAGE)) from -= PAGE;
         while (count < (offset - from) / PAGE + 1 || (count < scan_count && wanted(boot, from + count * PAGE))) count++;
