@@ -3,6 +3,7 @@ import {
   DEVICE_HOST, DEVICE_NULL, DEVICE_RANDOM, DEVICE_TTY, DEVICE_ZERO, Inode, S_IFCHR, S_IFDIR, S_IFLNK,
 } from './fs/inode';
 import { bootAttestation } from './fs/attestation';
+import { OUTSIDE } from './fs/contents';
 import { addMount, Outside } from './fs/outside';
 import { O_RDWR, O_WRONLY, opened, OpenFile, place } from './fs/open-file';
 import { lastName, link, root, walk, walkParent } from './fs/path';
@@ -100,7 +101,7 @@ function entry(at: usize, base: u64): usize {
     inode.rootOffset = load<u64>(at, 24);
     if (digests > 0) {
       inode.digests = tail;
-      inode.blocks = new StaticArray<usize>(digests);
+      for (let piece: u32 = 0; piece < digests; piece++) inode.contents!.set(piece, OUTSIDE);
     }
     inode.codePages = load<u32>(at, 56);
     inode.codeBytes = load<u32>(at, 60);

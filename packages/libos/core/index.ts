@@ -1,7 +1,8 @@
 /** The core of the library OS: what the native half calls, under its lock. It runs to completion and never waits inside. */
 import { bootDevices, bootRoot } from './boot';
 import { isTime } from './collection';
-import { blockFailed, blockRead, setMemoryLimit } from './fs/inode';
+import { setMemoryLimit } from './fs/chunks';
+import { pieceFailed, pieceRead } from './fs/inode';
 import { bootProcessors } from './fs/proc';
 import { call } from './generated/dispatch';
 import { setStack } from './memory/images';
@@ -40,7 +41,8 @@ import { runTimers, untilTimers } from './task/timers';
 import { setWindow } from './terminal';
 import { setVerbose } from './unsupported';
 
-export { lastPlan, mountStore, storePolicy, storeRoom, storeWants } from './fs/store';
+export { lastPlan, storeRoom } from './fs/store';
+export { mountStore, storePolicy, storeWants } from './fs/store-mount';
 
 const SIGWINCH: u32 = 28;
 /** Bits of the boot page's flags (src/image/boot.ts). */
@@ -161,8 +163,8 @@ export function complete(slot: i32, given: i64): i64 {
   if (thread.then === THEN_EXECED) return finish(result < 0 ? execFailed(result) : result);
   const operation = load<u64>(thread.request);
   if (operation === OP_ROOT) {
-    if (result !== 0) return finish(blockFailed());
-    blockRead();
+    if (result !== 0) return finish(pieceFailed());
+    pieceRead();
   }
   thread.waitResult = operation === OP_WAIT || operation >= OP_IO ? result : -1;
   thread.again = true;

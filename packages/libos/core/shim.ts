@@ -33,6 +33,10 @@ export declare function madeTo(user: u64, end: u64): u64;
 @external('shim', 'bring')
 export declare function bring(user: u64, length: u64): bool;
 
+/** The same for memory of the core. */
+@external('shim', 'bringCore')
+export declare function bringCore(at: usize, length: u64): bool;
+
 /** Down to where a stack has been used, from an address on that is in use. */
 @external('shim', 'stackUsed')
 export declare function stackUsed(low: u64, from: u64): u64;

@@ -157,18 +157,18 @@ test('of a file that is damaged or given up, nothing comes back when it is made 
   const here = stores();
   await step(store, 'make');
   native(program, [here, 'make']);
-  // Its last block: those before it are decrypted, and verified, by then.
+  // One of its last blocks: some before it are decrypted, and verified, by then.
   const bytes = readFileSync(blocks(store));
   bytes[40 * BLOCK + 5] ^= 1;
   const damaged = stores();
   writeFileSync(blocks(damaged), bytes);
   const expected = native(program, [here, 'longer']).stdout.split('\n');
-  for (const [path, opened] of [
+  for (const [path, read] of [
     [store, '0'],
     [damaged, '5'],
   ] as const) {
     const found = (await step(path, 'longer')).stdout.split('\n');
-    assert.deepEqual(found, [opened, ...expected.slice(1)]);
+    assert.deepEqual(found, [read, ...expected.slice(1)]);
     assert.equal((await step(path, 'say')).stdout, expected.slice(2).join('\n'));
   }
 });

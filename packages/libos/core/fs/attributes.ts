@@ -3,7 +3,8 @@ import { E2BIG, EBADF, EEXIST, EFAULT, EINVAL, ENODATA, ENOSPC, EOPNOTSUPP, EPER
 import { copyIn, copyOut, now } from '../shim';
 import { bytesToString, failure, loadPath, scratch, stringToBytes } from '../user';
 import { IN_ATTRIB, notify, watching } from './notify';
-import { fits, Inode } from './inode';
+import { fits } from './chunks';
+import { Inode } from './inode';
 import { fileOf, O_PATH } from './open-file';
 import { walk, walkFailure } from './path';
 import { AT_FDCWD, directoryOf } from './process-files';

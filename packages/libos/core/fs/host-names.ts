@@ -9,7 +9,8 @@ import {
   F_SYNC, F_TIMES, F_TRUNCATE, F_UNLINK, files, filesAnswered, filesArea, filesLength, forgetName, putPath, putString, RECORD,
   remember,
 } from './hostfs';
-import { fits, Inode } from './inode';
+import { fits } from './chunks';
+import { Inode } from './inode';
 import { install, O_CLOEXEC, opened, OpenFile } from './open-file';
 import { isOwn, Listing, pathOfName, pathWithin } from './outside';
 

@@ -2,7 +2,6 @@
  * MAP_SHARED of files in the core's memory: each such file has one place in the memory of all processes, which every mapping
  * of it is a part of. What is written there is read from the file, and the other way round: bytes go to and fro at calls.
  */
-import { copyIn, copyOut } from '../shim';
 import { Space } from '../memory/space';
 import { Inode } from './inode';
 
@@ -18,13 +17,13 @@ export class Mapped {
   /** From memory to the file, as far as that goes. */
   pull(from: u64, length: u64): void {
     const end = min(min(from + length, this.length), this.inode.size);
-    if (from < end) copyIn(this.inode.data + <usize>from, this.at + from, end - from);
+    if (from < end) this.inode.store(from, end - from, this.at + from);
   }
 
   /** From the file to memory. */
   push(from: u64, length: u64): void {
     const end = min(from + length, this.length);
-    if (from < end) copyOut(this.at + from, this.inode.data + <usize>from, end - from);
+    if (from < end) this.inode.copyOut(this.at + from, from, end - from);
   }
 }
 

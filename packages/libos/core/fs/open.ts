@@ -120,11 +120,6 @@ export function sysOpenat(folder: u64, path: u64, flags64: u64, mode: u64): i64 
     const failed = inode.resize(0);
     if (failed !== 0) return failed;
   }
-  // What lies outside comes in when it is opened.
-  if (inode.stored !== null && (flags & O_PATH) === 0) {
-    const waiting = inode.need(0, inode.size);
-    if (waiting !== 0) return waiting;
-  }
   const fd = give(inode.made !== 0 && inode.isFile && (flags & O_PATH) === 0 ? made(inode) : inode, flags);
   if (fd >= 0 && watching > 0 && (flags & O_TRUNC) !== 0) notify(inode, IN_MODIFY);
   return fd;
@@ -316,7 +311,7 @@ export function sysFallocate(fd: u64, mode: u64, offset: u64, length: u64): i64 
   const inode = file.inode;
   const end = offset + length;
   if (end < offset || end > 0x7fff_ffff_ffff) return EFBIG;
-  const result = (mode & (PUNCH_HOLE | ZERO_RANGE)) !== 0 ? clear(inode, offset, min(end, inode.size)) : 0;
+  const result = (mode & (PUNCH_HOLE | ZERO_RANGE)) !== 0 ? inode.clear(offset, min(end, inode.size)) : 0;
   if (result !== 0) return result;
   if ((mode & PUNCH_HOLE) !== 0) return changed(inode);
   const failed = (mode & KEEP_SIZE) !== 0 || end <= inode.size ? inode.reserve(end) : inode.resize(end);
@@ -327,16 +322,6 @@ const KEEP_SIZE: u64 = 1;
 const PUNCH_HOLE: u64 = 2;
 const ZERO_RANGE: u64 = 16;
 const FALLOCATE_MODES: u64 = KEEP_SIZE | PUNCH_HOLE | ZERO_RANGE;
-
-/** Bytes of a file that are zero from here on. */
-function clear(inode: Inode, from: u64, end: u64): i64 {
-  if (from >= end) return 0;
-  const waiting = inode.need(from, end - from);
-  if (waiting !== 0) return waiting;
-  memory.fill(inode.data + <usize>from, 0, <usize>(end - from));
-  inode.wrote(from, end - from);
-  return 0;
-}
 
 function changed(inode: Inode): i64 {
   inode.modified = inode.changed = now(0);

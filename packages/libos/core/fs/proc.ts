@@ -341,8 +341,8 @@ export function made(inode: Inode): Inode {
   const copy = new Inode(inode.mode);
   copy.readOnly = true;
   copy.links = 0;
-  copy.reserve(text.length + 1);
-  stringToBytes(text, copy.data);
-  copy.size = text.length;
+  const bytes = heap.alloc(text.length + 1);
+  copy.fill(bytes, stringToBytes(text, bytes));
+  heap.free(bytes);
   return copy;
 }

@@ -1,5 +1,5 @@
 /**
- * The store: files that stay, below one folder. They live in the core's memory as all files do; a commit writes what has
+ * The store: files that stay, below one folder. What programs write stays in the core's memory until a commit writes what has
  * changed to blocks outside that the last commit does not use, then the blocks that refer to them, up to one root
  * (native/src/store.c encrypts and writes). So the last commit stays whole until the next one is.
  */
@@ -7,20 +7,23 @@ import { EIO, ENOSPC } from '../errno';
 import { ask, THEN_RETRY } from '../request';
 import { leftMuch } from '../collection';
 import { current, Thread } from '../task/thread';
-import { bytesToString, stringToBytes } from '../user';
-import { fits, Inode, pinContents } from './inode';
-import { link } from './path';
-import { isStored, storeFolder, storePolicyValue } from './store-folder';
+import { stringToBytes } from '../user';
+import { giveBuffer, takeBuffer } from './buffers';
+import { mayGo } from './cache';
+import { CHUNK, fits, pinContents } from './chunks';
+import { HOLE, isAway, memoryOf } from './contents';
+import { Inode } from './inode';
+import { isStored, storeFolder } from './store-folder';
 import {
-  awaitStore, blocksOf, FANOUT, pyramidLength, REFERENCE, STATE_DONE, STATE_IDLE, STATE_WORKING, STORE_BLOCK, Stored,
+  awaitStore, blocksOf, FANOUT, Marks, pyramidLength, REFERENCE, STATE_DONE, STATE_IDLE, STATE_WORKING, STORE_BLOCK, Stored,
 } from './stored';
 
 const OP_STORE_COMMIT: u64 = 97;
 /** Metadata: u32 signature, u32 entries; an entry is of ENTRY bytes, then name and target, padded to 8. */
 const SIGNATURE: u32 = 0x314d534e;
-const HEAD: usize = 8;
-const ENTRY: usize = 104;
-const NOT_LINKED: u32 = 0xffff_ffff;
+export const HEAD: usize = 8;
+export const ENTRY: usize = 104;
+export const NOT_LINKED: u32 = 0xffff_ffff;
 /** A plan: u32 state, i32 result, u32 items, u32 where the metadata's reference is, u64 their bytes. */
 const PLAN: usize = 24;
 /** u32 from, u32 bytes, u32 and u32 where the reference goes, u64 position. */
@@ -45,7 +48,8 @@ let used: usize = 0;
 let usedRoom: u32 = 0;
 let rotor: u32 = 1;
 
-let lastBlob: usize = 0;
+/** Metadata as of the last commit, or as they were found. */
+export let lastBlob: usize = 0;
 let lastSize: usize = 0;
 let metaPyramid: usize = 0;
 let metaBlocks: u32 = 0;
@@ -61,10 +65,9 @@ let freshMetaBlocks: u32 = 0;
 let planned: Array<Inode> = new Array<Inode>();
 let plannedPyramids: Array<usize> = new Array<usize>();
 let plannedBlocks: Array<u32> = new Array<u32>();
-
-/** Files whose references are to be read (while mounting). */
-let wanting: Array<Stored> = new Array<Stored>();
-const want: usize = memory.data(8);
+let plannedMarks: Array<Marks> = new Array<Marks>();
+/** How many commits there have been. */
+export let commits: u64 = 0;
 
 function isUsed(position: u32): bool {
   return position < usedRoom && load<u8>(used + position) !== 0;
@@ -74,10 +77,10 @@ function use(position: u32, by: u8): void {
   if (position >= usedRoom) {
     let room: u32 = usedRoom < 1024 ? 1024 : usedRoom;
     while (room <= position) room *= 2;
-    const larger = heap.alloc(room);
+    const larger = takeBuffer(room);
     memory.copy(larger, used, usedRoom);
     memory.fill(larger + usedRoom, 0, room - usedRoom);
-    if (used !== 0) heap.free(used);
+    giveBuffer(used);
     used = larger;
     usedRoom = room;
   }
@@ -101,6 +104,8 @@ function usePyramid(pyramid: usize, blocks: u32): void {
 /** Files of the last commit and of the one under way, also those that have been removed since. */
 let committed: Array<Stored> = new Array<Stored>();
 let committing: Array<Stored> = new Array<Stored>();
+/** Files without a name that are still open: what they have outside stays theirs. */
+let nameless: Array<Stored> = new Array<Stored>();
 
 function hold(entries: Array<Entry>): Array<Stored> {
   const held = new Array<Stored>();
@@ -117,7 +122,13 @@ function hold(entries: Array<Entry>): Array<Stored> {
 function settle(has: Array<Stored>, hasNot: Array<Stored>): void {
   for (let i = 0; i < hasNot.length; i++) hasNot[i].kept = false;
   for (let i = 0; i < has.length; i++) has[i].kept = true;
-  for (let i = 0; i < hasNot.length; i++) hasNot[i].settle();
+  const open = new Array<Stored>();
+  for (let i = 0; i < nameless.length; i++) if (!nameless[i].gone && !nameless[i].kept) open.push(nameless[i]);
+  for (let i = 0; i < hasNot.length; i++) {
+    hasNot[i].settle();
+    if (!hasNot[i].gone && !hasNot[i].kept && hasNot[i].pyramid !== 0 && !open.includes(hasNot[i])) open.push(hasNot[i]);
+  }
+  nameless = open;
   committed = has;
   committing = new Array<Stored>();
 }
@@ -131,6 +142,7 @@ function recount(anew: bool): void {
   rotor = 1;
   usePyramid(metaPyramid, metaBlocks);
   for (let i = 0; i < committed.length; i++) usePyramid(committed[i].pyramid, committed[i].blocks);
+  for (let i = 0; i < nameless.length; i++) if (!nameless[i].gone) usePyramid(nameless[i].pyramid, nameless[i].blocks);
 }
 
 function gather(folder: Inode, parent: u32, entries: Array<Entry>, seen: Map<u64, u32>): void {
@@ -161,7 +173,7 @@ function lengthOf(entry: Entry): usize {
 function describe(entries: Array<Entry>): void {
   blobSize = HEAD;
   for (let i = 0; i < entries.length; i++) blobSize += lengthOf(entries[i]);
-  blob = heap.alloc(blobSize + 8);
+  blob = takeBuffer(blobSize + 8);
   memory.fill(blob, 0, blobSize);
   store<u32>(blob, SIGNATURE);
   store<u32>(blob, entries.length, 4);
@@ -194,9 +206,9 @@ function describe(entries: Array<Entry>): void {
 function item(from: usize, length: u32, reference: usize, also: usize): void {
   if (items === itemRoom) {
     itemRoom = itemRoom === 0 ? 64 : itemRoom * 2;
-    const larger = heap.alloc(PLAN + <usize>itemRoom * ITEM);
+    const larger = takeBuffer(PLAN + <usize>itemRoom * ITEM);
     memory.copy(larger, plan, PLAN + <usize>items * ITEM);
-    if (plan !== 0) heap.free(plan);
+    giveBuffer(plan);
     plan = larger;
   }
   const at = plan + PLAN + <usize>items * ITEM;
@@ -208,15 +220,26 @@ function item(from: usize, length: u32, reference: usize, also: usize): void {
   store<u64>(at, position(), 16);
 }
 
-/** Blocks of contents that are marked (all without marks), then the blocks of references above them. */
-function write(data: usize, size: u64, fresh: usize, blocks: u32, marks: usize, marked: u32, same: bool, also: usize): void {
-  let dirty = heap.alloc(blocks);
+/** Where a block of a file, or else of the metadata, lies; 0: it is zeros. */
+function blockAt(file: Inode | null, data: usize, block: u32): usize {
+  const from = <u64>block * STORE_BLOCK;
+  if (file === null) return data + <usize>from;
+  const entry = file.contents!.get(<u32>(from / CHUNK));
+  if (isAway(entry)) unreachable();
+  return entry === HOLE ? 0 : memoryOf(entry) + <usize>(from % CHUNK);
+}
+
+/** Blocks that are marked (all without marks), then the blocks of references above them. */
+function write(file: Inode | null, data: usize, size: u64, fresh: usize, blocks: u32, marks: Marks | null, same: bool, also: usize): void {
+  const dirty = takeBuffer(blocks);
   for (let i: u32 = 0; i < blocks; i++) {
-    const changed = marks === 0 || (i < marked && load<u8>(marks + i) !== 0);
+    const changed = marks === null || (i < marks.marked && load<u8>(marks.marks + i) !== 0);
     store<u8>(dirty + i, changed ? 1 : 0);
     if (!changed) continue;
-    const from = <u64>i * STORE_BLOCK;
-    item(data + <usize>from, <u32>min(STORE_BLOCK, size - from), fresh + <usize>i * REFERENCE, blocks === 1 ? also : 0);
+    const reference = fresh + <usize>i * REFERENCE;
+    const at = blockAt(file, data, i);
+    if (at === 0) memory.fill(reference, 0, REFERENCE);
+    else item(at, <u32>min(STORE_BLOCK, size - <u64>i * STORE_BLOCK), reference, blocks === 1 ? also : 0);
   }
   let level = fresh;
   let count = blocks;
@@ -235,7 +258,7 @@ function write(data: usize, size: u64, fresh: usize, blocks: u32, marks: usize, 
     level = above;
     count = nodes;
   }
-  heap.free(dirty);
+  giveBuffer(dirty);
 }
 
 /** Plans the writing of a file that has changed. */
@@ -245,21 +268,18 @@ function planFile(entry: Entry): void {
   const blocks = blocksOf(inode.size);
   if (!stored.dirty && blocks === stored.blocks) return;
   const count = pyramidLength(blocks);
-  const fresh = heap.alloc(<usize>count * REFERENCE + 1);
+  const fresh = takeBuffer(<usize>count * REFERENCE);
   memory.fill(fresh, 0, <usize>count * REFERENCE);
   const same = blocks === stored.blocks;
   memory.copy(fresh, stored.pyramid, <usize>(same ? count : min(blocks, stored.blocks)) * REFERENCE);
+  const marks = stored.takeMarks();
   memory.fill(entry.at + 64, 0, REFERENCE);
   if (blocks === 1) memory.copy(entry.at + 64, fresh, REFERENCE);
-  if (blocks > 0) {
-    // Only longer than it was: its first block is as good as any to be written again.
-    if (stored.marks === 0) stored.mark(0, 1);
-    write(inode.data, inode.size, fresh, blocks, stored.marks, stored.marked, same, entry.at + 64);
-  }
+  if (blocks > 0) write(inode, 0, inode.size, fresh, blocks, marks, same, entry.at + 64);
   planned.push(inode);
   plannedPyramids.push(fresh);
   plannedBlocks.push(blocks);
-  stored.unmark();
+  plannedMarks.push(marks);
 }
 
 /** Memory that a commit takes at most: names and attributes, references, items (of which there are two while they grow), marks. */
@@ -277,7 +297,7 @@ function roomFor(entries: Array<Entry>): u64 {
     most = max(most, blocks);
   }
   references += pyramidLength(blocksOf(names));
-  return names + references * (REFERENCE + 3 * ITEM) + most + 2 * (<u64>usedRoom + references) + 65536;
+  return 2 * (names + references * REFERENCE + most) + references * 3 * ITEM + 2 * (<u64>usedRoom + references) + 65536;
 }
 
 /** 0 when there is nothing to commit, else the plan; -1: no memory for it. */
@@ -292,7 +312,7 @@ function makePlan(): i32 {
   if (!fits(roomFor(entries))) return -1;
   describe(entries);
   if (!changed && blobSize === lastSize && memory.compare(blob, lastBlob, blobSize) === 0) {
-    heap.free(blob);
+    giveBuffer(blob);
     return 0;
   }
   items = 0;
@@ -300,8 +320,8 @@ function makePlan(): i32 {
   for (let i = 0; i < entries.length; i++)
     if (entries[i].inode.isFile && entries[i].linked === NOT_LINKED) planFile(entries[i]);
   freshMetaBlocks = blocksOf(blobSize);
-  freshMeta = heap.alloc(<usize>pyramidLength(freshMetaBlocks) * REFERENCE);
-  write(blob, blobSize, freshMeta, freshMetaBlocks, 0, 0, false, 0);
+  freshMeta = takeBuffer(<usize>pyramidLength(freshMetaBlocks) * REFERENCE);
+  write(null, blob, blobSize, freshMeta, freshMetaBlocks, null, false, 0);
   store<u32>(plan, STATE_WORKING);
   store<i32>(plan, 0, 4);
   store<u32>(plan, items, 8);
@@ -309,6 +329,17 @@ function makePlan(): i32 {
   store<u64>(plan, blobSize, 16);
   pinContents(true);
   return 1;
+}
+
+/** Pieces that a commit has written may go, as far as they have not been changed since. */
+function written(inode: Inode, marks: Marks): void {
+  const each = <u32>(CHUNK / STORE_BLOCK);
+  for (let block: u32 = 0; block < marks.marked; block++) {
+    if (load<u8>(marks.marks + block) === 0) continue;
+    mayGo(inode, block / each);
+    // Once is enough for a piece.
+    block |= each - 1;
+  }
 }
 
 /** The commit is over: what was written is what the next one builds on; or it was not, and all of it is to be written again. */
@@ -319,25 +350,29 @@ function finish(): i64 {
     const inode = planned[i];
     const stored = inode.stored!;
     if (good) {
-      if (stored.pyramid !== 0) heap.free(stored.pyramid);
+      giveBuffer(stored.pyramid);
       stored.pyramid = plannedPyramids[i];
       stored.blocks = plannedBlocks[i];
+      written(inode, plannedMarks[i]);
     } else {
-      heap.free(plannedPyramids[i]);
-      stored.mark(0, inode.size);
+      giveBuffer(plannedPyramids[i]);
+      stored.remark(plannedMarks[i]);
     }
+    giveBuffer(plannedMarks[i].marks);
   }
   const oldBlob = good ? lastBlob : blob;
   const oldMeta = good ? metaPyramid : freshMeta;
-  if (oldBlob !== 0) heap.free(oldBlob);
-  if (oldMeta !== 0) heap.free(oldMeta);
+  giveBuffer(oldBlob);
+  giveBuffer(oldMeta);
   if (good) {
     lastBlob = blob;
     lastSize = blobSize;
     metaPyramid = freshMeta;
     metaBlocks = freshMetaBlocks;
   }
+  if (good) commits++;
   planned = new Array<Inode>();
+  plannedMarks = new Array<Marks>();
   plannedPyramids = new Array<usize>();
   plannedBlocks = new Array<u32>();
   pinContents(false);
@@ -366,92 +401,40 @@ export function syncStore(): i64 {
   return ask(OP_STORE_COMMIT, plan, 0, 0, 0, THEN_RETRY);
 }
 
+/** Whether a commit goes on, or its end has not been noted. */
+export function commitGoesOn(): bool {
+  return plan !== 0 && load<u32>(plan) !== STATE_IDLE;
+}
+
+/** Notes the end of a commit, if there is one. */
+export function settleCommit(): void {
+  if (plan !== 0 && load<u32>(plan) === STATE_DONE) finish();
+}
+
 /** At the end of the program: where the plan of the last commit lies; 0 when there is none, 1 while another is under way, 2: no memory for it. */
 export function lastPlan(): usize {
   if (!isStored()) return 0;
   if (plan !== 0 && load<u32>(plan) === STATE_WORKING) return 1;
-  if (plan !== 0 && load<u32>(plan) === STATE_DONE) finish();
+  settleCommit();
   const made = makePlan();
   return made > 0 ? plan : made < 0 ? 2 : 0;
-}
-
-/** 0: the image has no store; 1: its key is the measurement's; 2: the signer's. */
-export function storePolicy(): u32 {
-  return storeFolder === null ? 0 : storePolicyValue;
 }
 
 /** Room for metadata of a store that exists, and for the references above them. */
 export function storeRoom(size: u64, references: bool): usize {
   if (size === 0 || size > 0x1000_0000 || !fits(size * 2)) return 0;
   if (!references) {
-    lastBlob = heap.alloc(<usize>size + 8);
+    lastBlob = takeBuffer(<usize>size + 8);
     lastSize = <usize>size;
     return lastBlob;
   }
   metaBlocks = blocksOf(size);
-  metaPyramid = heap.alloc(<usize>pyramidLength(metaBlocks) * REFERENCE);
+  metaPyramid = takeBuffer(<usize>pyramidLength(metaBlocks) * REFERENCE);
   return metaPyramid;
 }
 
-/** The folder becomes the store's, with what the metadata say, or empty without them. */
-export function mountStore(): void {
-  const folder = storeFolder!;
-  // What the root has there is hidden, as under any mount.
-  folder.entries = new Map<string, Inode>();
-  folder.stored = new Stored();
-  if (lastBlob === 0) return;
-  const count = load<u32>(lastBlob, 4);
-  const inodes = new Array<Inode>();
-  let at = lastBlob + HEAD;
-  for (let i: u32 = 0; i < count; i++) at = mountEntry(at, inodes);
-}
-
-function mountEntry(at: usize, inodes: Array<Inode>): usize {
-  const linked = load<u32>(at, 4);
-  const mode = load<u32>(at, 8);
-  const nameLength = load<u32>(at, 20);
-  const targetLength = load<u32>(at, 24);
-  const first = inodes.length === 0;
-  const inode = first ? storeFolder! : linked !== NOT_LINKED ? inodes[linked] : new Inode(mode);
-  if (!first) link(inodes[load<u32>(at)], bytesToString(at + ENTRY, nameLength), inode);
-  if (linked !== NOT_LINKED) inode.links++;
-  else {
-    inode.mode = mode;
-    inode.uid = load<u32>(at, 12);
-    inode.gid = load<u32>(at, 16);
-    inode.target = bytesToString(at + ENTRY + nameLength, targetLength);
-    inode.size = inode.isLink ? targetLength : load<u64>(at, 32);
-    inode.modified = load<u64>(at, 40);
-    inode.accessed = load<u64>(at, 48);
-    inode.changed = load<u64>(at, 56);
-    if (inode.isFile && inode.size > 0) mountFile(inode, at + 64);
-  }
-  inodes.push(inode);
-  return at + ((ENTRY + nameLength + targetLength + 7) & ~7);
-}
-
-function mountFile(inode: Inode, reference: usize): void {
-  const stored = inode.stored!;
-  stored.unmark();
-  stored.blocks = blocksOf(inode.size);
-  const count = pyramidLength(stored.blocks);
-  stored.pyramid = heap.alloc(<usize>count * REFERENCE);
-  memory.fill(stored.pyramid, 0, <usize>count * REFERENCE);
-  memory.copy(stored.pyramid + <usize>(count - 1) * REFERENCE, reference, REFERENCE);
-  stored.outside = heap.alloc(8);
-  store<u64>(stored.outside, 0);
-  if (stored.blocks > 1) wanting.push(stored);
-}
-
-/** A file whose references are still to be read: u32 where they go, u32 its blocks; 0 when there is none. Then the store is mounted. */
-export function storeWants(): usize {
-  if (wanting.length === 0) {
-    committed = hold(all());
-    recount(false);
-    return 0;
-  }
-  const stored = wanting.pop();
-  store<u32>(want, <u32>stored.pyramid);
-  store<u32>(want, stored.blocks, 4);
-  return want;
+/** All that the last commit had is there. */
+export function storeMounted(): void {
+  committed = hold(all());
+  recount(false);
 }

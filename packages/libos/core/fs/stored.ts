@@ -1,9 +1,8 @@
 /** A file of the store: which of its blocks lie outside and where, and which of them differ from those by now. */
-import { EIO, ENOSPC } from '../errno';
 import { ask, THEN_RETRY } from '../request';
 import { now } from '../shim';
-import { current } from '../task/thread';
-import { fits, freeLater, Inode } from './inode';
+import { giveBuffer, takeBuffer } from './buffers';
+import { CHUNK, fits, keepFree } from './chunks';
 
 /** Bytes under one tag; native/src/store.c knows it too. */
 export const STORE_BLOCK: u64 = 16384;
@@ -11,7 +10,6 @@ export const STORE_BLOCK: u64 = 16384;
 export const REFERENCE: usize = 40;
 /** References in a block of references. */
 export const FANOUT: u32 = 409;
-const OP_STORE_LOAD: u64 = 96;
 
 /** States of what the native half does for the store. */
 export const STATE_IDLE: u32 = 0;
@@ -38,30 +36,19 @@ export function awaitStore(): i64 {
   return ask(7, now(1) + POLL_NS, 0, 0, 0, THEN_RETRY);
 }
 
-/** Files that went while a thread was bringing their contents: the native half writes there until it says that it is done. */
-let leftFiles: Array<Stored> = new Array<Stored>();
-let leftData: Array<usize> = new Array<usize>();
+/** Blocks of all files that differ from what is outside. */
+export let dirtyBlocks: u32 = 0;
 
-function sweep(): void {
-  for (let i = leftFiles.length - 1; i >= 0; i--) {
-    const stored = leftFiles[i];
-    if (load<u32>(stored.outside) === STATE_WORKING) continue;
-    freeLater(leftData[i]);
-    heap.free(stored.outside);
-    stored.outside = 0;
-    stored.settle();
-    leftFiles.splice(i, 1);
-    leftData.splice(i, 1);
-  }
-}
+/** Blocks that all files reach, and memory that a commit may take for each: references twice, items, and what lies between. */
+let allBlocks: u64 = 0;
+const PER_BLOCK: u64 = 256;
 
-/** The memory of contents that are not to be used, empty. */
-function discard(inode: Inode): void {
-  if (inode.data === 0) return;
-  memory.fill(inode.data, 0, <usize>inode.room);
-  freeLater(inode.data);
-  inode.data = 0;
-  inode.room = 0;
+/** Marks that a commit under way is about: they count again if it fails. */
+export class Marks {
+  constructor(
+    public marks: usize,
+    public marked: u32,
+  ) {}
 }
 
 export class Stored {
@@ -73,106 +60,91 @@ export class Stored {
   marked: u32 = 0;
   /** Whether anything is marked. */
   dirty: bool = false;
-  /** Where the native half says how far it is, while the contents are outside; 0 once they are here. */
-  outside: usize = 0;
+  /** Its part of `allBlocks`. */
+  private counted: u32 = 0;
+  /** The piece behind the one that came in last. */
+  next: u32 = 0;
   /** The last commit has it, or the one under way. */
   kept: bool = false;
   /** Nobody can reach the file any more. */
   gone: bool = false;
 
-  /** Marks blocks that [from, from + length) touches. */
+  /** Marks blocks that [from, from + length) touches; `reach` was asked before. */
   mark(from: u64, length: u64): void {
     if (length === 0) return;
     const last = <u32>((from + length - 1) / STORE_BLOCK);
     if (last >= this.marked) this.grow(last + 1);
-    memory.fill(this.marks + <usize>(from / STORE_BLOCK), 1, <usize>(last - <u32>(from / STORE_BLOCK) + 1));
+    for (let block = <u32>(from / STORE_BLOCK); block <= last; block++) this.markBlock(block);
+  }
+
+  private markBlock(block: u32): void {
+    if (load<u8>(this.marks + block) !== 0) return;
+    store<u8>(this.marks + block, 1);
+    dirtyBlocks++;
     this.dirty = true;
+  }
+
+  /** Whether the file can be so long: there has to be memory for its marks and references, also while they are written. */
+  reach(size: u64): bool {
+    const blocks = blocksOf(size);
+    if (blocks <= this.counted) return true;
+    const total = allBlocks - this.counted + blocks;
+    if (!keepFree(total * PER_BLOCK) || !fits(3 * blocks)) return false;
+    this.counted = blocks;
+    allBlocks = total;
+    return true;
+  }
+
+  /** Whether any block of a piece differs from what is outside. */
+  isMarked(piece: u32): bool {
+    const first = piece * <u32>(CHUNK / STORE_BLOCK);
+    for (let block = first; block < this.marked && block < first + <u32>(CHUNK / STORE_BLOCK); block++)
+      if (load<u8>(this.marks + block) !== 0) return true;
+    return false;
   }
 
   private grow(least: u32): void {
     let room: u32 = this.marked < 64 ? 64 : this.marked;
     while (room < least) room *= 2;
-    const marks = heap.alloc(room);
+    const marks = takeBuffer(room);
     memory.copy(marks, this.marks, this.marked);
     memory.fill(marks + this.marked, 0, room - this.marked);
-    if (this.marks !== 0) heap.free(this.marks);
+    giveBuffer(this.marks);
     this.marks = marks;
     this.marked = room;
   }
 
-  unmark(): void {
-    if (this.marks !== 0) memory.fill(this.marks, 0, this.marked);
-    this.dirty = false;
-  }
-
-  /** The contents come in, all of them: 0, PENDING, or an error. */
-  load(inode: Inode): i64 {
-    sweep();
-    const state = this.outside;
-    if (state === 0) return 0;
-    const word = load<u32>(state);
-    if (word === STATE_WORKING) return awaitStore();
-    if (word === STATE_DONE) {
-      const result = load<i32>(state, 4);
-      if (result !== 0) {
-        // Nothing of it stays: what was verified of it is part of a file that cannot be read.
-        discard(inode);
-        store<u32>(state, STATE_IDLE);
-        return EIO;
-      }
-      heap.free(state);
-      this.outside = 0;
-      return 0;
-    }
-    if (inode.data === 0) {
-      if (!fits(inode.size)) return ENOSPC;
-      const room = <usize>blocksOf(inode.size) * <usize>STORE_BLOCK;
-      inode.data = heap.alloc(room);
-      inode.room = room;
-      memory.fill(inode.data, 0, room);
-    }
-    store<u32>(state, STATE_WORKING);
-    current.touched = true;
-    return ask(OP_STORE_LOAD, state, this.pyramid, this.blocks | ((<u64>inode.data) << 32), inode.size, THEN_RETRY);
-  }
-
-  /** The contents are given up unread; none of the blocks outside are the file's any more. */
-  forget(inode: Inode): void {
-    if (this.outside !== 0 && load<u32>(this.outside) !== STATE_WORKING) {
-      discard(inode);
-      this.mark(0, inode.size);
-      heap.free(this.outside);
-      this.outside = 0;
-    }
-  }
-
-  /** The file is given up: whether its contents have to stay meanwhile, because a thread is bringing them. */
-  leave(data: usize): bool {
-    sweep();
-    if (this.outside === 0) return false;
-    if (load<u32>(this.outside) === STATE_WORKING) {
-      leftFiles.push(this);
-      leftData.push(data);
-      return true;
-    }
-    heap.free(this.outside);
-    this.outside = 0;
-    return false;
-  }
-
-  release(): void {
-    if (this.marks !== 0) heap.free(this.marks);
+  /** From here on nothing is marked; what was goes to the caller. */
+  takeMarks(): Marks {
+    const taken = new Marks(this.marks, this.marked);
     this.marks = 0;
     this.marked = 0;
     this.dirty = false;
+    for (let i: u32 = 0; i < taken.marked; i++) dirtyBlocks -= load<u8>(taken.marks + i);
+    return taken;
+  }
+
+  /** Blocks that a commit could not write are marked again, with those that have been since. */
+  remark(taken: Marks): void {
+    if (taken.marked > this.marked) this.grow(taken.marked);
+    for (let i: u32 = 0; i < taken.marked; i++) if (load<u8>(taken.marks + i) !== 0) this.markBlock(i);
+  }
+
+  unmark(): void {
+    giveBuffer(this.takeMarks().marks);
+  }
+
+  release(): void {
+    this.unmark();
+    allBlocks -= this.counted;
     this.gone = true;
     this.settle();
   }
 
-  /** References of a file that is gone are given back when no commit has it and no thread reads them. */
+  /** References of a file that is gone are given back when no commit has it. */
   settle(): void {
-    if (!this.gone || this.kept || this.outside !== 0 || this.pyramid === 0) return;
-    heap.free(this.pyramid);
+    if (!this.gone || this.kept || this.pyramid === 0) return;
+    giveBuffer(this.pyramid);
     this.pyramid = 0;
     this.blocks = 0;
   }

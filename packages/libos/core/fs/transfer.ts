@@ -28,6 +28,8 @@ import { fileOf, O_APPEND, O_NONBLOCK, OpenFile, Pipe } from './open-file';
 
 const MAX_TRANSFER: u64 = 0x7fff_f000;
 const MAX_VECTORS: u64 = 1024;
+/** Bytes of a file that have to be in memory at once. */
+const STEP: u64 = 1 << 20;
 const SIGPIPE = 13;
 
 /** The host's descriptor behind a device. */
@@ -36,27 +38,26 @@ function hostOf(device: i32): u32 {
 }
 
 function readAt(inode: Inode, user: u64, length: u64, at: u64): i64 {
-  if (at >= inode.size) return 0;
-  let bytes = inode.size - at;
-  if (length < bytes) bytes = length;
-  const waiting = inode.need(at, bytes);
-  if (waiting !== 0) return waiting;
-  return inode.copyOut(user, at, bytes) ? bytes : EFAULT;
+  // What has to come in comes step by step: `current.done` bytes are the program's already.
+  let done = current.done;
+  current.done = 0;
+  while (done < length && at + done < inode.size) {
+    const part = min(min(length - done, inode.size - at - done), STEP);
+    const waiting = inode.need(at + done, part);
+    if (waiting === PENDING) {
+      current.done = done;
+      return PENDING;
+    }
+    if (waiting !== 0) return done > 0 ? done : waiting;
+    if (!inode.copyOut(user + done, at + done, part)) return done > 0 ? done : EFAULT;
+    done += part;
+  }
+  return done;
 }
 
 function writeAt(inode: Inode, user: u64, length: u64, at: u64): i64 {
-  if (length === 0) return 0;
-  const end = at + length;
-  if (end < at || end > 0x7fff_ffff_ffff) return EFBIG;
-  if (end > inode.room) {
-    const failed = inode.reserve(end);
-    if (failed !== 0) return failed;
-  }
-  if (!copyIn(inode.data + <usize>at, user, length)) return EFAULT;
-  inode.wrote(at, length);
-  if (end > inode.size) inode.size = end;
-  inode.modified = inode.changed = now(0);
-  return isAttestation(inode) ? written(inode, length) : length;
+  const put = inode.write(at, length, user);
+  return put > 0 && isAttestation(inode) ? written(inode, put) : put;
 }
 
 function readDevice(file: OpenFile, device: i32, user: u64, length: u64): i64 {
@@ -280,6 +281,7 @@ function vectors(fd: u64, list: u64, count: u64, write: bool, positioned: bool, 
     if (moved === PENDING) {
       if (done === 0) return PENDING;
       done += current.done;
+      if (!positioned) file.position += current.done;
       current.done = 0;
       return done;
     }
@@ -319,17 +321,11 @@ export function sysSendfile(to: u64, from: u64, position: u64, count: u64): i64 
   let at = source.position;
   if (position !== 0) at = loadU64(position);
   if (at >= inode.size) return 0;
-  let length = inode.size - at;
-  if (count < length) length = count;
-  const waiting = inode.need(at, length);
+  const waiting = inode.need(at, min(min(count, inode.size - at), STEP));
   if (waiting !== 0) return waiting;
-  const end = target.position + length;
-  const failed = target.inode.reserve(end);
-  if (failed !== 0) return failed;
-  inode.copyTo(target.inode.data + <usize>target.position, at, length);
-  target.inode.wrote(target.position, length);
-  if (end > target.inode.size) target.inode.size = end;
-  target.position = end;
+  const length = target.inode.write(target.position, min(min(count, inode.size - at), STEP), at, inode);
+  if (length <= 0) return length;
+  target.position += length;
   if (position === 0) source.position = at + length;
   else {
     store<u64>(scratch, at + length);
@@ -398,15 +394,12 @@ export function sysCopyFileRange(from: u64, fromAt: u64, to: u64, toAt: u64, cou
   const at = fromAt === 0 ? source.position : loadU64(fromAt);
   const put = toAt === 0 ? target.position : loadU64(toAt);
   if (at >= source.inode.size) return 0;
-  const length = min(count, source.inode.size - at);
-  if (source.inode === target.inode && at < put + length && put < at + length) return EINVAL;
-  const waiting = source.inode.need(at, length);
+  const most = min(min(count, source.inode.size - at), STEP);
+  if (source.inode === target.inode && at < put + most && put < at + most) return EINVAL;
+  const waiting = source.inode.need(at, most);
   if (waiting !== 0) return waiting;
-  const failed = target.inode.reserve(put + length);
-  if (failed !== 0) return failed;
-  source.inode.copyTo(target.inode.data + <usize>put, at, length);
-  target.inode.wrote(put, length);
-  if (put + length > target.inode.size) target.inode.size = put + length;
+  const length = target.inode.write(put, most, at, source.inode);
+  if (length <= 0) return length;
   if (fromAt === 0) source.position = at + length;
   else if (storeU64(fromAt, at + length) !== 0) return EFAULT;
   if (toAt === 0) target.position = put + length;

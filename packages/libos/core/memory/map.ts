@@ -45,7 +45,7 @@ export function sysMmap(hint: u64, given: u64, prot: u64, flags64: u64, fd: u64,
     if (inode !== null && type === MAP_SHARED) {
       const writes = (protection & 2) !== 0;
       if (writes && (file.flags & O_ACCMODE) !== O_RDWR) return EACCES;
-      if (inode.blocks === null && inode.outside === null && inode.stored === null && inode.made === 0 && !inode.readOnly)
+      if (inode.digests === 0 && inode.outside === null && inode.stored === null && inode.made === 0 && !inode.readOnly)
         return fixed || (protection & PROT_EXEC) !== 0 ? ENODEV : mapFile(inode, offset, length, protection);
       if (writes) return ENODEV;
     }

@@ -51,7 +51,7 @@ export function untake(at: u64, length: u64): void {
 
 /** Whether a file is part of what was measured: such code may be executed. */
 export function isMeasured(inode: Inode): bool {
-  return inode.digests !== 0 && inode.blocks !== null;
+  return inode.digests !== 0;
 }
 
 /** What calls of a binary jump to, at the end of its mapping. */

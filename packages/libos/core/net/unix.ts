@@ -3,7 +3,8 @@ import {
   EACCES, EADDRINUSE, EAGAIN, ECONNREFUSED, ECONNRESET, EFAULT, EINVAL, EISCONN, EMSGSIZE, ENOBUFS, ENOENT, ENOPROTOOPT, ENOTCONN,
   ENOTDIR, EOPNOTSUPP, EPROTOTYPE, EROFS,
 } from '../errno';
-import { fits, Inode, S_IFSOCK } from '../fs/inode';
+import { fits } from '../fs/chunks';
+import { Inode, S_IFSOCK } from '../fs/inode';
 import { OpenFile } from '../fs/open-file';
 import { lastName, link, walk, walkFailure, walkParent } from '../fs/path';
 import { umask } from '../fs/process-files';

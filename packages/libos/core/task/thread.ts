@@ -76,10 +76,13 @@ export class Thread {
   /** A mapping that bytes of the host's file are on their way to, and how many. */
   filling: u64 = 0;
   fillingBytes: u64 = 0;
-  /** The block of the root that the request asks for. */
+  /** The piece of the root that the request asks for, and where it is to go. */
   asked: Inode | null = null;
-  askedBlock: i32 = -1;
+  askedPiece: u32 = 0;
   askedMemory: usize = 0;
+  askedBytes: u32 = 0;
+  /** A file of the store that could not be read. */
+  failedFile: Inode | null = null;
 
   // Signals (core/signals.ts).
   blocked: u64 = 0;

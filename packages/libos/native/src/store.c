@@ -182,38 +182,43 @@ static int32_t commit(const struct plan *plan, uint8_t *memory, uint64_t size) {
     return 0;
 }
 
-/* Blocks by their references to consecutive memory; the last one may be shorter. A shorter one before it is filled with zeros. */
-static bool read_blocks(const struct reference *references, uint32_t count, uint8_t *to, uint64_t size) {
+/* A block, and where its bytes go: as many as there is room for, zeros behind those that it has. core/fs/loading.ts */
+struct wanted {
+    struct reference reference;
+    uint32_t to, room;
+};
+
+/* Blocks by their references, those that follow one another outside in one go. */
+static bool read_blocks(const struct wanted *blocks, uint32_t count, uint8_t *memory) {
     for (uint32_t i = 0; i < count;) {
-        struct reference r[BATCH];
-        uint32_t n = 0;
-        for (; n < BATCH && i + n < count; n++) {
-            r[n] = references[i + n];
-            if (n > 0 && r[n].position != r[0].position + n) break;
-            if (r[n].position == 0) {
-                n = n == 0 ? 1 : n;
-                break;
-            }
-        }
-        uint64_t at = (uint64_t)i * BLOCK;
-        i += n;
-        if (r[0].position == 0) {
-            memset(to + at, 0, size - at < BLOCK ? size - at : BLOCK);
+        uint64_t first = blocks[i].reference.position;
+        uint32_t n = 1;
+        if (first == 0) {
+            memset(memory + blocks[i].to, 0, blocks[i].room);
+            i++;
             continue;
         }
-        if (!transfer(IO_PREAD, (uint64_t)n * BLOCK, r[0].position * BLOCK)) return false;
-        for (uint32_t k = 0; k < n; k++) {
-            uint64_t own = at + (uint64_t)k * BLOCK, room = size - own < BLOCK ? size - own : BLOCK;
-            if (r[k].length > room) return false;
-            memcpy(to + own, libos_io_data() + (uint64_t)k * BLOCK, r[k].length);
-            if (!nsgx_gcm_decrypt(block_key, sizeof block_key, r[k].iv, NULL, 0, to + own, r[k].length, r[k].tag)) {
+        while (n < BATCH && i + n < count && blocks[i + n].reference.position == first + n) n++;
+        if (!transfer(IO_PREAD, (uint64_t)n * BLOCK, first * BLOCK)) return false;
+        for (uint32_t k = 0; k < n; k++, i++) {
+            const struct reference *r = &blocks[i].reference;
+            uint8_t *to = memory + blocks[i].to;
+            if (r->length > blocks[i].room) return false;
+            memcpy(to, libos_io_data() + (uint64_t)k * BLOCK, r->length);
+            if (!nsgx_gcm_decrypt(block_key, sizeof block_key, r->iv, NULL, 0, to, r->length, r->tag)) {
                 say("a block of the store is not what was written there");
                 return false;
             }
-            memset(to + own + r[k].length, 0, room - r[k].length);
+            memset(to + r->length, 0, blocks[i].room - r->length);
         }
     }
     return true;
+}
+
+/* A block of references, or of the metadata. */
+static bool read_one(const struct reference *reference, uint8_t *to, uint64_t room) {
+    struct wanted wanted = {*reference, 0, room < BLOCK ? (uint32_t)room : BLOCK};
+    return read_blocks(&wanted, 1, to);
 }
 
 /* The levels of references above `blocks` blocks: the last is there, the others are read. */
@@ -231,7 +236,7 @@ static bool read_references(uint8_t *levels, uint32_t blocks) {
         for (uint32_t j = 0; j < counts[d]; j++) {
             uint32_t n = counts[d - 1] - j * FANOUT < FANOUT ? counts[d - 1] - j * FANOUT : FANOUT;
             if (above[j].length != n * sizeof *level ||
-                !read_blocks(above + j, 1, (uint8_t *)(level + j * FANOUT), n * sizeof *level))
+                !read_one(above + j, (uint8_t *)(level + j * FANOUT), n * sizeof *level))
                 return false;
         }
         above = level;
@@ -244,18 +249,22 @@ static void done(uint32_t *state, int32_t result) {
     __atomic_store_n(state, STATE_DONE, __ATOMIC_RELEASE);
 }
 
+/* Of a load: its state and result, how many blocks, and those. */
+static bool load(const uint32_t *head, uint8_t *memory, uint64_t size) {
+    const struct wanted *blocks = (const struct wanted *)(head + 4);
+    uint64_t at = (uint64_t)((const uint8_t *)blocks - memory);
+    if (at > size || head[2] > (size - at) / sizeof *blocks) return false;
+    for (uint32_t i = 0; i < head[2]; i++)
+        if (blocks[i].room > BLOCK || blocks[i].to > size - blocks[i].room) return false;
+    return read_blocks(blocks, head[2], memory);
+}
+
 int64_t libos_store_serve(uint64_t op, const uint64_t a[6], uint8_t *memory, uint64_t size) {
     uint32_t *state = (uint32_t *)(memory + a[0]);
-    if (a[0] > size - 8) libos_die("the core asked for a commit that is not there", a[0]);
-    if (op == OP_STORE_COMMIT) {
-        done(state, commit((const struct plan *)state, memory, size));
-        return 0;
-    }
-    uint64_t blocks = a[2] & 0xffffffff, data = a[2] >> 32;
+    if (a[0] > size - 16) libos_die("the core asked for a commit or a load that is not there", a[0]);
     /* Whatever comes of it is told, or others would wait for it for ever. */
-    bool good = data <= size && a[3] <= size - data && a[1] <= size - blocks * sizeof(struct reference) &&
-                read_blocks((const struct reference *)(memory + a[1]), (uint32_t)blocks, memory + data, a[3]);
-    done(state, good ? 0 : -EIO);
+    if (op == OP_STORE_COMMIT) done(state, commit((const struct plan *)state, memory, size));
+    else done(state, load(state, memory, size) ? 0 : -EIO);
     return 0;
 }
 
@@ -335,8 +344,10 @@ static bool read_metadata(uint8_t *memory) {
         if (n == 1) break;
     }
     memcpy(memory + references + (uint64_t)(total - 1) * sizeof root.top, &root.top, sizeof root.top);
-    return read_references(memory + references, blocks) &&
-           read_blocks((const struct reference *)(memory + references), blocks, memory + at, root.size);
+    const struct reference *of = (const struct reference *)(memory + references);
+    bool good = read_references(memory + references, blocks);
+    for (uint64_t i = 0; good && i < blocks; i++) good = read_one(of + i, memory + at + i * BLOCK, root.size - i * BLOCK);
+    return good;
 }
 
 bool libos_store_start(uint8_t *memory) {
