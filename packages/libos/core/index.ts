@@ -5,7 +5,8 @@ import { setMemoryLimit } from './fs/chunks';
 import { pieceFailed, pieceRead } from './fs/inode';
 import { bootProcessors } from './fs/proc';
 import { call } from './generated/dispatch';
-import { setStack } from './memory/images';
+import { isProtected } from './memory/enforce';
+import { isMapped, setStack } from './memory/images';
 import { startMemory } from './memory/places';
 import { setJit } from './memory/protect';
 import { returned } from './memory/return';
@@ -20,6 +21,7 @@ import {
   THEN_EXECED,
   THEN_FORKED,
   THEN_IO,
+  THEN_PROTECTED,
   THEN_RESULT,
   THEN_RETURNED,
 } from './request';
@@ -142,6 +144,10 @@ export function complete(slot: i32, given: i64): i64 {
   }
   result = thread.heldResult;
   thread.outside = false;
+  if (thread.then === THEN_PROTECTED) {
+    result = isProtected(result);
+    thread.then = THEN_RESULT;
+  }
   if (thread.process.space.lost) return finish(endWithout());
   if (thread.polls) {
     result = hasPolled(thread, result);
@@ -204,6 +210,12 @@ export function signal(slot: i32, stack: u64): i32 {
 export function fault(slot: i32, number: u32, stack: u64): i32 {
   select(slot);
   return takeFault(number, stack);
+}
+
+/** Whether the process has memory there, whatever it may do with it: SEGV_ACCERR, else SEGV_MAPERR. */
+export function hasMemory(slot: i32, address: u64): bool {
+  select(slot);
+  return isMapped(address & ~4095, 4096);
 }
 
 export function mask(slot: i32, value: u64, base: u64, flags: u32, size: u64): void {

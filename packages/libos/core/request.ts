@@ -32,8 +32,10 @@ export const THEN_CLONED: i32 = 2;
 export const THEN_IO: i32 = 3;
 /** A descriptor of the host has been closed: the call's own result follows. */
 export const THEN_CLOSED: i32 = 16;
-/** Memory has gone back to the host (memory-return.ts). */
+/** Memory has gone back to the host (memory/return.ts). */
 export const THEN_RETURNED: i32 = 17;
+/** Pages have lost permissions (memory/protect.ts). */
+export const THEN_PROTECTED: i32 = 20;
 /** A process that could not be started has to go again; a thread begins. */
 export const THEN_FORKED: i32 = 18;
 export const THEN_BEGUN: i32 = 19;

@@ -45,6 +45,10 @@ export declare function stackUsed(low: u64, from: u64): u64;
 @external('shim', 'accepted')
 export declare function accepted(): u64;
 
+/** Gives pages a protection as far as that needs no host; how many of them have more (memory/protect.ts). */
+@external('shim', 'protect')
+export declare function protect(user: u64, length: u64, protection: u32): u64;
+
 /** Makes pages of the program's memory executable. */
 @external('shim', 'executable')
 export declare function executable(user: u64, length: u64): bool;

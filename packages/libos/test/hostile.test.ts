@@ -5,6 +5,7 @@ import { generateKey, signImage } from '@nestedsgx/image/node';
 import { Cvm } from '@nestedsgx/sdk';
 import { buildProgramImage, LIBOS_INTERFACE } from '../src/index.js';
 import { hostFacts, hostHandlers } from '../src/run/host.js';
+import { pageHandlers, type Trimmed } from '../src/run/pages.js';
 import { compile, native } from './programs.js';
 
 let cvm: Cvm;
@@ -73,8 +74,10 @@ test('answers that cannot be are errors of the call, and nothing else changes', 
   const image = buildProgramImage({ program: compile('hostile') });
   const { privateKeyPem } = await generateKey();
   const host = await liar();
+  let loaded: Trimmed;
   const handlers = {
     ...hostHandlers({ root: image.root }),
+    ...pageHandlers(() => loaded),
     io_facts: () => facts(host.address),
     host_io: (slot: number) => host.host_io(slot),
   };
@@ -83,6 +86,7 @@ test('answers that cannot be are errors of the call, and nothing else changes', 
     LIBOS_INTERFACE,
     { ocalls: handlers, ocallBufferBytes: 512 * 1024 },
   );
+  loaded = enclave;
   const status = enclave.ecalls.run(new TextEncoder().encode('hostile\0'), new Uint8Array(0), hostFacts());
   assert.equal(status, 0);
   assert.deepEqual(host.output().trim().split('\n'), [
@@ -102,12 +106,14 @@ test('interrupts at any time, and calls for attention without a reason, change n
   const image = buildProgramImage({ program });
   const { privateKeyPem } = await generateKey();
   const host = await liar();
+  let loaded: Trimmed;
   await using enclave = await cvm.load(
     { sgxs: image.image, sig: signImage(image.image, privateKeyPem, image.signOptions) },
     LIBOS_INTERFACE,
     {
       ocalls: {
         ...hostHandlers({ root: image.root }),
+        ...pageHandlers(() => loaded),
         io_facts: () => facts(host.address),
         host_io: (slot: number) => host.host_io(slot),
         // Neither when it is asked to, nor for as long as it is asked to.
@@ -119,6 +125,7 @@ test('interrupts at any time, and calls for attention without a reason, change n
       offerInterrupts: true,
     },
   );
+  loaded = enclave;
   enclave.interruptEvery(1);
   let over = false;
   const nagging = (async () => {

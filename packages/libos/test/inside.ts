@@ -3,7 +3,7 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { generateKey, signImage } from '@nestedsgx/image/node';
-import { Cvm } from '@nestedsgx/sdk';
+import { Cvm, type Enclave } from '@nestedsgx/sdk';
 import {
   LIBOS_INTERFACE,
   type ProgramImage,
@@ -13,6 +13,7 @@ import {
 } from '../src/index.js';
 import { hostFacts, hostHandlers } from '../src/run/host.js';
 import { HostIo } from '../src/run/net/host-io.js';
+import { pageHandlers } from '../src/run/pages.js';
 
 /** How a program ended, and what it wrote. */
 export interface Ran extends RunResult {
@@ -80,6 +81,7 @@ export class Inside implements AsyncDisposable {
     const notes: string[] = [];
     const { connection } = await this.#cvm.guest();
     const io = new HostIo(connection.memory, { descriptors, transport: 'ocall' });
+    let loaded: Enclave<typeof LIBOS_INTERFACE>;
     try {
       await using enclave = await this.#cvm.load(
         { sgxs: image.image, sig: signImage(image.image, this.#key, image.signOptions) },
@@ -88,11 +90,13 @@ export class Inside implements AsyncDisposable {
           ocalls: {
             ...hostHandlers({ root: image.root, onNote: (text) => notes.push(text) }),
             ...io.handlers(),
+            ...pageHandlers(() => loaded),
             ...handlers,
           } as never,
           ocallBufferBytes: 192 * 1024,
         },
       );
+      loaded = enclave;
       const arguments_ = new TextEncoder().encode(argv.map((text) => `${text}\0`).join(''));
       const status = enclave.ecalls.run(arguments_, new Uint8Array(0), hostFacts(descriptors)) as number;
       return { status, stdout: readFileSync(join(at, 'out'), 'latin1'), notes };

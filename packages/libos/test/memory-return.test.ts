@@ -1,4 +1,4 @@
-/** Memory that a program frees goes back to the host, whatever the host makes of it. */
+/** Memory that a program frees goes back to the host, and protections are taken by it, whatever the host makes of it. */
 import assert from 'node:assert/strict';
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -24,7 +24,9 @@ after(async () => {
   rmSync(folder, { recursive: true });
 });
 
-type Pages = (remove: number, offset: bigint, length: bigint) => bigint;
+type Pages = (operation: number, offset: bigint, length: bigint) => bigint;
+/** From this operation on protections are taken (LIBOS_PAGES_RESTRICT). */
+const RESTRICT = 8;
 
 /** Runs the program with a host that serves `host_pages` in its way; gives what it said. */
 async function run(pages: (honest: Pages) => Pages) {
@@ -64,9 +66,9 @@ async function run(pages: (honest: Pages) => Pages) {
 
 test('what is freed goes back, and comes again as zero', async () => {
   const trimmed: bigint[] = [0n, 0n];
-  const { status, output } = await run((honest) => (remove, offset, length) => {
-    trimmed[remove] += length;
-    return honest(remove, offset, length);
+  const { status, output } = await run((honest) => (operation, offset, length) => {
+    if (operation < RESTRICT) trimmed[operation] += length;
+    return honest(operation, offset, length);
   });
   assert.equal(output, native(program, []).stdout);
   assert.equal(status, 0);
@@ -75,21 +77,49 @@ test('what is freed goes back, and comes again as zero', async () => {
 });
 
 test('a host that takes nothing changes nothing', async () => {
-  const { status, output } = await run(() => () => -1n);
+  const { status, output } = await run(
+    (honest) =>
+      (operation, ...range) =>
+        operation < RESTRICT ? -1n : honest(operation, ...range),
+  );
   assert.equal(output, native(program, []).stdout);
   assert.equal(status, 0);
 });
 
 test('a host that says it took what it did not is found out by EACCEPT', async () => {
-  const { status, output } = await run(() => () => 0n);
+  const { status, output } = await run(
+    (honest) =>
+      (operation, ...range) =>
+        operation < RESTRICT ? 0n : honest(operation, ...range),
+  );
   assert.equal(output, native(program, []).stdout);
   assert.equal(status, 0);
 });
 
 test('a host that trims pages and leaves them there has a program without memory, not one with old contents', async () => {
   const { status, output } = await run(
-    (honest) => (remove, offset, length) => (remove === 1 ? 0n : honest(remove, offset, length)),
+    (honest) =>
+      (operation, ...range) =>
+        operation === 1 ? 0n : honest(operation, ...range),
   );
   assert.equal(status, 139);
   assert.ok(output.length > 0 && native(program, []).stdout.startsWith(output), output);
+});
+
+test('a host that does not take permissions, or others, is found out: nothing counts as protected', async () => {
+  const lies: ((honest: Pages) => Pages)[] = [
+    () => () => -1n,
+    () => () => 0n,
+    (honest) =>
+      (_, ...range) =>
+        honest(RESTRICT + 3, ...range),
+    (honest) =>
+      (_, ...range) =>
+        honest(RESTRICT, ...range),
+  ];
+  for (const lie of lies) {
+    const { status, output } = await run(lie);
+    assert.match(output, /cannot apply additional memory protection after relocation/);
+    assert.equal(status, 127);
+  }
 });

@@ -89,6 +89,10 @@ test('inotify, files without names, extended attributes, holes', async () => {
   await same(compile('notify'), (dir) => [dir]);
 });
 
+test('protections: what faults and how, write barriers, guards, copies, processes', async () => {
+  await same(compile('protection'), (dir) => [dir]);
+});
+
 test('memory: mmap, mremap, mprotect, brk, malloc', async () => {
   await same(compile('memory'), (dir) => [dir]);
 });

@@ -210,7 +210,7 @@ export const ENCLU_LEAVES: readonly EncluRow[] = freeze([
     name: 'EACCEPT_RANGE',
     operands: 'RBX = SECINFO, RCX = first page, RDX = number of pages',
     section: 'of this machine alone',
-    support: `EACCEPT of up to 1024 pages that are new or trimmed, all or none; ${SERIAL}`,
+    support: `EACCEPT of up to 1024 pages that are new, restricted or trimmed, all or none; ${SERIAL}`,
     checks: EACCEPT_RANGE_CHECKS,
     execute: eacceptRange,
   },

@@ -1,9 +1,20 @@
 /** EACCEPT_RANGE: what it does to pages beyond what the simulation compares. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { PT_REG, SECINFO_PENDING, SECINFO_PR, SECINFO_R, SECINFO_W } from '@nestedsgx/arch';
 import { EACCEPT_RANGE_MAX, eacceptRange } from '../src/enclu/eaccept-range.js';
 import { EPCM_BLOCKED } from '../src/state/epcm.js';
-import { augment, modifyType, NEW_PAGE, putSecinfo, SECINFO_AT, TRIMMED, track } from './support/sgx2.js';
+import {
+  augment,
+  grown,
+  modifyType,
+  NEW_PAGE,
+  putSecinfo,
+  restrict,
+  SECINFO_AT,
+  TRIMMED,
+  track,
+} from './support/sgx2.js';
 import { BASE, gpaOf, must, tripped, World } from './support/world.js';
 
 const PAGE = 4096;
@@ -84,6 +95,20 @@ test('trimmed pages are accepted when the threads of before have left', () => {
   assert.equal(running.rights.has(0x8000), false);
 });
 
+test('restricted pages are accepted with exactly the permissions that are left, when the threads of before have left', () => {
+  const w = new World();
+  const { running } = w.running();
+  for (let i = 0; i < 2; i++) grown(w, 10 + i, FREE + i * PAGE);
+  for (let i = 0; i < 2; i++) must(restrict(w, 10 + i, SECINFO_R));
+  const left = (PT_REG << 8) | SECINFO_PR | SECINFO_R;
+  assert.equal(tripped(accept(w, FREE, 2, left | SECINFO_W)), 'EACCEPT_RANGE.request-matches');
+  assert.equal(tripped(accept(w, FREE, 2, left | SECINFO_PENDING)), 'EACCEPT_RANGE.request-legal');
+  track(w);
+  must(accept(w, FREE, 2, left));
+  for (let i = 0; i < 2; i++) assert.equal(running.rights.get(0x8000 + i * PAGE), 'r');
+  assert.equal(w.s.epcm.bits(10) & SECINFO_PR, 0);
+});
+
 test('counts and ranges that cannot be are #GP', () => {
   const w = new World();
   w.running();
@@ -92,6 +117,6 @@ test('counts and ranges that cannot be are #GP', () => {
     assert.equal(tripped(accept(w, FREE, count)), 'EACCEPT_RANGE.count');
   assert.equal(tripped(accept(w, FREE, EACCEPT_RANGE_MAX)), 'EACCEPT_RANGE.pages-in-elrange');
   assert.equal(tripped(accept(w, FREE + 8, 1)), 'EACCEPT_RANGE.pages-aligned');
-  assert.equal(tripped(accept(w, FREE, 1, 0x221)), 'EACCEPT_RANGE.request-legal');
+  assert.equal(tripped(accept(w, FREE, 1, 0x231)), 'EACCEPT_RANGE.request-legal');
   assert.equal(tripped(accept(w, FREE, 1, 0x110)), 'EACCEPT_RANGE.request-legal');
 });

@@ -177,6 +177,15 @@ export class Enclave<
     this.built.file.removePages({ offset, length });
   }
 
+  /**
+   * Leaves pages these permissions (SECINFO's R, W, X) of those they have; the enclave then accepts that.
+   * @throws SgxIoctlError
+   */
+  restrictPages(offset: number, length: number, permissions: number): void {
+    this.usable();
+    this.built.file.restrictPermissions({ offset, length, permissions });
+  }
+
   #thread(gate: number): EnclaveThread {
     return new EnclaveThread(this.#host, gate, this.gates.page(gate), this.gates.gate(gate));
   }

@@ -2,8 +2,10 @@
 import { EFAULT, EINVAL, ENOMEM } from '../errno';
 import { copyOut, zeroLazily } from '../shim';
 import { scratch } from '../user';
+import { enforce } from './enforce';
 import { imageOf, isMapped } from './images';
-import { isShared, PAGE, up } from './space';
+import { later, onItsWay } from './return';
+import { cut, insert, isShared, overlaps, own, PAGE, Region, up } from './space';
 
 const MADV_DONTNEED: u64 = 4;
 const MADV_FREE: u64 = 8;
@@ -22,7 +24,26 @@ export function sysMadvise(at: u64, given: u64, advice: u64): i64 {
   if (advice !== MADV_DONTNEED && advice !== MADV_FREE) return 0;
   if (imageOf(at, length) !== null) return EINVAL;
   // What is shared stays for the others.
-  return isShared(at) || zeroLazily(at, length) ? 0 : ENOMEM;
+  return isShared(at) ? 0 : forget(at, length);
+}
+
+/** Pages are zero when they are used next: those without access when they get one, others have theirs again. */
+function forget(at: u64, length: u64): i64 {
+  const space = own();
+  if (!overlaps(at, at + length, space)) return zeroLazily(at, length) ? 0 : ENOMEM;
+  if (onItsWay(at, length)) return later();
+  const parts = cut(at, at + length, space);
+  let sealed: Region | null = null;
+  let good = true;
+  for (let i = 0; i < parts.length; i++) {
+    const part = parts[i];
+    if (part.protection === 0) part.clean = false;
+    else good = zeroLazily(part.start, part.end - part.start) && good;
+    if ((part.protection & 3) === 1) sealed = part.part(part.start, part.end);
+    insert(part, space);
+  }
+  if (!good) return ENOMEM;
+  return sealed === null ? 0 : enforce(sealed.start, sealed.end - sealed.start, sealed.protection, 0);
 }
 
 export function sysMsync(at: u64, given: u64, flags: u64): i64 {

@@ -6,8 +6,9 @@ import { DEVICE_NONE, DEVICE_ZERO, Inode } from '../fs/inode';
 import { mappedFiles } from '../fs/mapped';
 import { fileOf, O_ACCMODE, O_RDWR } from '../fs/open-file';
 import { PENDING } from '../request';
-import { executable, unwant, zero } from '../shim';
+import { executable, unwant, zero, zeroLazily } from '../shim';
 import { current } from '../task/thread';
+import { enforce, GUARD } from './enforce';
 import { isMappedAgain, mapFile, unmapFiles } from './files';
 import { imageOf } from './images';
 import { high, low, place } from './places';
@@ -16,6 +17,7 @@ import { freed, later, onItsWay } from './return';
 import { cut, insert, othersHave, overlaps, own, PAGE, Region, strangersHave, up } from './space';
 import { clear, drop, isMeasured, putCode } from './take';
 
+const PROT_WRITE: u32 = 2;
 const PROT_EXEC: u32 = 4;
 const MAP_SHARED: u32 = 1;
 const MAP_TYPE: u32 = 3;
@@ -33,7 +35,7 @@ export function sysMmap(hint: u64, given: u64, prot: u64, flags64: u64, fd: u64,
   const fixed = (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) !== 0;
   if (fixed && (hint & (PAGE - 1)) !== 0) return EINVAL;
 
-  if (current.filling !== 0) return fill(fd, current.filling, current.fillingBytes, length, offset);
+  if (current.filling !== 0) return filled(fill(fd, current.filling, current.fillingBytes, length, offset), length, protection);
   let inode: Inode | null = null;
   if ((flags & MAP_ANONYMOUS) === 0) {
     const file = fileOf(fd);
@@ -100,17 +102,30 @@ export function sysMmap(hint: u64, given: u64, prot: u64, flags64: u64, fd: u64,
     if (behind > 0 && !putCode(at + length, behind, inode!, space)) return ENOMEM;
   }
   const clean = protection !== 0 || inode !== null;
-  if (clean && !(bytes > 0 ? zero(at, length) : clear(at, length))) return ENOMEM;
+  const sealed = (protection & PROT_WRITE) === 0;
+  // Pages that come when they are used come as they are to be.
+  if (clean && !(bytes > 0 ? zero(at, length) : sealed ? zeroLazily(at, length) : clear(at, length))) return ENOMEM;
   if (!clean) unwant(at, length);
   if (bytes > 0 && inode!.outside !== null) {
     insert(new Region(at, at + length, protection, true, false, false, copied), space);
-    return fill(fd, at, bytes, length, offset);
+    return filled(fill(fd, at, bytes, length, offset), length, protection);
   }
   if (bytes > 0 && !inode!.copyOut(at, offset, bytes)) return EFAULT;
   const runs = (protection & PROT_EXEC) !== 0;
   if (runs && !executable(at, length)) return ENOMEM;
-  insert(new Region(at, at + length, protection, clean, runs, inode === null && type === MAP_SHARED, copied), space);
-  return at;
+  const shared = inode === null && type === MAP_SHARED;
+  insert(new Region(at, at + length, protection, clean, runs, shared, copied), space);
+  if (space.group !== null) space.group!.protects = true;
+  // Loaders put the segments of a binary, with their own protections, over its first mapping.
+  if (!sealed || shared || (code && !fixed)) return at;
+  // A reservation is not protected as a whole; guards are, and what is left of one when the rest gets access.
+  if (!clean && length > GUARD) return at;
+  return enforce(at, length, protection, at, true);
+}
+
+/** A mapping that has its bytes gets its protection. */
+function filled(result: i64, length: u64, protection: u32): i64 {
+  return result > 0 && (protection & PROT_WRITE) === 0 ? enforce(result, length, protection, result, true) : result;
 }
 
 /** Brings the bytes of a file of the host to a mapping that is there: its address, PENDING, or an errno and no mapping. */

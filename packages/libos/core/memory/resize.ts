@@ -2,6 +2,7 @@
 import { EFAULT, EINVAL, ENOMEM } from '../errno';
 import { copyUser } from '../shim';
 import { current } from '../task/thread';
+import { enforce } from './enforce';
 import { high, place } from './places';
 import { later, onItsWay } from './return';
 import { cut, insert, isShared, mapped, othersHave, overlaps, own, PAGE, Region, up } from './space';
@@ -20,6 +21,13 @@ export function sysBrk(end: u64): i64 {
   return end;
 }
 
+/** It grows and moves with the protection that it has, but is not code elsewhere. */
+function protectionOf(at: u64): u32 {
+  const regions = own().regions;
+  for (let i = 0; i < regions.length; i++) if (regions[i].start <= at && at < regions[i].end) return regions[i].protection & 3;
+  return 3;
+}
+
 export function sysMremap(at: u64, oldGiven: u64, newGiven: u64, flags: u64): i64 {
   const oldLength = up(oldGiven);
   const length = up(newGiven);
@@ -34,13 +42,14 @@ export function sysMremap(at: u64, oldGiven: u64, newGiven: u64, flags: u64): i6
     drop(cut(at + length, at + oldLength, space), space);
     return at;
   }
+  const protection = protectionOf(at);
   // Whoever shares it would not see the new part.
   if (isShared(at)) return ENOMEM;
   const more = length - oldLength;
   if (at + length <= high && !overlaps(at + oldLength, at + length, space) && !othersHave(at + oldLength, at + length, space)) {
     if (!clear(at + oldLength, more)) return ENOMEM;
-    insert(new Region(at + oldLength, at + length, 3, true), space);
-    return at;
+    insert(new Region(at + oldLength, at + length, protection, true), space);
+    return enforce(at + oldLength, more, protection, at);
   }
   if ((flags & MREMAP_MAYMOVE) === 0) return ENOMEM;
   const to = place(length);
@@ -48,6 +57,6 @@ export function sysMremap(at: u64, oldGiven: u64, newGiven: u64, flags: u64): i6
   if (!clear(to, length)) return ENOMEM;
   if (!copyUser(to, at, oldLength)) return EFAULT;
   cut(at, at + oldLength, space);
-  insert(new Region(to, to + length, 3, true), space);
-  return to;
+  insert(new Region(to, to + length, protection, true), space);
+  return enforce(to, length, protection, to);
 }

@@ -4,6 +4,7 @@
  */
 import { ask, requestYield, THEN_RETURNED } from '../request';
 import { accepted, made, now } from '../shim';
+import { changes } from './enforce';
 import { arenaBytes, gapEnd, gapStart, nextGap, release, reserve } from './places';
 import { PAGE } from './space';
 
@@ -24,9 +25,9 @@ let went: u64 = 0;
 let start: u64 = 0;
 let end: u64 = 0;
 
-/** Whether a range is on its way; the call is then made again. */
+/** Whether a range is on its way, or changes; the call is then made again. */
 export function onItsWay(at: u64, length: u64): bool {
-  return start < end && at < end && at + length > start;
+  return (start < end && at < end && at + length > start) || changes(at, length);
 }
 
 export function later(): i64 {

@@ -1,7 +1,4 @@
-/**
- * The books of memory: which regions each program has, with what protections. Protections are kept here and not enforced;
- * code is executable where the image was built with it and nowhere else.
- */
+/** The books of memory: which regions each program has, with what protections. */
 import { Inode } from '../fs/inode';
 import { mappedFiles } from '../fs/mapped';
 import { Copy, Group } from '../task/residence';

@@ -8,6 +8,7 @@ import { PENDING, requestPark } from '../request';
 import { copyUser, exchange, madeFrom, madeTo, now, stackUsed, unwant, zero, zeroLazily } from '../shim';
 import { look } from '../signals';
 import { writableParts } from '../image-parts';
+import { enforceFor } from '../memory/enforce';
 import { commons, Space } from '../memory/space';
 import { freeSpace, takeCopy, untake } from '../memory/take';
 import { FIRST_PID } from './process';
@@ -33,6 +34,8 @@ export class Group {
   /** Room of the latest copy that was brought back, for the next one. */
   spareAt: u64 = 0;
   spareBytes: u64 = 0;
+  /** Since they came of each other, some have protected memory. */
+  protects: bool = false;
 }
 
 /** The bytes of a process that is not in place: those of pages that are there, one run behind the other. */
@@ -165,6 +168,7 @@ function change(from: Space, to: Space, group: Group): bool {
     if (!exchange(coming.starts[i], at, coming.lengths[i])) unreachable();
     at += coming.lengths[i];
   }
+  enforceFor(to, group);
   leaving.at = coming.at;
   leaving.bytes = coming.bytes;
   from.copy = leaving;
@@ -205,6 +209,7 @@ function restore(space: Space, group: Group): void {
     }
     untouched(at, ends[i], cleans[i]);
   }
+  enforceFor(space, group);
   dropSpare(group);
   group.spareAt = copy.at;
   group.spareBytes = copy.bytes;

@@ -15,7 +15,7 @@ struct libos_boot {
     uint64_t magic;
     uint64_t core_start, core_size;         /* memory of the core */
     uint64_t core_ready, arena_ready;       /* how much of it, and of the arena, has pages from the start */
-    uint64_t pages_start, pages_size;       /* pages.c: a bit for each page of the ELRANGE, and as many bytes again */
+    uint64_t pages_start, pages_size;       /* pages.h: five times a bit for each page of the ELRANGE */
     uint64_t manifest_start, manifest_size; /* the root's tree and hashes */
     uint64_t user_start, user_size;         /* all that a program may use: its images, stack and arena */
     uint64_t stack_start, stack_size;
@@ -61,6 +61,7 @@ _Noreturn void libos_resume(const void *registers);
 void libos_syscall(void);
 bool libos_guarded_copy(void *to, const void *from, size_t length);
 bool libos_guarded_fill(void *to, size_t length);
+bool libos_guarded_equal(const void *a, const void *b, size_t length); /* false also where it faults */
 extern uint8_t libos_guard_start[], libos_guard_end[], libos_guard_fail[];
 void libos_user_exception_resumed(void);
 void libos_save_vectors(void *area);
@@ -79,8 +80,8 @@ extern const uint8_t libos_leaf_eaccept_range_enclu[];
 bool libos_want_zero(uint64_t address, uint64_t length);
 /* Pages that are not there are not to come. */
 void libos_unwant(uint64_t address, uint64_t length);
-/* A page was used: true when it is there now. */
-bool libos_page_wanted(uint64_t address);
+/* A page was used: true when it is there now, for such a use. */
+bool libos_page_wanted(uint64_t address, bool write);
 
 /* The first page of a range that is there, or is not; its end when there is none. */
 uint64_t libos_next_page(uint64_t address, uint64_t end, bool present);
@@ -93,9 +94,17 @@ uint64_t libos_count_pages(uint64_t address, uint64_t length);
 uint64_t libos_accepted_pages(void);
 /* Gives those that lie together in larger runs back to the host; nobody else may use the range meanwhile. */
 void libos_return_pages(uint64_t address, uint64_t length);
-/* host.c: a step of that, for pages at an offset from the base: EMODT to PT_TRIM, then EREMOVE. */
-bool libos_host_pages(bool remove, uint64_t offset, uint64_t length);
+/* host.c: the host's step of a change of pages at an offset from the base: EMODT to PT_TRIM; EREMOVE; or EMODPR, with the
+ * permissions that are left. */
+enum { LIBOS_PAGES_TRIM = 0, LIBOS_PAGES_REMOVE = 1, LIBOS_PAGES_RESTRICT = 8 };
+bool libos_host_pages(uint32_t operation, uint64_t offset, uint64_t length);
 
+/* protect.c: gives whole pages a protection (PROT_*) as far as that needs no host; how many of them have more. */
+uint64_t libos_protect(uint64_t address, uint64_t length, uint32_t protection);
+/* Takes from those what they have more, with the host; false when it did not do so. */
+bool libos_restrict(uint64_t address, uint64_t length, uint32_t protection);
+/* Lets pages that are there be read, or written, whatever their protection. */
+void libos_lift_range(uint64_t address, uint64_t length, bool write);
 /* Makes pages executable; those that are not there come. */
 bool libos_make_executable(uint64_t address, uint64_t length);
 

@@ -281,8 +281,8 @@ libos_leaf_eaccept_range_enclu:
     ret
 
 /* Accesses to the program's memory that may fault: exception.c sends them to libos_guard_fail, and they return false. */
-    .globl libos_guarded_copy, libos_guarded_fill, libos_guard_start, libos_guard_end, libos_guard_fail
-    .hidden libos_guarded_copy, libos_guarded_fill, libos_guard_start, libos_guard_end, libos_guard_fail
+    .globl libos_guarded_copy, libos_guarded_fill, libos_guarded_equal, libos_guard_start, libos_guard_end, libos_guard_fail
+    .hidden libos_guarded_copy, libos_guarded_fill, libos_guarded_equal, libos_guard_start, libos_guard_end, libos_guard_fail
 libos_guard_start:
 libos_guarded_copy:
     mov %rdx, %rcx
@@ -316,6 +316,12 @@ libos_guarded_fill:
     xor %eax, %eax
     rep stosb
     mov $1, %eax
+    ret
+libos_guarded_equal:
+    mov %rdx, %rcx
+    xor %eax, %eax
+    repe cmpsb
+    sete %al
     ret
 libos_guard_end:
 libos_guard_fail:

@@ -57,7 +57,7 @@ static bool emulate(nsgx_exception *exception) {
 /* Memory that comes when it is used, by something else than execution. */
 static bool first_use(const nsgx_exception *exception) {
     return exception->vector == NSGX_VECTOR_PF && exception->has_address && (exception->error_code & 16) == 0 &&
-           libos_page_wanted(exception->address);
+           libos_page_wanted(exception->address, (exception->error_code & 2) != 0);
 }
 
 _Static_assert(offsetof(nsgx_exception, registers) == 0 && offsetof(nsgx_exception, xstate) == 256, "entry.S");

@@ -69,12 +69,12 @@ int64_t libos_host_write(uint32_t fd, uint64_t user, uint64_t length) {
     return result > (int64_t)length || result < -ERRNO_LIMIT ? -EIO : result;
 }
 
-bool libos_host_pages(bool remove, uint64_t offset, uint64_t length) {
+bool libos_host_pages(uint32_t operation, uint64_t offset, uint64_t length) {
     struct io *io = io_of_thread();
     nsgx_writer request;
     size_t got;
     nsgx_writer_start(&request);
-    nsgx_write_u32(&request, remove);
+    nsgx_write_u32(&request, operation);
     nsgx_write_u64(&request, offset);
     nsgx_write_u64(&request, length);
     return call(io, CALL_PAGES, &request, &got) && got == 8 && io->answer.length == 0;

@@ -10,7 +10,7 @@
 /* What the core leaves when a system call cannot be completed inside (core/request.ts). */
 #define PENDING INT64_MIN
 enum { OP_WRITE = 1, OP_READ, OP_ROOT, OP_WAIT, OP_EXIT, OP_NOTE, OP_PARK, OP_CLONE, OP_THREAD_EXIT, OP_VFORK, OP_END_VFORK, OP_EXEC_CHILD, OP_EXEC };
-enum { OP_YIELD = 24, OP_RETURN, OP_FORK };
+enum { OP_YIELD = 24, OP_RETURN, OP_FORK, OP_PROTECT };
 enum { OP_FILES = 60 };
 struct request {
     uint64_t op, argument[6];
@@ -20,6 +20,7 @@ struct request {
 #define VECTORS 4096
 
 #define EIO 5
+#define ENOMEM 12
 #define EFAULT 14
 
 static w2c_core core;
@@ -125,7 +126,9 @@ u32 w2c_shim_bringCore(struct w2c_shim *shim, u32 at, u64 length) {
 
 u32 w2c_shim_bring(struct w2c_shim *shim, u64 user, u64 length) {
     (void)shim;
-    return libos_in_user(user, length) && libos_bring(user, length);
+    if (!libos_in_user(user, length) || !libos_bring(user, length)) return 0;
+    libos_lift_range(user, length, true);
+    return 1;
 }
 
 /* Stacks grow downwards: below some pages that were never used there is nothing. */
@@ -157,11 +160,30 @@ u32 w2c_shim_executable(struct w2c_shim *shim, u64 user, u64 length) {
     return libos_in_user(user, length) && libos_make_executable(user, length);
 }
 
+u64 w2c_shim_protect(struct w2c_shim *shim, u64 user, u64 length, u32 protection) {
+    (void)shim;
+    return libos_in_user(user, length) ? libos_protect(user, length, protection) : 0;
+}
+
+/* Copies whatever the protections are. A page that cannot be written stays so if it has the bytes already. */
+static bool move_bytes(uint64_t to, uint64_t from, uint64_t length) {
+    if (libos_guarded_copy((void *)to, (const void *)from, length)) return true;
+    for (uint64_t done = 0, part; done < length; done += part) {
+        part = 4096 - (to + done) % 4096;
+        if (part > length - done) part = length - done;
+        libos_lift_range(from + done, part, false);
+        libos_lift_range(to + done, part, false);
+        if (libos_guarded_equal((const void *)(to + done), (const void *)(from + done), part)) continue;
+        libos_lift_range(to + done, part, true);
+        if (!libos_guarded_copy((void *)(to + done), (const void *)(from + done), part)) return false;
+    }
+    return true;
+}
+
 /* Within the program's memory; the ranges do not overlap (mremap to another place). */
 u32 w2c_shim_copyUser(struct w2c_shim *shim, u64 to, u64 from, u64 length) {
     (void)shim;
-    return libos_in_user(to, length) && libos_in_user(from, length) &&
-           libos_guarded_copy((void *)to, (const void *)from, length);
+    return libos_in_user(to, length) && libos_in_user(from, length) && move_bytes(to, from, length);
 }
 
 u32 w2c_shim_exchange(struct w2c_shim *shim, u64 a, u64 b, u64 length) {
@@ -170,9 +192,8 @@ u32 w2c_shim_exchange(struct w2c_shim *shim, u64 a, u64 b, u64 length) {
     if (!libos_in_user(a, length) || !libos_in_user(b, length)) return 0;
     for (uint64_t done = 0; done < length; done += sizeof kept) {
         uint64_t part = length - done < sizeof kept ? length - done : sizeof kept;
-        if (!libos_guarded_copy(kept, (const void *)(a + done), part) ||
-            !libos_guarded_copy((void *)(a + done), (const void *)(b + done), part) ||
-            !libos_guarded_copy((void *)(b + done), kept, part))
+        if (!move_bytes((uint64_t)kept, a + done, part) || !move_bytes(a + done, b + done, part) ||
+            !move_bytes(b + done, (uint64_t)kept, part))
             return 0;
     }
     return 1;
@@ -248,6 +269,8 @@ static int64_t serve(const struct request *r, nsgx_registers *registers) {
         case OP_RETURN:
             libos_return_pages(a[0], a[1]);
             return 0;
+        case OP_PROTECT:
+            return libos_restrict(a[0], a[1], (uint32_t)a[2]) ? 0 : -ENOMEM;
         case OP_CLONE:
             /* What the core has to take back when there is no thread: minus one and the slot. */
             if (registers == NULL || !libos_start_thread((uint32_t)a[0], registers, a[2], a[3], NULL)) return -1 - (int64_t)a[0];

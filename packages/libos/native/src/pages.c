@@ -1,22 +1,14 @@
 /* Memory on demand (EDMM): pages of the arena and of the core's memory come when they are given out for the first time.
  * Accepting a page that is not there makes the host add it, several at a time when they follow one another. */
-#include "libos.h"
-#include "nsgx_edmm.h"
+#include "pages.h"
 
-#define PAGE 4096ull
+#define PAGE LIBOS_PAGE
 
-struct secinfo {
-    uint64_t flags, reserved[7];
-} __attribute__((aligned(64)));
-
-/* Assembly of the runtime: it uses no vector registers, which are the program's here. */
-extern uint64_t nsgx_leaf_eaccept(const void *secinfo, const void *page);
-
-extern void nsgx_leaf_emodpe(const void *secinfo, const void *page);
-
-static const struct secinfo code_page = {NSGX_PAGE_REG | NSGX_PAGE_R | NSGX_PAGE_W | NSGX_PAGE_X, {0}};
-static const struct secinfo new_page = {NSGX_PAGE_NEW, {0}};
-static const struct secinfo trimmed_page = {NSGX_PAGE_TRIM | NSGX_PAGE_MODIFIED, {0}};
+static const struct libos_secinfo new_page = {NSGX_PAGE_NEW, {0}};
+static const struct libos_secinfo sealed_page = {NSGX_PAGE_REG | NSGX_PAGE_R, {0}};
+static const struct libos_secinfo trimmed_page = {NSGX_PAGE_TRIM | NSGX_PAGE_MODIFIED, {0}};
+/* What pages that cannot be written begin with. */
+static const uint8_t zero_page[PAGE] __attribute__((aligned(PAGE)));
 
 /* Whether the page at an offset from the base has been there since the start. */
 static bool ready(const struct libos_boot *boot, uint64_t offset) {
@@ -26,13 +18,8 @@ static bool ready(const struct libos_boot *boot, uint64_t offset) {
     return true;
 }
 
-/* Two bits for each page of the ELRANGE: whether it has been accepted, and whether it is to be when it is first used. */
-static uint8_t *made_bits(const struct libos_boot *boot, uint64_t offset) {
-    return __image_base + boot->pages_start + offset / PAGE / 8;
-}
-static uint8_t *wanted_bits(const struct libos_boot *boot, uint64_t offset) {
-    return made_bits(boot, offset) + boot->pages_size;
-}
+static uint8_t *made_bits(const struct libos_boot *boot, uint64_t offset) { return libos_page_bits(boot, LIBOS_MADE, offset); }
+static uint8_t *wanted_bits(const struct libos_boot *boot, uint64_t offset) { return libos_page_bits(boot, LIBOS_WANTED, offset); }
 static uint8_t bit_of(uint64_t offset) { return (uint8_t)(1u << (offset / PAGE % 8)); }
 
 /* Around the bits and what they say of pages: a page is used for the first time by several threads at once. */
@@ -42,11 +29,21 @@ static void take(void) {
         while (held != 0) __asm__ volatile("pause" : : : "memory");
 }
 static void give(void) { __atomic_store_n(&held, 0, __ATOMIC_RELEASE); }
+void libos_pages_take(void) { take(); }
+void libos_pages_give(void) { give(); }
 
-static uint64_t offset_of(uint64_t address) { return (address - (uint64_t)__image_base) & ~(PAGE - 1); }
+static uint64_t offset_of(uint64_t address) { return libos_page_offset(address); }
 
 static bool there(const struct libos_boot *boot, uint64_t offset) {
     return ready(boot, offset) || (*made_bits(boot, offset) & bit_of(offset)) != 0;
+}
+
+bool libos_page_there(const struct libos_boot *boot, uint64_t offset) { return there(boot, offset); }
+
+/* A page that comes, or is given out again, can be read and written. */
+static void open_page(const struct libos_boot *boot, uint64_t offset) {
+    *libos_page_bits(boot, LIBOS_SEALED, offset) &= (uint8_t)~bit_of(offset);
+    *libos_page_bits(boot, LIBOS_HIDDEN, offset) &= (uint8_t)~bit_of(offset);
 }
 
 /* With the lock: how many pages from an offset on are there, or are not, as the first one; at most `most`. */
@@ -74,9 +71,32 @@ static bool make(const struct libos_boot *boot, uint64_t offset, uint64_t count)
     }
     for (; done < count; done++)
         if (nsgx_leaf_eaccept(&new_page, __image_base + offset + done * PAGE) != 0) break;
-    for (uint64_t i = 0; i < done; i++) *made_bits(boot, offset + i * PAGE) |= bit_of(offset + i * PAGE);
+    for (uint64_t i = 0; i < done; i++) {
+        *made_bits(boot, offset + i * PAGE) |= bit_of(offset + i * PAGE);
+        open_page(boot, offset + i * PAGE);
+    }
     accepted += done;
     return done == count;
+}
+
+/* The same for pages that can be read only: EACCEPTCOPY gives them their permissions without the host. */
+static bool make_sealed(const struct libos_boot *boot, uint64_t offset, uint64_t count) {
+    for (uint64_t i = 0; i < count; i++, offset += PAGE) {
+        if (nsgx_leaf_eacceptcopy(&sealed_page, __image_base + offset, zero_page) != 0) return false;
+        *made_bits(boot, offset) |= bit_of(offset);
+        accepted++;
+    }
+    return true;
+}
+
+bool libos_accept_pages(const struct libos_secinfo *secinfo, uint64_t offset, uint64_t count) {
+    if (!no_ranges && count > 1) {
+        uint64_t code = libos_leaf_eaccept_range(secinfo, __image_base + offset, count);
+        if (code != LIBOS_NO_LEAF) return code == 0;
+    }
+    for (uint64_t i = 0; i < count; i++)
+        if (nsgx_leaf_eaccept(secinfo, __image_base + offset + i * PAGE) != 0) return false;
+    return true;
 }
 
 uint64_t libos_accepted_pages(void) { return __atomic_load_n(&accepted, __ATOMIC_RELAXED); }
@@ -94,9 +114,13 @@ static bool clear(uint64_t address, uint64_t length, bool now) {
         take();
         uint64_t count = alike(boot, offset, pages_to(address, end));
         bool fill = there(boot, offset), good = true;
+        if (fill) libos_lift(boot, offset, count, NSGX_PAGE_R | NSGX_PAGE_W);
         if (!fill && now) good = make(boot, offset, count);
         if (!fill && !now)
-            for (uint64_t i = 0; i < count; i++) *wanted_bits(boot, offset + i * PAGE) |= bit_of(offset + i * PAGE);
+            for (uint64_t i = 0; i < count; i++) {
+                *wanted_bits(boot, offset + i * PAGE) |= bit_of(offset + i * PAGE);
+                open_page(boot, offset + i * PAGE);
+            }
         give();
         uint64_t next = (uint64_t)__image_base + offset + count * PAGE;
         if (next > end) next = end;
@@ -162,22 +186,31 @@ static bool lazy(uint64_t address, uint64_t length) {
 
 static bool wanted(const struct libos_boot *boot, uint64_t offset) {
     return lazy((uint64_t)__image_base + offset, PAGE) && !there(boot, offset) &&
-           (*wanted_bits(boot, offset) & bit_of(offset)) != 0;
+           (*wanted_bits(boot, offset) & bit_of(offset)) != 0 && !libos_page_is(boot, LIBOS_HIDDEN, offset);
 }
 
-bool libos_page_wanted(uint64_t address) {
+static bool is_sealed(const struct libos_boot *boot, uint64_t offset) { return libos_page_is(boot, LIBOS_SEALED, offset); }
+
+bool libos_page_wanted(uint64_t address, bool write) {
     const struct libos_boot *boot = libos_boot();
     if (!lazy(address, 1)) return false;
     uint64_t offset = offset_of(address), from = offset, count = 1;
     take();
-    bool good;
-    if (wanted(boot, offset)) {
+    bool good, sealed = is_sealed(boot, offset);
+    if (libos_page_is(boot, LIBOS_HIDDEN, offset) || (write && sealed)) {
+        good = false;
+    } else if (sealed && wanted(boot, offset)) {
+        while (count < AROUND && wanted(boot, offset + count * PAGE) && is_sealed(boot, offset + count * PAGE)) count++;
+        good = make_sealed(boot, offset, count);
+    } else if (wanted(boot, offset)) {
         bool goes_on = offset == scan_next;
         scan_count = !goes_on ? AROUND : scan_count < MOST ? scan_count * 4 : MOST;
         if (scan_count > MOST) scan_count = MOST;
         if (!goes_on)
-            while (from % (AROUND * PAGE) != 0 && wanted(boot, from - PAGE)) from -= PAGE;
-        while (count < (offset - from) / PAGE + 1 || (count < scan_count && wanted(boot, from + count * PAGE))) count++;
+            while (from % (AROUND * PAGE) != 0 && wanted(boot, from - PAGE) && !is_sealed(boot, from - PAGE)) from -= PAGE;
+        while (count < (offset - from) / PAGE + 1 ||
+               (count < scan_count && wanted(boot, from + count * PAGE) && !is_sealed(boot, from + count * PAGE)))
+            count++;
         good = make(boot, from, count);
         if (!good) good = make(boot, from = offset, count = 1);
         for (uint64_t i = 0; good && i < count; i++) *wanted_bits(boot, from + i * PAGE) &= (uint8_t)~bit_of(from + i * PAGE);
@@ -208,11 +241,7 @@ uint64_t libos_count_pages(uint64_t address, uint64_t length) {
 #define WORTH 16ull
 
 static bool trim(uint64_t offset, uint64_t count) {
-    if (!libos_host_pages(false, offset, count * PAGE)) return false;
-    uint64_t code = no_ranges ? LIBOS_NO_LEAF : libos_leaf_eaccept_range(&trimmed_page, __image_base + offset, count);
-    for (uint64_t i = 0; code == LIBOS_NO_LEAF && i < count; i++)
-        if (nsgx_leaf_eaccept(&trimmed_page, __image_base + offset + i * PAGE) != 0) return false;
-    return code == 0 || code == LIBOS_NO_LEAF;
+    return libos_host_pages(LIBOS_PAGES_TRIM, offset, count * PAGE) && libos_accept_pages(&trimmed_page, offset, count);
 }
 
 void libos_return_pages(uint64_t address, uint64_t length) {
@@ -229,22 +258,14 @@ void libos_return_pages(uint64_t address, uint64_t length) {
             /* Pages that the host has half taken fault: whoever gets them is told that there is no memory. */
             if (!trim(offset, count)) return;
             take();
-            for (uint64_t i = 0; i < count; i++) *made_bits(boot, offset + i * PAGE) &= (uint8_t)~bit_of(offset + i * PAGE);
+            for (uint64_t i = 0; i < count; i++) {
+                *made_bits(boot, offset + i * PAGE) &= (uint8_t)~bit_of(offset + i * PAGE);
+                libos_page_set(boot, LIBOS_CODE, offset + i * PAGE, false);
+                open_page(boot, offset + i * PAGE);
+            }
             give();
-            if (!libos_host_pages(true, offset, count * PAGE)) return;
+            if (!libos_host_pages(LIBOS_PAGES_REMOVE, offset, count * PAGE)) return;
         }
         offset += count * PAGE;
     }
-}
-
-bool libos_make_executable(uint64_t address, uint64_t length) {
-    for (uint64_t at = address & ~(PAGE - 1); at < address + length; at += PAGE) {
-        uint64_t offset = offset_of(at);
-        take();
-        bool good = there(libos_boot(), offset) || make(libos_boot(), offset, 1);
-        give();
-        if (!good) return false;
-        nsgx_leaf_emodpe(&code_page, (const void *)at);
-    }
-    return true;
 }

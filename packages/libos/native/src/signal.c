@@ -63,7 +63,7 @@ static uint32_t floating_code(uint32_t raised) {
 }
 
 /* si_code and si_addr of an exception (arch/x86/kernel/traps.c). */
-static void describe(const nsgx_exception *e, struct frame *frame) {
+static void describe(const nsgx_exception *e, bool mapped, struct frame *frame) {
     uint64_t address = e->registers.rip;
     uint32_t code = SI_KERNEL, control;
     uint16_t masks, status;
@@ -80,7 +80,7 @@ static void describe(const nsgx_exception *e, struct frame *frame) {
             code = 2;
             break;
         case NSGX_VECTOR_PF: /* SEGV_ACCERR, SEGV_MAPERR */
-            code = e->error_code & 1 ? 2 : 1;
+            code = mapped ? 2 : 1;
             address = e->has_address ? e->address : 0;
             break;
         case 16:
@@ -100,8 +100,8 @@ static void describe(const nsgx_exception *e, struct frame *frame) {
 }
 
 /* Makes the registers those of a handler's first instruction. `taken` is what takeSignal or takeFault said, `exception` what
- * a fault came from. */
-static void enter(nsgx_registers *r, int32_t taken, const uint8_t *vectors, const nsgx_exception *exception) {
+ * a fault came from, in memory that the program has if `mapped`. */
+static void enter(nsgx_registers *r, int32_t taken, const uint8_t *vectors, const nsgx_exception *exception, bool mapped) {
     struct frame frame;
     const uint64_t *request = libos_request();
     uint64_t handler = request[0], flags = request[1], top = request[4];
@@ -113,7 +113,7 @@ static void enter(nsgx_registers *r, int32_t taken, const uint8_t *vectors, cons
     memcpy(frame.stack, &request[12], sizeof frame.stack);
     frame.info[0] = (uint32_t)taken;
     if (exception != NULL) {
-        describe(exception, &frame);
+        describe(exception, mapped, &frame);
     } else {
         frame.info[2] = (uint32_t)request[9];         /* si_code */
         frame.info[4] = (uint32_t)(request[9] >> 32); /* who sent it */
@@ -167,7 +167,7 @@ void libos_signals(nsgx_registers *registers, uint32_t number) {
         if (taken == 0) return;
         memset(xstate + 512, 0, 64);
         libos_save_vectors(xstate);
-        enter(registers, taken, xstate, NULL);
+        enter(registers, taken, xstate, NULL, false);
     }
 }
 
@@ -176,9 +176,10 @@ bool libos_signal_fault(nsgx_exception *exception, uint32_t signal);
 bool libos_signal_fault(nsgx_exception *exception, uint32_t signal) {
     libos_lock();
     int32_t taken = (int32_t)w2c_core_fault(libos_core(), libos_slot(), signal, exception->registers.rsp);
+    bool mapped = exception->has_address && w2c_core_hasMemory(libos_core(), libos_slot(), exception->address);
     libos_unlock();
     if (taken < 0) return false;
-    enter(&exception->registers, taken, exception->xstate, exception);
+    enter(&exception->registers, taken, exception->xstate, exception, mapped);
     return true;
 }
 

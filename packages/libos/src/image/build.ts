@@ -42,6 +42,9 @@ const MAX_SIZE = 2 ** 36;
 const LOW_SIZE = 2 ** 30;
 /** More than the library OS takes beside its memory. */
 const KERNEL_ROOM = 64 * 2 ** 20;
+/** What the library OS notes of each page (native/include/pages.h). */
+const PAGE_BITS = 5;
+
 /** What has pages from the start; the rest comes when it is used. */
 const CORE_READY = 512 * 1024;
 const ARENA_READY = 512 * 1024;
@@ -192,7 +195,7 @@ export function buildProgramImage(options: ProgramImageOptions): BuiltProgram {
   /** What is the library OS's own, from an offset on. */
   const system = (coreStart: number) => {
     const pagesStart = coreStart + coreSize;
-    const manifestStart = pagesStart + 2 * pagesSize;
+    const manifestStart = pagesStart + PAGE_BITS * pagesSize;
     const policyStart = manifestStart + roundUp(manifestSize);
     return { coreStart, pagesStart, manifestStart, policyStart, end: policyStart + roundUp(policy.length) };
   };
@@ -260,7 +263,7 @@ export function buildProgramImage(options: ProgramImageOptions): BuiltProgram {
   const all: PageRun[] = [
     ...runs,
     ...zeros(coreStart, Math.min(CORE_READY, coreSize)),
-    { offset: pagesStart, secinfoFlags: RW, data: new Uint8Array(2 * pagesSize), measured: true },
+    { offset: pagesStart, secinfoFlags: RW, data: new Uint8Array(PAGE_BITS * pagesSize), measured: true },
     { offset: manifestStart, secinfoFlags: R, data: padded(root.manifest), measured: true },
     ...(policy.length === 0
       ? []

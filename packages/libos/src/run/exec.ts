@@ -114,7 +114,7 @@ export const LIBOS_INTERFACE = Object.freeze({
     {
       name: 'host_pages',
       params: [
-        { name: 'remove', type: 'u32' },
+        { name: 'operation', type: 'u32' },
         { name: 'offset', type: 'u64' },
         { name: 'length', type: 'u64' },
       ],

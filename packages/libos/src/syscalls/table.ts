@@ -20,7 +20,7 @@ export const SYSCALLS: readonly SyscallRow[] = Object.freeze([
     'memory/map',
     'sysMmap',
     6,
-    'protections are not enforced; no shared writable mappings of files of the store, the root or the host; executable are files of the measured root, and with --jit what programs write',
+    'shared mappings are not protected, reservations (PROT_NONE) only where they are not in use yet; no shared writable mappings of files of the store, the root or the host; executable are files of the measured root, and with --jit what programs write',
   ),
   on(
     10,
@@ -28,7 +28,7 @@ export const SYSCALLS: readonly SyscallRow[] = Object.freeze([
     'memory/protect',
     'sysMprotect',
     3,
-    'kept in the books, not enforced; PROT_EXEC is EACCES without --jit',
+    'shared mappings are not protected; PROT_EXEC is EACCES without --jit, and so is PROT_WRITE of measured code',
   ),
   on(11, 'munmap', 'memory/map', 'sysMunmap', 2, 'the pages stay accessible until they are used again'),
   on(12, 'brk', 'memory/resize', 'sysBrk', 1),

@@ -1,6 +1,7 @@
 /**
  * ENCLU[EACCEPT_RANGE], a leaf that only this machine has: EACCEPT of every page of a range that EAUG made, or that was
- * trimmed. A page costs an enclave whose memory grows a call of the monitor otherwise. All pages are accepted, or none.
+ * restricted or trimmed. A page costs an enclave whose memory grows a call of the monitor otherwise. All pages are accepted,
+ * or none.
  */
 import { PT_REG, PT_TRIM, SECINFO } from '@nestedsgx/arch';
 import { checkList, DONE, type LeafOutcome, trip } from '../leaf/checks.js';
@@ -37,7 +38,7 @@ export const EACCEPT_RANGE_CHECKS = checkList('EACCEPT_RANGE', [
   [
     'request-legal',
     '#GP(0)',
-    'SECINFO asks for PT_REG with PENDING and without MODIFIED, or for PT_TRIM with MODIFIED alone',
+    'SECINFO asks for PT_REG with PENDING or PR alone, or for PT_TRIM with MODIFIED alone',
   ],
   ['page-in-epc', '#PF', 'the page resolves within the EPC'],
   ['page-usable', '#PF', 'EPCM of the page is valid, of this enclave and not blocked'],
@@ -105,5 +106,6 @@ export function eacceptRange(
 function requestLegal(flags: number): boolean {
   const state = flags & (EPCM_PENDING | EPCM_MODIFIED | EPCM_PR);
   const type = flags >>> EPCM_PT_SHIFT;
-  return type === PT_REG ? state === EPCM_PENDING : type === PT_TRIM && state === EPCM_MODIFIED;
+  if (type === PT_REG) return state === EPCM_PENDING || state === EPCM_PR;
+  return type === PT_TRIM && state === EPCM_MODIFIED;
 }
