@@ -50,11 +50,24 @@ export function restrictPermissions(file: SgxEnclaveFile, args: RestrictPermissi
   if ((permissions & 2) !== 0 && (permissions & 1) === 0)
     throw fail('EINVAL', 'a writable page must be readable');
   checkOutputs(args.result, args.count);
-  return walk(file, args, (offset, flags) => {
+  return walk(file, args, (offset, flags, most) => {
     if (flags >>> 8 !== PT_REG)
       throw fail('EINVAL', `the page at offset 0x${offset.toString(16)} is not regular`);
-    modify(file, ENCLS.EMODPR, 'EMODPR', permissions, offset);
+    return restrict(file, offset, most, permissions);
   });
+}
+
+/** EMODPR of the pages from one on that need not be brought in; returns how many. */
+function restrict(file: SgxEnclaveFile, offset: number, most: number, permissions: number): number {
+  const { pages, device } = file;
+  let count = 1;
+  for (let at = offset + PAGE; count < most; count++, at += PAGE)
+    if (pages.frame(at) === 0 || pages.aged(at) || pages.flags(at) >>> 8 !== PT_REG) break;
+  const outcome = device.supply.calls.restrict(file.secs, file.base + offset, count, permissions);
+  if (outcome.done === 0)
+    throw file.leafFailed('EFAULT', `EMODPR of the page at offset 0x${offset.toString(16)} failed`, outcome);
+  device.supply.changes++;
+  return outcome.done;
 }
 
 /** SGX_IOC_ENCLAVE_MODIFY_TYPES; see `SgxEnclaveFile.modifyTypes`. */
@@ -75,6 +88,7 @@ export function modifyTypes(file: SgxEnclaveFile, args: ModifyTypes): number {
       throw fail('EPERM', `the page at offset 0x${offset.toString(16)} is not readable and writable`);
     modify(file, ENCLS.EMODT, 'EMODT', pageType << 8, offset);
     file.pages.setFlags(offset, pageType << 8);
+    return 1;
   });
 }
 
@@ -133,21 +147,22 @@ function checkOutputs(result = 0, count = 0): void {
   if (result !== 0 || count !== 0) throw fail('EINVAL', 'result and count are outputs and must be 0');
 }
 
-/** Serves page after page, with one tracking cycle for up to 512; tells result and count in `args`. */
+/** Serves pages in order, some at once, with one tracking cycle for up to 512; tells result and count in `args`. */
 function walk(
   file: SgxEnclaveFile,
   args: RangeResult,
-  serve: (offset: number, flags: number) => void,
+  serve: (offset: number, flags: number, most: number) => number,
 ): number {
   let done = 0;
   let tracked = 0;
   let trouble: SgxIoctlError | null = null;
   try {
-    for (; done < args.length; done += PAGE) {
-      serve(args.offset + done, loaded(file, args.offset + done));
-      if (done + PAGE - tracked === TRACK_EVERY * PAGE) {
+    while (done < args.length) {
+      const most = Math.min(args.length - done, tracked + TRACK_EVERY * PAGE - done) / PAGE;
+      done += serve(args.offset + done, loaded(file, args.offset + done), most) * PAGE;
+      if (done - tracked === TRACK_EVERY * PAGE) {
         track(file);
-        tracked = done + PAGE;
+        tracked = done;
       }
     }
   } catch (error) {

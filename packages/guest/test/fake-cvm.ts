@@ -161,6 +161,16 @@ function leaf(call: number, rcx: number, rdx: number, r8: number): Answer {
       }
       return [short ? 0x8000_0007 : 0, 0, done];
     }
+    case 0x10e:
+      for (let i = 0; i < r8; i++) {
+        const entry = u64(rdx + i * 8);
+        const linaddr = entry - (entry % PAGE);
+        const page = [...pages.values()].find((it) => it.owner === rcx && it.offset === linaddr);
+        if (page === undefined || page.flags >>> 8 !== 2) return [GP + 1, 0, i, 2];
+        if (page.hash === 0xbad) return [0, 20, i];
+        page.flags &= ~7 | (entry % PAGE);
+      }
+      return [0, 0, r8];
     case 0x1f3:
       return [0, arrays.size, absent.size];
     case 3:

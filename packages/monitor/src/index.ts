@@ -4,6 +4,7 @@ export { AUG_RANGE_CHECKS, augRange } from './bulk/aug-range.js';
 export { EVICT_CHECKS, evict } from './bulk/evict.js';
 export { LOAD_CHECKS, load } from './bulk/load.js';
 export { REMOVE_RANGE_CHECKS, REMOVE_RANGE_MAX, removeRange } from './bulk/remove-range.js';
+export { RESTRICT_CHECKS, restrict } from './bulk/restrict.js';
 export { SET_PTE_CHECKS, setPte } from './bulk/set-pte.js';
 export { checkDecrement, EDECCSSA_CHECKS } from './enclu/edeccssa.js';
 export { checkEnter, EENTER_CHECKS, enterableFrames } from './enclu/eenter.js';

@@ -23,12 +23,13 @@ export const SGX_CALL = Object.freeze({
   LOAD: 0x10b,
   AUG_RANGE: 0x10c,
   STOP: 0x10d,
+  RESTRICT: 0x10e,
 } as const);
 
 /** Bit of R9 of BIND_GATES: the host will grant descriptors of its own to the enclave. */
 export const GATES_DESCRIPTORS = 8;
 
-/** Entries of one SET_PTE, EVICT or LOAD at most. */
+/** Entries of one SET_PTE, EVICT, LOAD or RESTRICT at most. */
 export const PAGE_LIST_MAX = 512;
 
 /** Entry of EVICT (32 bytes): gPAs of the frame, its version slot, and where page and PCMD go. */

@@ -122,6 +122,14 @@ export class PageCalls {
     this.#put(base + at.EPC, frame);
   }
 
+  /** EMODPR of at most 512 consecutive pages, which keep these rights of theirs; `done` counts pages. @throws SVSM_REFUSED, CVM_LOST */
+  restrict(secs: number, linaddr: number, pages: number, rights: number): ListOutcome {
+    return this.#list(SGX_CALL.RESTRICT, 'RESTRICT', secs, pages, (i) => {
+      this.#put(i * 8, linaddr + i * PAGE + rights);
+      return 8;
+    });
+  }
+
   /** EPA. @throws SVSM_REFUSED, CVM_LOST */
   makeVersionArray(frame: number): LeafOutcome {
     return encls(this.#connection.vcpu, ENCLS.EPA, 'EPA', PT_VA, frame);

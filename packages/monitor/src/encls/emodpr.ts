@@ -2,6 +2,7 @@
 import { PT_REG, SECINFO, SECINFO_R, SECINFO_W } from '@nestedsgx/arch';
 import { checkList, DONE, type LeafOutcome, PF_ACCESS, trip } from '../leaf/checks.js';
 import { secinfoReservedZero } from '../leaf/secinfo.js';
+import type { EnclaveRecord } from '../state/enclave.js';
 import { EPCM_MODIFIED, EPCM_PENDING, EPCM_PR, EPCM_RWX } from '../state/epcm.js';
 import { FOREIGN, NOT_EPC } from '../state/frames.js';
 import { installMapping } from '../state/mapping.js';
@@ -35,15 +36,26 @@ export function emodpr(s: MonitorState, owner: FrameOwner, rbx: number, rcx: num
   if (secinfo === null) return trip(C, 'secinfo-readable', rbx, PF_ACCESS);
   if (!secinfoReservedZero(secinfo) || (secinfo[0] & (SECINFO_R | SECINFO_W)) === SECINFO_W)
     return trip(C, 'secinfo-valid');
-  if (!s.epcm.valid(frame)) return trip(C, 'page-valid', rcx);
-  const bits = s.epcm.bits(frame);
-  if ((bits & (EPCM_PENDING | EPCM_MODIFIED)) !== 0) return trip(C, 'modifiable');
-  if (s.epcm.type(frame) !== PT_REG) return trip(C, 'page-type', rcx);
+  const refused = emodprCheckPage(s, frame, rcx);
+  if (refused !== null) return refused;
   const enclave = s.enclaves.get(s.epcm.secs(frame))!;
   if (!enclave.initialized) return trip(C, 'initialized');
-  s.epcm.setBits(frame, (bits & ~(EPCM_RWX & ~secinfo[0])) | EPCM_PR);
-  stampPage(s.epcm, enclave, frame);
+  restrictEntry(s, enclave, frame, secinfo[0]);
   installMapping(s, enclave, frame);
   admissionFollows(s, enclave, s.epcm.address(frame) - enclave.base);
   return DONE;
+}
+
+/** The checks of the page itself; `address` is what a fault tells. */
+export function emodprCheckPage(s: MonitorState, frame: number, address: number): LeafOutcome | null {
+  const C = EMODPR_CHECKS;
+  if (!s.epcm.valid(frame)) return trip(C, 'page-valid', address);
+  if ((s.epcm.bits(frame) & (EPCM_PENDING | EPCM_MODIFIED)) !== 0) return trip(C, 'modifiable');
+  return s.epcm.type(frame) === PT_REG ? null : trip(C, 'page-type', address);
+}
+
+/** Leaves a page of those rights that it has these; its mapping is the caller's to change. */
+export function restrictEntry(s: MonitorState, enclave: EnclaveRecord, frame: number, rights: number): void {
+  s.epcm.setBits(frame, (s.epcm.bits(frame) & ~(EPCM_RWX & ~rights)) | EPCM_PR);
+  stampPage(s.epcm, enclave, frame);
 }

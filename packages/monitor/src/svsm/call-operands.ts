@@ -39,6 +39,7 @@ export const CALL_ROWS: readonly CallRow[] = Object.freeze(
       { name: 'SET_PTE', operands: 'RCX = SECS, RDX = list, R8 = count', progress: 'entries', section: OWN },
       { name: 'EVICT', operands: 'RCX = SECS, RDX = list, R8 = count', progress: 'entries', section: OWN },
       { name: 'LOAD', operands: 'RCX = SECS, RDX = list, R8 = count', progress: 'entries', section: OWN },
+      { name: 'RESTRICT', operands: 'RCX = SECS, RDX = list, R8 = count', progress: 'entries', section: OWN },
       { name: 'AUG_RANGE', operands: 'RCX = AUG_RANGE', progress: 'bytes', section: OWN },
       { name: 'REMAP_CA', operands: 'RCX = calling area', section: CORE },
       { name: 'PVALIDATE', operands: 'RCX = list', section: CORE },

@@ -6,6 +6,7 @@ import { evict } from '../bulk/evict.js';
 import { load } from '../bulk/load.js';
 import type { ListOperands } from '../bulk/page-list.js';
 import { removeRange } from '../bulk/remove-range.js';
+import { restrict } from '../bulk/restrict.js';
 import { setPte } from '../bulk/set-pte.js';
 import type { LeafOutcome } from '../leaf/checks.js';
 import { enclsLeaf } from '../leaves.js';
@@ -61,7 +62,7 @@ const removeRangeCall: CallHandler = ({ s, owner, call }, note) => {
   return bulkAnswer(removeRange(s, owner, call.rcx, call.rdx), note);
 };
 
-/** Calls on lists of pages: RCX = SECS, RDX = list, R8 = entries; RCX = SGX code, RDX = entries done. SET_PTE: or INCOMPLETE. */
+/** Calls on lists of pages: RCX = SECS, RDX = list, R8 = entries; RCX = SGX code, RDX = entries done. SET_PTE, RESTRICT: or INCOMPLETE. */
 function listCall(
   serve: (s: MonitorState, owner: FrameOwner, operands: ListOperands) => BulkOutcome,
 ): CallHandler {
@@ -166,6 +167,7 @@ const CALLS: ReadonlyMap<number, { name: string; handle: CallHandler }> = new Ma
   [SGX_CALL.SET_PTE, { name: 'SET_PTE', handle: listCall(setPte) }],
   [SGX_CALL.EVICT, { name: 'EVICT', handle: listCall(evict) }],
   [SGX_CALL.LOAD, { name: 'LOAD', handle: listCall(load) }],
+  [SGX_CALL.RESTRICT, { name: 'RESTRICT', handle: listCall(restrict) }],
   [SGX_CALL.AUG_RANGE, { name: 'AUG_RANGE', handle: augRangeCall }],
 ]);
 

@@ -207,7 +207,8 @@ export function operandTable(around: Surroundings): readonly Operand[] {
   row('LOAD', 'the page', 'frame', (t) => load({ FRAME: BigInt(t) }));
   row('LOAD', 'the slot', 'frame', (t) => load({ VASLOT: BigInt(t) }));
   row('SET_PTE', 'its list', 'memory', (t) => k.sgx(SGX_CALL.SET_PTE, micro.secs, t, 1).code);
-  for (const name of ['SET_PTE', 'EVICT', 'LOAD'] as const)
+  row('RESTRICT', 'its list', 'memory', (t) => k.sgx(SGX_CALL.RESTRICT, micro.secs, t, 1).code);
+  for (const name of ['SET_PTE', 'RESTRICT', 'EVICT', 'LOAD'] as const)
     row(name, 'SECS', 'frame', (t) => k.sgx(SGX_CALL[name], t, k.page(3), 1).code);
   row('BIND_GATES', 'the gates', 'memory', (t) => k.sgx(SGX_CALL.BIND_GATES, secs, t, 1).code);
   row('BIND_GATES', 'SECS', 'frame', (t) => k.sgx(SGX_CALL.BIND_GATES, t, k.page(8), 1).code);
