@@ -1,4 +1,4 @@
-/** The transport `gate` without an enclave: both its halves in one process (native/gate-check.c). */
+/** Native code without an enclave: both halves of the transport `gate`, and the driver of a thread (native/…-check.c). */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
@@ -8,7 +8,8 @@ import { test } from 'node:test';
 
 const root = join(import.meta.dirname, '../..');
 
-test('operations on granted descriptors, waits, wake-ups and closing', () => {
+/** Compiles a check with the host's half and more, and runs it. */
+function passes(check: string, ...more: string[]): void {
   const folder = mkdtempSync(join(tmpdir(), 'nsgx-gate-'));
   try {
     const host = join(root, 'native-host');
@@ -16,8 +17,8 @@ test('operations on granted descriptors, waits, wake-ups and closing', () => {
       ...readdirSync(host)
         .filter((name) => name.endsWith('.c'))
         .map((name) => join(host, name)),
-      join(root, 'native/src/transport/gate.c'),
-      join(root, 'test/native/gate-check.c'),
+      ...more.map((name) => join(root, name)),
+      join(root, 'test/native', check),
     ];
     const includes = [join(root, 'native/include'), host, join(root, '../enclave/native/include')];
     const program = join(folder, 'check');
@@ -30,4 +31,12 @@ test('operations on granted descriptors, waits, wake-ups and closing', () => {
   } finally {
     rmSync(folder, { recursive: true });
   }
+}
+
+test('operations on granted descriptors, waits, wake-ups and closing', () => {
+  passes('gate-check.c', 'native/src/transport/gate.c');
+});
+
+test('writes to absent pages are offered where they arrive; all else is left to Node', () => {
+  passes('drive-check.c');
 });

@@ -25,6 +25,8 @@ export interface ThreadGate {
   enter(leaf: number, rdi: number, rsi: number): number;
   /** `onward` may be asked about exits, and need not be. */
   enterAsync(leaf: number, rdi: number, rsi: number, onward?: Onward): Promise<number>;
+  /** The enclave is being offered an exception natively, and what left it came in between. */
+  readonly offering?: boolean;
   close(): void;
 }
 
@@ -292,6 +294,11 @@ export abstract class GateThread<State extends CallState> {
     }
   }
 
+  /** The enclave is being asked about an exception or interrupt: another one cannot be offered. */
+  get #busy(): boolean {
+    return this.#offering || this.#looking || this.#gate.offering === true;
+  }
+
   /** What the last exit asks for. @throws EnclaveFault, ENCLAVE_LOST, ENCLAVE_BAD_ENTRY, ENCLAVE_CLOSED */
   #advance(state: State): Next {
     const words = this.#words;
@@ -320,7 +327,7 @@ export abstract class GateThread<State extends CallState> {
         if (vector === INTERRUPT_VECTOR) {
           this.owner.counters.interrupts++;
           if (this.owner.closing) throw sdkError('ENCLAVE_CLOSED', 'the enclave was closed during the call');
-          if (this.owner.offersInterrupts !== true || this.#offering || this.#looking) return Next.Resume;
+          if (this.owner.offersInterrupts !== true || this.#busy) return Next.Resume;
           this.#looking = true;
           return Next.Exception;
         }
@@ -329,7 +336,7 @@ export abstract class GateThread<State extends CallState> {
         const fault = new EnclaveFault(vector, words[RESPONSE_RDI + 1] & 0xffff, address);
         const { causes } = this.owner.counters;
         causes[fault.vectorName] = (causes[fault.vectorName] ?? 0) + 1;
-        if (this.#offering || this.#looking) throw this.crash(state.exception ?? fault);
+        if (this.#busy) throw this.crash(state.exception ?? fault);
         state.exception = fault;
         this.#offering = !this.takesExceptions;
         return Next.Exception;

@@ -30,6 +30,8 @@ const RSI = 1;
 const RSP = 5;
 const RBP = 6;
 const TWO_32 = 2 ** 32;
+/** The same in what a native driver is called with, before what it is told and tells of exceptions. */
+const DRIVE = { FUNCTION: 4, RDI: 5, RSI: 6, UNTOUCHED: 7, OFFERING: 8, OFFERED: 9, WORDS: 10 } as const;
 const PAGE_FAULT_VECTOR = 14;
 const INTERRUPT_VECTOR = 32;
 /** How often a blocking call looks after the enclave's asynchronous ones, in microseconds. */
@@ -47,8 +49,9 @@ export interface LineWatch {
 
 /**
  * Native code that enters for asynchronous calls, each on a thread of its own, and may answer exits there: a function
- * `int64_t (const uint64_t[7])` of context, the address of `uint32_t enter(gate, function, rdi, rsi)`, gate, address of
- * the gate page, function, RDI and RSI. It gives the EXIT_KIND of the exit that it leaves to the thread.
+ * `int64_t (uint64_t[10])` of context, the address of `uint32_t enter(gate, function, rdi, rsi)`, gate, address of
+ * the gate page, function, RDI and RSI; the address of the driver's `acceptsFirst` or 0; whether an exception is being offered;
+ * how many were. It gives the EXIT_KIND of the exit that it leaves to the thread, and in function, RDI and RSI the entry.
  */
 export interface NativeDriver {
   readonly functionAddress: number;
@@ -72,6 +75,8 @@ export interface GateSet {
   poll(): void;
   /** Interrupts blocking calls every so many milliseconds (0: never) by `kick`; asynchronous ones are the caller's. */
   interruptEvery(ms: number): void;
+  /** Exceptions that were offered to the enclave where they arrived. */
+  readonly offered: number;
   close(): void;
 }
 
@@ -93,6 +98,7 @@ interface Shared {
   readonly driver: NativeDriver | undefined;
   /** Threads for `driver`. */
   drivers: CallPool | null;
+  offered: number;
 }
 
 const MAX_DRIVERS = 256;
@@ -115,6 +121,7 @@ export function openGates(
     watch: null,
     driver,
     drivers: null,
+    offered: 0,
   };
   const collector = () => {
     pool ??= new CallPool(1);
@@ -136,6 +143,9 @@ export function openGates(
       shared.watch = lines;
     },
     poll: () => shared.collector?.poll(),
+    get offered() {
+      return shared.offered;
+    },
     close: () => {
       void pool?.close();
       pool = null;
@@ -162,7 +172,7 @@ class NativeGate implements EnclaveGate {
   readonly #registers = new BigUint64Array(7);
   readonly #registerWords = new Uint32Array(this.#registers.buffer);
   /** What a driver is called with; in place as long as it runs. */
-  readonly #entry = new BigUint64Array(7);
+  readonly #entry = new BigUint64Array(DRIVE.WORDS);
   readonly #entryBytes = new Uint8Array(this.#entry.buffer);
   #handle: number;
   #onward: Onward | undefined;
@@ -247,15 +257,33 @@ class NativeGate implements EnclaveGate {
     this.#handle = 0;
   }
 
+  get offering(): boolean {
+    return this.#entry[DRIVE.OFFERING] !== 0n;
+  }
+
   async #enterDriven(leaf: number, driver: NativeDriver): Promise<number> {
     const shared = this.#shared;
+    const entry = this.#entry;
+    const registers = this.#registers;
     shared.drivers ??= new CallPool(MAX_DRIVERS, { followCaller: false });
+    const page = addressOf(new Uint8Array(this.#words.buffer, this.#words.byteOffset, PAGE));
+    const first = shared.faults.acceptsFirst;
+    const untouched = first === undefined ? 0 : addressOf(new Uint8Array(first.buffer));
+    const words = [driver.context, shared.library.enterNearAddress, this.#handle, page];
+    entry.set(words.map(BigInt));
+    entry[DRIVE.UNTOUCHED] = BigInt(untouched);
     for (let next = leaf; ; ) {
-      const page = addressOf(new Uint8Array(this.#words.buffer, this.#words.byteOffset, PAGE));
-      const words = [driver.context, shared.library.enterNearAddress, this.#handle, page, next];
-      this.#entry.set(words.map(BigInt));
-      this.#entry.set(this.#registers.subarray(0, 2), words.length);
+      entry[DRIVE.FUNCTION] = BigInt(next);
+      entry[DRIVE.RDI] = registers[RDI];
+      entry[DRIVE.RSI] = registers[RSI];
       const kind = await shared.drivers.submit(driver.functionAddress, addressOf(this.#entryBytes));
+      // What was refused may be an entry that the driver made.
+      if (entry[DRIVE.RDI] !== registers[RDI] || entry[DRIVE.FUNCTION] !== BigInt(next)) this.#refusals = 0;
+      this.#leaf = Number(entry[DRIVE.FUNCTION]);
+      registers[RDI] = entry[DRIVE.RDI];
+      registers[RSI] = entry[DRIVE.RSI];
+      shared.offered += Number(entry[DRIVE.OFFERED]);
+      entry[DRIVE.OFFERED] = 0n;
       next = this.#again(kind);
       if (next === 0) return kind;
     }
@@ -270,6 +298,7 @@ class NativeGate implements EnclaveGate {
   }
 
   #put(leaf: number, rdi: number, rsi: number): void {
+    if (leaf !== ERESUME) this.#entry[DRIVE.OFFERING] = 0n;
     this.#registers[RDI] = BigInt.asUintN(64, BigInt(rdi));
     this.#registers[RSI] = BigInt(rsi);
     this.#leaf = leaf;

@@ -134,6 +134,9 @@ export abstract class LoadedEnclave<Thread extends GateThread<CallState>> implem
     const { pages, faults } = this.built.file;
     const { causes, ...counters } = this.owner.counters;
     const aex = { ...causes };
+    const { offered } = this.gates;
+    counters.exceptions += offered;
+    if (offered > 0) aex['#PF'] = (aex['#PF'] ?? 0) + offered;
     if (faults.faults > 0) aex['EPC fault'] = faults.faults;
     if (counters.interrupts > 0) aex.interrupt = counters.interrupts;
     return {

@@ -38,6 +38,11 @@ export interface FaultServer {
   entryFault(gate: number, vector: number, tries: number): boolean;
   /** Throws the reason when the enclave has been stopped. */
   check(): void;
+  /**
+   * A word that is not 0 while a write to an absent page may be offered to the enclave before it is brought here: it will
+   * accept it. Undefined where that is never so.
+   */
+  readonly acceptsFirst?: Uint32Array | undefined;
 }
 
 /** What one thread's faults were before. */
@@ -66,6 +71,10 @@ export class FaultHandler implements FaultServer {
   constructor(file: SgxEnclaveFile, edmm: boolean) {
     this.#file = file;
     this.#edmm = edmm;
+  }
+
+  get acceptsFirst(): Uint32Array | undefined {
+    return this.#edmm && this.least > 1 ? this.#file.device.supply.untouchedWord : undefined;
   }
 
   check(): void {
@@ -241,16 +250,23 @@ export class FaultHandler implements FaultServer {
     const pages = file.pages.absent(offset, wanted);
     if (pages === 0) return 0;
     const { gpa, count } = supply.take(pages);
-    file.pages.insert({ offset, count, gpa, flags: REG_RW });
-    supply.changes++;
-    supply.calls.augAhead(file.secs, file.base + offset, count, gpa, (done) => {
+    const settled = (done: number) => {
       supply.counters.augmented += done;
       this.augmented += done;
       if (done === count) return;
       supply.changes++;
       for (let i = done; i < count; i++) file.pages.remove(offset + i * PAGE);
       supply.give(gpa + done * PAGE, count - done);
-    });
+    };
+    try {
+      supply.calls.augAhead(file.secs, file.base + offset, count, gpa, settled);
+    } catch {
+      // Whoever needs the vCPU next is told.
+      supply.give(gpa, count);
+      return 0;
+    }
+    file.pages.insert({ offset, count, gpa, flags: REG_RW });
+    supply.changes++;
     return count;
   }
 }

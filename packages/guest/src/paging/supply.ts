@@ -59,6 +59,8 @@ export class EpcSupply {
   /** Frames that were just freed: single, and taken again at once. */
   readonly #hot: number[] = [];
   #list: FrameList | null = null;
+  /** Not 0 while {@link untouched}, for native code: in place as long as the device. */
+  readonly untouchedWord = new Uint32Array(new ArrayBuffer(4)).fill(1);
 
   constructor(device: SgxDevice, reclaim: boolean) {
     this.device = device;
@@ -214,6 +216,7 @@ export class EpcSupply {
   #activate(): FrameList {
     if (this.#list !== null) return this.#list;
     const { epc } = this.device.connection;
+    Atomics.store(this.untouchedWord, 0, 0);
     const list = new FrameList(epc.first, epc.count);
     for (const file of this.device.files)
       file.pages.forEach((offset, gpa) => {
