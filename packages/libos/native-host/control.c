@@ -11,7 +11,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum control { BIND = 1, CONNECT, LISTEN, GETSOCKNAME, GETPEERNAME, SETSOCKOPT, GETSOCKOPT, QUEUED, TERMINAL };
+enum control {
+    BIND = 1,
+    CONNECT,
+    LISTEN,
+    GETSOCKNAME = CONTROL_GETSOCKNAME,
+    GETPEERNAME = CONTROL_GETPEERNAME,
+    SETSOCKOPT = CONTROL_SETSOCKOPT,
+    GETSOCKOPT = CONTROL_GETSOCKOPT,
+    QUEUED = CONTROL_QUEUED,
+    TERMINAL
+};
 
 static int64_t result(int64_t value) { return value < 0 ? -errno : value; }
 
@@ -65,43 +75,68 @@ EXPORT int64_t nsgx_lh_epoll(uint64_t host) {
 
 EXPORT int64_t nsgx_lh_release(uint64_t host, uint32_t index) { return host_close((struct host *)host, index); }
 
+static int64_t on_socket(int fd, uint32_t op, int64_t a, int64_t b, void *data, uint32_t length) {
+    socklen_t size = length;
+    int value = 0;
+    switch (op) {
+        case BIND:
+            return result(bind(fd, data, length));
+        case CONNECT:
+            return result(connect(fd, data, length));
+        case LISTEN:
+            return result(listen(fd, (int)a));
+        case GETSOCKNAME:
+            return getsockname(fd, data, &size) < 0 ? -errno : (int64_t)size;
+        case GETPEERNAME:
+            return getpeername(fd, data, &size) < 0 ? -errno : (int64_t)size;
+        case SETSOCKOPT:
+            return result(setsockopt(fd, (int)a, (int)b, data, length));
+        case GETSOCKOPT:
+            return getsockopt(fd, (int)a, (int)b, data, &size) < 0 ? -errno : (int64_t)size;
+        case QUEUED:
+            return ioctl(fd, FIONREAD, &value) < 0 ? -errno : value;
+        default:
+            return -ENOSYS;
+    }
+}
+
 /* `data` of `length` bytes goes in or comes out; a and b are what the operation says of them. */
 EXPORT int64_t nsgx_lh_control(uint64_t host, uint32_t op, uint32_t index, int64_t a, int64_t b, void *data, uint32_t length) {
     struct host *h = (struct host *)host;
     uint32_t kind;
-    socklen_t size = length;
-    int fd = host_hold(h, index, &kind), value = 0;
+    host_do_all_later(h, NULL);
+    int fd = host_hold(h, index, &kind);
     if (fd < 0) return fd;
     int64_t answer = -ENOTSOCK;
     if (op == TERMINAL) answer = kind == KIND_STREAM ? terminal(fd, (uint64_t)a, b, data, length) : -ENOTTY;
-    else if (kind == KIND_SOCKET || op == QUEUED) switch (op) {
-            case BIND:
-                answer = result(bind(fd, data, length));
-                break;
-            case CONNECT:
-                answer = result(connect(fd, data, length));
-                break;
-            case LISTEN:
-                answer = result(listen(fd, (int)a));
-                break;
-            case GETSOCKNAME:
-                answer = getsockname(fd, data, &size) < 0 ? -errno : (int64_t)size;
-                break;
-            case GETPEERNAME:
-                answer = getpeername(fd, data, &size) < 0 ? -errno : (int64_t)size;
-                break;
-            case SETSOCKOPT:
-                answer = result(setsockopt(fd, (int)a, (int)b, data, length));
-                break;
-            case GETSOCKOPT:
-                answer = getsockopt(fd, (int)a, (int)b, data, &size) < 0 ? -errno : (int64_t)size;
-                break;
-            case QUEUED:
-                answer = ioctl(fd, FIONREAD, &value) < 0 ? -errno : value;
-                break;
-            default:
-                answer = -ENOSYS;
-        }
+    else if (kind == KIND_SOCKET || op == QUEUED) answer = on_socket(fd, op, a, b, data, length);
     host_release(h, index);
+    return answer;
+}
+
+/* The policy allows to set and ask an option from here on, without being asked each time. */
+EXPORT int32_t nsgx_lh_allow(uint64_t host, int32_t level, int32_t name) {
+    struct host *h = (struct host *)host;
+    if (h->options_allowed == OPTIONS) return -ENOSPC;
+    h->options[h->options_allowed++] = (struct option){level, name};
+    return 0;
+}
+
+static bool allowed(const struct host *h, int64_t level, int64_t name) {
+    for (uint32_t i = 0; i < h->options_allowed; i++)
+        if (h->options[i].level == level && h->options[i].name == name) return true;
+    return false;
+}
+
+/* What the enclave asks of a descriptor without Node: nothing that makes or names one, and of options those allowed. */
+int64_t host_control(const struct host *h, int fd, uint32_t kind, const uint64_t a[6], void *data) {
+    uint8_t copy[LIBOS_CONTROL_ROOM];
+    uint64_t op = a[1], length = a[4];
+    bool option = op == SETSOCKOPT || op == GETSOCKOPT;
+    if (kind != KIND_SOCKET || length > sizeof copy || op < GETSOCKNAME || op > QUEUED) return IO_ASK;
+    if (option && !allowed(h, (int64_t)a[2], (int64_t)a[3])) return IO_ASK;
+    memcpy(copy, data, length);
+    int64_t answer = on_socket(fd, (uint32_t)op, (int64_t)a[2], (int64_t)a[3], copy, (uint32_t)length);
+    memcpy(data, copy, length);
     return answer;
 }

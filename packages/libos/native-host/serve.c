@@ -61,10 +61,18 @@ static int64_t stream(struct operation *o, bool write_it) {
     return (int64_t)done;
 }
 
+/* What a send that was put off ran into, once. */
+static int64_t late_error(struct operation *o) {
+    struct descriptor *d = &o->host->table[o->a[0]];
+    return atomic_load(&d->error) == 0 ? 0 : -(int64_t)atomic_exchange(&d->error, 0);
+}
+
 static int64_t receive(struct operation *o, int flags) {
     struct sockaddr_storage from;
     socklen_t size = sizeof from;
     uint64_t length = bounded(o->a[1]);
+    int64_t late = late_error(o);
+    if (late != 0) return late;
     for (;;) {
         ssize_t got = o->kind == KIND_SOCKET
                           ? recvfrom(o->fd, o->data, length, flags | MSG_DONTWAIT, (struct sockaddr *)&from, &size)
@@ -104,8 +112,15 @@ static int64_t put(struct operation *o, int flags, uint32_t address_length) {
     uint64_t length = bounded(o->a[1]);
     if (address_length > sizeof to) return -EINVAL;
     memcpy(to, o->channel->address, address_length);
+    int64_t late = late_error(o);
+    if (late != 0) return late;
     if (address_length > 0 && o->host->send_policy != SEND_ANYWHERE && !host_loopback(to, address_length)) return -EACCES;
     for (;;) {
+        if (!host_sends_kept(o->host, &o->host->table[o->a[0]])) {
+            int64_t ready = o->a[2] == 0 ? 0 : await(o, POLLOUT, (int64_t)o->a[2]);
+            if (ready <= 0) return ready == 0 ? -EAGAIN : ready;
+            continue;
+        }
         ssize_t sent = o->kind == KIND_SOCKET ? sendto(o->fd, o->data, length, flags | MSG_DONTWAIT | MSG_NOSIGNAL,
                                                        address_length > 0 ? (struct sockaddr *)to : NULL, address_length)
                                               : write(o->fd, o->data, length);
@@ -146,6 +161,10 @@ static int64_t wait_events(struct operation *o) {
     }
     if (count < 0) return failed();
     memcpy(o->data, events, (size_t)count * sizeof *events);
+    if (o->host->grants < 0) {
+        host_later_round(o->host, o->slot);
+        if (o->a[3] == 1) host_look_ahead(o->host, o->slot, (uint32_t)count);
+    }
     return count;
 }
 
@@ -208,8 +227,12 @@ static int64_t on_descriptor(struct operation *o, uint32_t op) {
             return wait_events(o);
         case IO_EPOLL_CTL:
             return control_events(o);
+        case IO_CONTROL:
+            return host_control(o->host, o->fd, o->kind, o->a, o->data);
         case IO_SHUTDOWN:
-            return o->kind != KIND_SOCKET ? -ENOTSOCK : shutdown(o->fd, (int)o->a[1]) < 0 ? failed() : 0;
+            if (o->kind != KIND_SOCKET) return -ENOTSOCK;
+            if (host_keeps_shutdown(o->host, &o->host->table[o->a[0]], (int)o->a[1])) return 0;
+            return shutdown(o->fd, (int)o->a[1]) < 0 ? failed() : 0;
         default:
             return -ENOSYS;
     }
@@ -226,6 +249,8 @@ static int64_t carry_out(struct host *h, struct slot *s, uint32_t op, struct ope
             return poll_all(o);
         case IO_CLOSE:
             return host_close(h, o->a[0]);
+        case IO_NOTHING:
+            return 0;
         default: {
             o->fd = host_hold(h, o->a[0], &o->kind);
             if (o->fd < 0) return o->fd;
@@ -247,6 +272,7 @@ void host_serve(struct host *h, struct slot *s, uint32_t number) {
     struct operation o = {h, s, channel, (uint8_t *)channel + LIBOS_CHANNEL_DATA, {0}, -1, 0};
     uint32_t op = *(volatile uint32_t *)&channel->op;
     for (int i = 0; i < 6; i++) o.a[i] = *(volatile uint64_t *)&channel->argument[i];
+    host_do_all_later(h, s);
     channel->result = carry_out(h, s, op, &o);
     atomic_fetch_add_explicit(&h->requests, 1, memory_order_relaxed);
     __atomic_store_n(&channel->done, number, __ATOMIC_RELEASE);

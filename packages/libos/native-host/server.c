@@ -2,13 +2,17 @@
  * Who serves a thread of the program: the thread of the host that entered the enclave for it, when it is called out
  * (a plain exit), and, while requests follow one another closely, a second one that looks at the channel, so that
  * requests need no exit. That one spins for a bounded time and then sleeps; never more of them spin than there are
- * processors to spare.
+ * processors to spare, and none while others want the processor that it would have: how much of its time it was not
+ * given tells (a client on the same machine, say), and then it leaves the thread of the program to itself for a while.
  */
 #include "host.h"
 
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 #include <x86intrin.h>
 
@@ -20,13 +24,60 @@
 #define WORTH_IT 64u
 #define STACK_BYTES (128 * 1024)
 #define GUARD_NS 50000000
+/* How often a server looks whether it was given its time, and of how many parts one may be missing. */
+#define LOOK_NS 1000000
+#define MISSING 8
+#define QUIET_NS 8000000u
+#define QUIET_MAX_NS 1000000000u
+/* A server that had its time for so long may come back as soon as the first time. */
+#define GOOD_NS 20000000
+
+static int64_t thread_time(void) {
+    struct timespec used;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    return used.tv_sec * 1000000000ll + used.tv_nsec;
+}
 
 static uint32_t posted(const struct slot *s) { return __atomic_load_n(&s->channel->posted, __ATOMIC_ACQUIRE); }
 
+/* Whether a processor has nothing to do but what a server would take of it; true where Linux does not say. */
+static bool processor_idle(const struct host *h) {
+    char text[64];
+    ssize_t got = h->load < 0 ? -1 : pread(h->load, text, sizeof text - 1, 0);
+    if (got <= 0) return true;
+    text[got] = 0;
+    /* Three averages, then how many threads run, this one among them. */
+    const char *at = text;
+    for (int i = 0; i < 3 && at != NULL; i++)
+        if ((at = strchr(at, ' ')) != NULL) at++;
+    return at == NULL || strtoul(at, NULL, 10) <= h->spinner_limit;
+}
+
+static void be_quiet(struct slot *s, int64_t now) {
+    s->quiet = s->quiet == 0 ? QUIET_NS : s->quiet < QUIET_MAX_NS / 2 ? s->quiet * 2 : QUIET_MAX_NS;
+    s->quiet_until = now + s->quiet;
+}
+
+/* Whether a server gets what it wants of a processor, by its times since it was asked the last time. */
+static bool has_time(struct slot *s, int64_t *wall, int64_t *used) {
+    int64_t now = host_clock(), spent = thread_time();
+    s->waited += now - *wall, s->spent += spent - *used;
+    *wall = now, *used = spent;
+    if (s->waited < LOOK_NS) return true;
+    bool given = s->waited - s->spent <= s->waited / MISSING;
+    if (given && (s->good += s->waited) > GOOD_NS) s->quiet = 0;
+    if (!given) s->good = 0;
+    s->waited = s->spent = 0;
+    if (!given) be_quiet(s, now);
+    return given;
+}
+
 /* Serves until nothing has come for a while; gives how many. */
 static uint32_t attend(struct host *h, struct slot *s) {
-    uint32_t answered = 0;
+    uint32_t answered = 0, turns = 0;
     uint64_t start = __rdtsc();
+    int64_t wall = host_clock(), used = thread_time();
+    bool wanted = true;
     __atomic_store_n(&s->channel->attentive, 1, __ATOMIC_SEQ_CST);
     while (atomic_load_explicit(&h->stopping, memory_order_relaxed) == 0) {
         uint32_t number = posted(s);
@@ -34,17 +85,20 @@ static uint32_t attend(struct host *h, struct slot *s) {
             host_serve(h, s, number);
             answered++;
             start = __rdtsc();
-            continue;
-        }
-        if (__rdtsc() - start > h->spin_cycles) {
+        } else if (host_has_later(s)) {
+            host_do_later(h, s);
+            start = __rdtsc();
+        } else if (__rdtsc() - start > h->spin_cycles || !wanted) {
             if (__atomic_load_n(&s->channel->attentive, __ATOMIC_RELAXED) == 0) break;
             /* Whoever posts from here on calls; what was posted before is seen by one more look. */
             __atomic_store_n(&s->channel->attentive, 0, __ATOMIC_SEQ_CST);
             continue;
         }
+        if (++turns % 1024 == 0 && wanted) wanted = has_time(s, &wall, &used);
         for (int i = 0; i < 8; i++) _mm_pause();
     }
     __atomic_store_n(&s->channel->attentive, 0, __ATOMIC_SEQ_CST);
+    if (wanted) has_time(s, &wall, &used);
     return answered;
 }
 
@@ -95,8 +149,10 @@ void host_called(struct host *h, struct slot *s) {
         uint64_t time = __rdtsc();
         s->hot = time - s->latest_exit < CLOSE_CYCLES ? s->hot + 1 : 0;
         if (s->hot >= s->hot_needed && atomic_load(&h->spinners) < h->spinner_limit) {
+            int64_t now = host_clock();
             s->hot = 0;
-            call_server(h, s);
+            if (now >= s->quiet_until && processor_idle(h)) call_server(h, s);
+            else if (now >= s->quiet_until) be_quiet(s, now);
         }
     }
     if (host_take(s, number)) {
@@ -124,25 +180,31 @@ EXPORT uint64_t nsgx_lh_open(uint64_t channels, uint64_t ram, uint64_t ram_lengt
     h->limit = limit < DESCRIPTORS - 3 ? limit : DESCRIPTORS - 3;
     h->next = 3;
     h->grants = -1;
+    h->load = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
     for (uint32_t i = 0; i < LIBOS_CHANNELS; i++) {
         struct slot *s = &h->slots[i];
         s->channel = (struct libos_channel *)(channels + (uint64_t)i * LIBOS_CHANNEL_STRIDE);
         s->hot_needed = HOT;
+        pthread_mutex_init(&s->later, NULL);
         s->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         if (s->event < 0) {
             while (i-- > 0) close(h->slots[i].event);
+            if (h->load >= 0) close(h->load);
             free(h);
             return 0;
         }
     }
+    host_later_start(h);
     return (uint64_t)(uintptr_t)h;
 }
 
 /* Ends all waits: every thread of the program comes back. */
 EXPORT void nsgx_lh_stop(uint64_t host) {
     struct host *h = (struct host *)host;
+    host_do_all_later(h, NULL);
     atomic_store(&h->stopping, 1);
     for (uint32_t i = 0; i < LIBOS_CHANNELS; i++) {
+        if (i == 0) host_futex(&h->watcher_state, FUTEX_WAKE, 1, -1);
         atomic_store(&h->slots[i].token, 0);
         host_unpark(h, i);
         host_futex(&h->slots[i].served, FUTEX_WAKE, 1, -1);
@@ -156,8 +218,10 @@ EXPORT void nsgx_lh_close(uint64_t host) {
     nsgx_lh_stop(host);
     for (uint32_t i = 0; i < LIBOS_CHANNELS; i++)
         if (h->slots[i].has_server) pthread_join(h->slots[i].server, NULL);
+    host_later_end(h);
     for (uint32_t i = 0; i < DESCRIPTORS; i++) host_close(h, i);
     for (uint32_t i = 0; i < LIBOS_CHANNELS; i++) close(h->slots[i].event);
+    if (h->load >= 0) close(h->load);
     free(h);
 }
 

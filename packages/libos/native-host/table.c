@@ -7,6 +7,7 @@
 #define OPEN 1u
 #define CLOSING 2u
 #define USER 4u
+#define LOW 4096u
 
 /* The descriptor of this process, or -EBADF. */
 int host_hold(struct host *h, uint64_t index, uint32_t *kind) {
@@ -23,6 +24,8 @@ int host_hold(struct host *h, uint64_t index, uint32_t *kind) {
 static void finish(struct host *h, struct descriptor *d) {
     int fd = d->fd;
     bool ours = d->kind != KIND_STREAM;
+    if (atomic_load(&d->kept) != NULL) host_forgets_kept(h, d);
+    atomic_store(&d->error, 0);
     d->kind = KIND_FREE;
     atomic_fetch_sub(&h->open, 1);
     atomic_store(&d->state, 0);
@@ -38,7 +41,8 @@ void host_release(struct host *h, uint64_t index) {
 int64_t host_add(struct host *h, int fd, uint32_t kind) {
     if (atomic_fetch_add(&h->open, 1) < h->limit)
         for (uint32_t tried = 0; tried < DESCRIPTORS; tried++) {
-            uint32_t index = atomic_fetch_add(&h->next, 1) % DESCRIPTORS;
+            /* Low ones first: those are what the enclave puts things off for (transport/later.c). */
+            uint32_t index = tried < LOW ? atomic_fetch_add(&h->next, 1) % LOW : tried;
             /* The first three are those that the program begins with. */
             if (index < 3) continue;
             struct descriptor *d = &h->table[index];

@@ -28,7 +28,7 @@ const READS: Readonly<Record<number, bigint>> = {
 const WRITES: Readonly<Record<number, bigint>> = { 1: 2n, 2: -4096n, 3: -28n };
 
 // native/include/channel.h
-const STRIDE = 4096 + 128 * 1024;
+const STRIDE = 4096 + (128 + 64) * 1024;
 const IO = Object.freeze({ READ: 1n, WRITE: 2n, POLL: 7n });
 
 /** A host that answers requests itself, and wrongly. */

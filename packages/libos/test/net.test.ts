@@ -49,6 +49,15 @@ for (const io of TRANSPORTS)
     assert.equal(found.status, 0);
   });
 
+for (const io of TRANSPORTS)
+  test(`an event loop with many clients loses and confuses nothing: ${io}`, async () => {
+    const program = compile('rounds', '-pthread');
+    const expected = native(program, []);
+    const found = await inside(buildProgramImage({ program }), [program], { io, net: 'loopback' });
+    assert.equal(found.stdout, expected.stdout);
+    assert.equal(found.status, 0);
+  });
+
 /** Serves `rounds` requests to one client; gives what that cost. */
 async function echoes(transport: Transport, rounds: number) {
   const program = compile('echo');

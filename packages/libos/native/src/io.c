@@ -1,8 +1,10 @@
 /* The core's requests for descriptors of the host: from its vectors of the program's memory to a channel's data and back.
  * Lengths, counts and results that the host gives are checked against what was asked. */
 #include "channel.h"
+#include "later.h"
 #include "leave.h"
 #include "libos.h"
+#include "task.h"
 #include "transport.h"
 
 /* core/net/host.ts */
@@ -33,6 +35,12 @@ enum {
 #define EFAULT 14
 #define EINVAL 22
 #define MSG_TRUNC 0x20
+/* Flags of which nothing depends here: what they say of waiting and of SIGPIPE is the core's. */
+#define RECEIVE_SAME (MSG_DONTWAIT | MSG_CLOEXEC)
+#define SEND_SAME (MSG_DONTWAIT | MSG_NOSIGNAL)
+#define MSG_DONTWAIT 0x40
+#define MSG_NOSIGNAL 0x4000
+#define MSG_CLOEXEC 0x40000000
 /* Flags of the core's: no socket; bytes of the area itself, as many as are "done". */
 #define PLAIN 0x80000000ull
 #define OWN 0x8000000000000000ull
@@ -58,7 +66,12 @@ static uint64_t room(uint64_t length) { return length < LIBOS_CHANNEL_ROOM ? len
 static int64_t read_to(uint64_t fd, uint64_t user, uint64_t length, uint64_t wait) {
     length = room(length);
     if (!libos_in_user(user, length)) return -EFAULT;
+    uint64_t part;
+    const uint8_t *ahead = libos_ahead(fd, length, &part);
+    if (ahead != NULL) return libos_guarded_copy((void *)user, ahead, part) ? (int64_t)part : -EFAULT;
+    bool known = libos_ahead_reads(fd);
     int64_t got = checked(io(IO_READ, fd, length, wait, 0, 0, wait), length);
+    if (known) libos_ahead_has_read(fd);
     if (got > 0 && !libos_guarded_copy((void *)user, libos_io_data(), (size_t)got)) return -EFAULT;
     return got;
 }
@@ -66,7 +79,12 @@ static int64_t read_to(uint64_t fd, uint64_t user, uint64_t length, uint64_t wai
 static int64_t write_from(uint64_t fd, uint64_t user, uint64_t length, uint64_t wait) {
     length = room(length);
     if (!libos_in_user(user, length)) return -EFAULT;
-    if (length > 0 && !libos_guarded_copy(libos_io_data(), (const void *)user, length)) return -EFAULT;
+    uint8_t *later = libos_later_room(fd, length);
+    if (length > 0 && !libos_guarded_copy(later != NULL ? later : libos_io_data(), (const void *)user, length)) return -EFAULT;
+    if (later != NULL) {
+        libos_later_send(fd, length);
+        return (int64_t)length;
+    }
     return checked(io(IO_WRITE, fd, length, wait, 0, 0, wait), length);
 }
 
@@ -88,9 +106,8 @@ static int64_t write_at(const uint64_t a[6]) {
     return checked(io(IO_PWRITE, a[0], length, a[3], 0, 0, 0), length);
 }
 
-/* Moves up to `length` bytes between the data and the vectors from byte `skip` on; how many, or -EFAULT. */
-static int64_t move(const struct vector *list, uint64_t count, uint64_t skip, uint64_t length, bool out) {
-    uint8_t *data = libos_io_data();
+/* Moves up to `length` bytes between untrusted data and the vectors from byte `skip` on; how many, or -EFAULT. */
+static int64_t move(const struct vector *list, uint64_t count, uint64_t skip, uint64_t length, bool out, uint8_t *data) {
     uint64_t moved = 0;
     for (uint64_t i = 0; i < count && moved < length; i++) {
         struct vector v = list[i];
@@ -123,15 +140,23 @@ static int64_t receive(const uint64_t a[6], uint8_t *area) {
     uint64_t length = room(total(list, a[2]) - a[5]);
     if (a[4] & PLAIN) {
         int64_t plain = checked(io(IO_READ, a[0], length, a[3], 0, 0, a[3]), length);
-        int64_t copied = plain > 0 ? move(list, a[2], a[5], (uint64_t)plain, false) : 0;
+        int64_t copied = plain > 0 ? move(list, a[2], a[5], (uint64_t)plain, false, libos_io_data()) : 0;
         return copied < 0 ? copied : plain;
+    }
+    uint64_t part;
+    const uint8_t *ahead = (a[4] & ~(uint64_t)RECEIVE_SAME) == 0 ? libos_ahead(a[0], length, &part) : NULL;
+    if (ahead != NULL) {
+        put_length(area, 0);
+        return move(list, a[2], a[5], part, false, (uint8_t *)ahead);
     }
     /* With MSG_TRUNC the answer is how long a datagram was. */
     uint64_t most = a[4] & MSG_TRUNC ? 0x10000 : length;
+    bool known = libos_ahead_reads(a[0]);
     int64_t got = checked(io(IO_RECVFROM, a[0], length, a[3], a[4], 0, a[3]), most);
+    if (known) libos_ahead_has_read(a[0]);
     if (got < 0) return got;
     put_length(area, libos_io_address(area + AREA_ADDRESS));
-    int64_t moved = move(list, a[2], a[5], (uint64_t)got < length ? (uint64_t)got : length, false);
+    int64_t moved = move(list, a[2], a[5], (uint64_t)got < length ? (uint64_t)got : length, false, libos_io_data());
     return moved < 0 ? moved : got;
 }
 
@@ -143,7 +168,13 @@ static int64_t deliver(const uint64_t a[6], uint8_t *area) {
         length = (int64_t)(a[5] < OWN_ROOM ? a[5] : OWN_ROOM);
         memcpy(libos_io_data(), area, (uint64_t)length);
     } else {
-        length = move(list, a[2], a[5], LIBOS_CHANNEL_ROOM, true);
+        uint64_t all = room(total(list, a[2]) - a[5]);
+        uint8_t *later = address == 0 && (a[4] & ~(uint64_t)SEND_SAME) == 0 ? libos_later_room(a[0], all) : NULL;
+        length = move(list, a[2], a[5], LIBOS_CHANNEL_ROOM, true, later != NULL ? later : libos_io_data());
+        if (later != NULL && length > 0) {
+            libos_later_send(a[0], (uint64_t)length);
+            return length;
+        }
     }
     if (length < 0) return length;
     if (a[4] & PLAIN) return checked(io(IO_WRITE, a[0], (uint64_t)length, a[3], 0, 0, a[3]), (uint64_t)length);
@@ -164,27 +195,70 @@ static int64_t poll(const uint64_t a[6], uint8_t *area) {
 }
 
 static int64_t epoll_wait(const uint64_t a[6], uint8_t *area) {
-    int64_t count = checked(io(IO_EPOLL_WAIT, a[0], a[2], a[3], 0, 0, a[3]), a[2]);
+    bool ahead = libos_ahead_wanted();
+    int64_t count = checked(io(IO_EPOLL_WAIT, a[0], a[2], a[3], ahead, 0, a[3]), a[2]);
     if (count > 0) memcpy(area, libos_io_data(), (uint64_t)count * sizeof(struct libos_event));
+    /* The upper half is for the host. */
+    for (int64_t i = 0; i < count; i++) memset(area + i * (int64_t)sizeof(struct libos_event) + 8, 0, 4);
+    if (ahead && count > 0) libos_ahead_seen();
     return count;
 }
 
 static int64_t accept(const uint64_t a[6], uint8_t *area) {
     int64_t fd = checked(io(IO_ACCEPT, a[0], a[2], 0, 0, 0, a[2]), INT32_MAX);
-    if (fd >= 0) put_length(area, libos_io_address(area + AREA_ADDRESS));
+    if (fd >= 0) {
+        put_length(area, libos_io_address(area + AREA_ADDRESS));
+        libos_later_connection((uint64_t)fd);
+    }
     return fd;
 }
 
-static int64_t net(const uint64_t a[6], uint8_t *area) {
-    uint32_t length = 4096;
-    if (a[5] > length) return -EINVAL;
-    int64_t result = libos_leave_for_net((uint32_t)a[1], (uint32_t)a[2], (int64_t)a[3], (int64_t)a[4], area, (uint32_t)a[5],
-                                         area, &length);
+/* By the channel, what C may decide; by core/net/host.ts's number. */
+static const uint8_t control_of[] = {
+    [5] = CONTROL_GETSOCKNAME, [6] = CONTROL_GETPEERNAME, [7] = CONTROL_SETSOCKOPT, [8] = CONTROL_GETSOCKOPT, [10] = CONTROL_QUEUED,
+};
+
+static uint32_t control_number(uint64_t operation) { return operation < sizeof control_of ? control_of[operation] : 0; }
+
+/* What the call out below is about. */
+static struct {
+    const uint64_t *a;
+    uint8_t *area;
+    int64_t result;
+} asked[LIBOS_CHANNELS];
+
+static void ask_policy(uint32_t slot) {
+    const uint64_t *a = asked[slot].a;
+    uint8_t *area = asked[slot].area;
+    uint32_t length = LIBOS_CONTROL_ROOM;
+    int64_t result = libos_leave_for_net((uint32_t)a[1], (uint32_t)a[2], (int64_t)a[3], (int64_t)a[4], area, (uint32_t)a[5], area, &length);
     put_length(area, result < 0 ? 0 : length);
-    return result;
+    asked[slot].result = result;
 }
 
-bool libos_by_channel(uint64_t op) { return (op >= OP_READ && op < OP_NET) || op == OP_PREAD || op == OP_PWRITE; }
+static int64_t net(const uint64_t a[6], uint8_t *area) {
+    uint32_t slot = libos_slot(), control = control_number(a[1]);
+    if (a[5] > LIBOS_CONTROL_ROOM) return -EINVAL;
+    if (control != 0) {
+        bool names = control == CONTROL_GETSOCKNAME || control == CONTROL_GETPEERNAME;
+        uint64_t most = control == CONTROL_SETSOCKOPT ? 0 : control == CONTROL_QUEUED ? INT32_MAX : names ? LIBOS_ADDRESS_ROOM : a[5];
+        memcpy(libos_io_data(), area, a[5]);
+        int64_t result = io(IO_CONTROL, a[2], control, a[3], a[4], names ? LIBOS_ADDRESS_ROOM : a[5], 0);
+        if (result != IO_ASK) {
+            result = checked(result, most);
+            uint32_t length = result > 0 && control != CONTROL_QUEUED ? (uint32_t)result : 0;
+            memcpy(area, libos_io_data(), length);
+            put_length(area, length);
+            return result;
+        }
+    }
+    asked[slot].a = a;
+    asked[slot].area = area;
+    libos_call_out(ask_policy, slot);
+    return asked[slot].result;
+}
+
+bool libos_by_channel(uint64_t op) { return (op >= OP_READ && op <= OP_NET) || op == OP_PREAD || op == OP_PWRITE; }
 
 int64_t libos_serve_io(uint64_t op, const uint64_t a[6], uint8_t *memory, uint64_t size) {
     uint64_t at = op == OP_POLL || op == OP_NET ? a[0] : a[1];
@@ -207,10 +281,12 @@ int64_t libos_serve_io(uint64_t op, const uint64_t a[6], uint8_t *memory, uint64
         case OP_EPOLL_WAIT:
             return epoll_wait(a, area);
         case OP_EPOLL_CTL:
-            return checked(io(IO_EPOLL_CTL, a[0], a[1], a[2], a[3], a[4], 0), 0);
+            if (libos_later_watch(a[0], a[1], a[2], a[3], a[4])) return 0;
+            return checked(io(IO_EPOLL_CTL, a[0], a[1], a[2], a[3], (uint32_t)a[4] | (uint64_t)libos_later_name(a[2]) << 32, 0), 0);
         case OP_ACCEPT:
             return accept(a, area);
         case OP_CLOSE:
+            if (libos_later_close(a[0])) return 0;
             return checked(io(IO_CLOSE, a[0], 0, 0, 0, 0, 0), 0);
         case OP_SHUTDOWN:
             return checked(io(IO_SHUTDOWN, a[0], a[1], 0, 0, 0, 0), 0);

@@ -2,6 +2,7 @@
 #include "transport.h"
 
 #include "gate.h"
+#include "later.h"
 #include "leave.h"
 #include "libos.h"
 #include "task.h"
@@ -33,6 +34,7 @@ bool libos_transport_start(void) {
     channels = (uint8_t *)facts[0];
     transport = facts[1];
     patience = facts[2];
+    libos_later_start(transport != GATE);
     return true;
 }
 

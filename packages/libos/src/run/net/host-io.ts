@@ -21,7 +21,7 @@ export type Transport = (typeof TRANSPORTS)[number];
 
 // native/include/channel.h
 const CHANNELS = 64;
-const CHANNEL_STRIDE = 4096 + 128 * 1024;
+const CHANNEL_STRIDE = 4096 + (128 + 64) * 1024;
 const CHANNEL_HEAD = 4096;
 /** A server looks for requests this long before it sleeps, in TSC cycles. */
 const SPIN_CYCLES = 100_000;
@@ -121,6 +121,7 @@ export class HostIo {
     }
     open.add(this);
     this.#library.policy(this.#handle, SEND[this.#policy.mode]);
+    for (const [level, name] of this.#policy.common()) this.#library.allow(this.#handle, level, name);
     (options.descriptors ?? [0, 1, 2]).forEach((fd, i) => {
       this.#library.stream(this.#handle, i, fd);
     });

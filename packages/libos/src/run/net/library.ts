@@ -18,6 +18,7 @@ export interface HostLibrary {
   unpark(host: number, slot: number): void;
   counters(host: number, out: BigUint64Array): void;
   policy(host: number, send: number): void;
+  allow(host: number, level: number, name: number): number;
   stream(host: number, index: number, fd: number): number;
   grant(host: number, fd: number): number;
   grants(host: number, socket: number): number;
@@ -53,6 +54,7 @@ export function hostLibrary(): HostLibrary {
     unpark: library.func('void nsgx_lh_unpark(uint64_t host, uint32_t slot)'),
     counters: library.func('void nsgx_lh_counters(uint64_t host, void *out)'),
     policy: library.func('void nsgx_lh_policy(uint64_t host, uint32_t send)'),
+    allow: library.func('int32_t nsgx_lh_allow(uint64_t host, int32_t level, int32_t name)'),
     stream: library.func('int64_t nsgx_lh_stream(uint64_t host, uint32_t index, int32_t fd)'),
     grant: library.func('int64_t nsgx_lh_grant(uint64_t host, int32_t fd)'),
     grants: library.func('int64_t nsgx_lh_grants(uint64_t host, int32_t socket)'),

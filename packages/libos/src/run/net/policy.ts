@@ -22,6 +22,12 @@ const REFUSED_SOCKET_OPTIONS: ReadonlySet<number> = new Set([12, 25, 26, 27, 36,
 const IP_OPTIONS: ReadonlySet<number> = new Set([1, 2, 8, 10, 11, 12, 13, 15, 24]);
 const IPV6_OPTIONS: ReadonlySet<number> = new Set([16, 23, 24, 25, 26, 49, 66, 67]);
 
+/** SO_REUSEADDR, TYPE, ERROR, SNDBUF, RCVBUF, KEEPALIVE, LINGER; TCP_NODELAY, CORK, KEEPIDLE, KEEPINTVL, KEEPCNT, INFO, QUICKACK. */
+const COMMON_OPTIONS: readonly (readonly [number, number])[] = [
+  ...[2, 3, 4, 7, 8, 9, 13].map((name) => [SOL_SOCKET, name] as const),
+  ...[1, 3, 4, 5, 6, 11, 12].map((name) => [IPPROTO_TCP, name] as const),
+];
+
 const { EACCES, EAFNOSUPPORT, EINVAL, ENOPROTOOPT, EPROTONOSUPPORT } = constants.errno;
 
 /** Whether an address (struct sockaddr_in or sockaddr_in6) is one of the loopback. */
@@ -53,6 +59,11 @@ export class NetPolicy {
     if (family === 0) return 0;
     if (family !== AF_INET && family !== AF_INET6) return EAFNOSUPPORT;
     return this.mode === 'all' || isLoopback(address) ? 0 : EACCES;
+  }
+
+  /** Options that servers set and ask for each connection, as far as they are allowed: native-host need not ask for them. */
+  common(): readonly (readonly [number, number])[] {
+    return COMMON_OPTIONS.filter(([level, name]) => this.option(level, name) === 0);
   }
 
   option(level: number, name: number): number {
