@@ -3,9 +3,8 @@
  * restricted or trimmed. A page costs an enclave whose memory grows a call of the monitor otherwise. All pages are accepted,
  * or none.
  */
-import { PT_REG, PT_TRIM, SECINFO } from '@nestedsgx/arch';
+import { PT_REG, PT_TRIM } from '@nestedsgx/arch';
 import { checkList, DONE, type LeafOutcome, trip } from '../leaf/checks.js';
-import { secinfoFlags, secinfoReservedZero } from '../leaf/secinfo.js';
 import type { EnclaveRecord } from '../state/enclave.js';
 import {
   EPCM_BLOCKED,
@@ -20,18 +19,14 @@ import { installRun } from '../state/mapping.js';
 import type { MonitorState } from '../state/state.js';
 import { admissionFollowsRange } from '../state/threads.js';
 import { pageTracked } from '../state/tracking.js';
-import { inElrange, operandCode, operandFault, PF_ABSENT_READ, PF_ENCLAVE_READ } from './operand.js';
+import { inElrange, PF_ABSENT_READ, PF_ENCLAVE_READ, SECINFO_ROWS, secinfoOperand } from './operand.js';
 
 /** Most pages of one call: the monitor does nothing else meanwhile. */
 export const EACCEPT_RANGE_MAX = 1024;
 
 /** EACCEPT_RANGE's checks, in order; those of pages hold for each, from the first on. */
 export const EACCEPT_RANGE_CHECKS = checkList('EACCEPT_RANGE', [
-  ['secinfo-aligned', '#GP(0)', 'SECINFO (RBX) is 64-byte aligned'],
-  ['secinfo-in-elrange', '#GP(0)', 'RBX lies in the ELRANGE'],
-  ['secinfo-in-epc', '#PF', 'RBX resolves within the EPC'],
-  ['secinfo-page', '#PF', 'EPCM(RBX) is a settled, readable PT_REG page of this enclave, not blocked'],
-  ['secinfo-reserved-zero', '#GP(0)', 'reserved fields of SECINFO are 0'],
+  ...SECINFO_ROWS,
   ['count', '#GP(0)', `the number of pages (RDX) is 1 … ${EACCEPT_RANGE_MAX}`],
   ['pages-aligned', '#GP(0)', 'the first page (RCX) is 4096-byte aligned'],
   ['pages-in-elrange', '#GP(0)', 'all pages lie in the ELRANGE'],
@@ -63,20 +58,13 @@ export function eacceptRange(
   rdx: number,
 ): LeafOutcome {
   const C = EACCEPT_RANGE_CHECKS;
-  const from = rbx - enclave.base;
   const offset = rcx - enclave.base;
-  if (rbx % 64 !== 0) return trip(C, 'secinfo-aligned');
-  if (!inElrange(enclave, from, 64)) return trip(C, 'secinfo-in-elrange');
-  const bad = operandFault(s, enclave, from, false);
-  if (bad !== null)
-    return trip(C, bad === 'not-epc' ? 'secinfo-in-epc' : 'secinfo-page', rbx, operandCode(bad, false));
-  const secinfo = enclave.memory.read(from, SECINFO.size);
-  if (!secinfoReservedZero(secinfo)) return trip(C, 'secinfo-reserved-zero');
+  const flags = secinfoOperand(C, s, enclave, rbx);
+  if (typeof flags !== 'number') return flags;
   if (!(rdx >= 1 && rdx <= EACCEPT_RANGE_MAX)) return trip(C, 'count');
   const end = offset + rdx * PAGE;
   if (rcx % PAGE !== 0) return trip(C, 'pages-aligned');
   if (!inElrange(enclave, offset, PAGE) || end > enclave.size) return trip(C, 'pages-in-elrange');
-  const flags = secinfoFlags(secinfo);
   if (!requestLegal(flags)) return trip(C, 'request-legal');
   // What holds for a page holds for those that follow it in frames whose EPCM entries are equal.
   const { pages } = enclave;

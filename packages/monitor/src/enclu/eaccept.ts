@@ -1,7 +1,6 @@
 /** ENCLU[EACCEPT]. Source: Intel SDM Vol. 3D, "EACCEPT—Accept Changes to an EPC Page", Operation. */
-import { ATTRIBUTES_MODE64BIT, PT_REG, PT_TCS, PT_TRIM, SECINFO } from '@nestedsgx/arch';
+import { ATTRIBUTES_MODE64BIT, PT_REG, PT_TCS, PT_TRIM } from '@nestedsgx/arch';
 import { checkList, DONE, type LeafOutcome, trip } from '../leaf/checks.js';
-import { secinfoFlags, secinfoReservedZero } from '../leaf/secinfo.js';
 import { tcsInitial, tcsLimitsWhole, tcsReservedZero } from '../leaf/tcs-page.js';
 import type { EnclaveRecord } from '../state/enclave.js';
 import {
@@ -17,15 +16,11 @@ import { installMapping } from '../state/mapping.js';
 import type { MonitorState } from '../state/state.js';
 import { admissionFollows, settleTcs } from '../state/threads.js';
 import { pageTracked } from '../state/tracking.js';
-import { inElrange, operandCode, operandFault, PF_ABSENT_READ, PF_ENCLAVE_READ } from './operand.js';
+import { inElrange, PF_ABSENT_READ, PF_ENCLAVE_READ, SECINFO_ROWS, secinfoOperand } from './operand.js';
 
 /** EACCEPT's checks, in the manual's order. */
 export const EACCEPT_CHECKS = checkList('EACCEPT', [
-  ['secinfo-aligned', '#GP(0)', 'SECINFO (RBX) is 64-byte aligned'],
-  ['secinfo-in-elrange', '#GP(0)', 'RBX lies in the ELRANGE'],
-  ['secinfo-in-epc', '#PF', 'RBX resolves within the EPC'],
-  ['secinfo-page', '#PF', 'EPCM(RBX) is a settled, readable PT_REG page of this enclave, not blocked'],
-  ['secinfo-reserved-zero', '#GP(0)', 'reserved fields of SECINFO are 0'],
+  ...SECINFO_ROWS,
   ['page-aligned', '#GP(0)', 'the page (RCX) is 4096-byte aligned'],
   ['page-in-elrange', '#GP(0)', 'RCX lies in the ELRANGE'],
   ['page-in-epc', '#PF', 'RCX resolves within the EPC'],
@@ -53,20 +48,13 @@ const COMPARED = EPCM_RWX | EPCM_PENDING | EPCM_MODIFIED | (0xff << EPCM_PT_SHIF
 /** RBX = SECINFO (what the enclave expects), RCX = EPC page; both linear addresses of the enclave. */
 export function eaccept(s: MonitorState, enclave: EnclaveRecord, rbx: number, rcx: number): LeafOutcome {
   const C = EACCEPT_CHECKS;
-  const from = rbx - enclave.base;
   const offset = rcx - enclave.base;
-  if (rbx % 64 !== 0) return trip(C, 'secinfo-aligned');
-  if (!inElrange(enclave, from, 64)) return trip(C, 'secinfo-in-elrange');
-  const bad = operandFault(s, enclave, from, false);
-  if (bad !== null)
-    return trip(C, bad === 'not-epc' ? 'secinfo-in-epc' : 'secinfo-page', rbx, operandCode(bad, false));
-  const secinfo = enclave.memory.read(from, SECINFO.size);
-  if (!secinfoReservedZero(secinfo)) return trip(C, 'secinfo-reserved-zero');
+  const flags = secinfoOperand(C, s, enclave, rbx);
+  if (typeof flags !== 'number') return flags;
   if (rcx % PAGE !== 0) return trip(C, 'page-aligned');
   if (!inElrange(enclave, offset, PAGE)) return trip(C, 'page-in-elrange');
   const frame = enclave.pages.get(offset / PAGE);
   if (frame === NO_FRAME) return trip(C, 'page-in-epc', rcx, PF_ABSENT_READ);
-  const flags = secinfoFlags(secinfo);
   if (!requestLegal(flags)) return trip(C, 'request-legal');
   const bits = s.epcm.bits(frame);
   if ((bits & EPCM_BLOCKED) !== 0) return trip(C, 'page-usable', rcx, PF_ENCLAVE_READ);

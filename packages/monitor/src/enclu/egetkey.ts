@@ -21,7 +21,7 @@ import { checkList, DONE, type LeafOutcome, trip } from '../leaf/checks.js';
 import type { EnclaveRecord } from '../state/enclave.js';
 import { cpuSvnWithin } from '../state/platform.js';
 import { allZero, type MonitorState } from '../state/state.js';
-import { inElrange, operandCode, operandFault } from './operand.js';
+import { type OperandFault, refusedOperand } from './operand.js';
 
 /** EGETKEY's checks, in the manual's order. */
 export const EGETKEY_CHECKS = checkList('EGETKEY', [
@@ -43,6 +43,13 @@ export const EGETKEY_CHECKS = checkList('EGETKEY', [
   ['keyname', 'SGX_INVALID_KEYNAME', 'KEYNAME is one the manual lists'],
 ] as const);
 
+const SUFFIX = Object.freeze({
+  'not-epc': 'valid',
+  invalid: 'valid',
+  blocked: 'not-blocked',
+  parameters: 'page',
+} as const satisfies Record<OperandFault, string>);
+
 const K = KEYREQUEST.offsets;
 const PROVISIONKEY = 0x10;
 const EINITTOKEN_KEY = 0x20;
@@ -51,21 +58,11 @@ const u16 = (b: Uint8Array, at: number) => b[at] | (b[at + 1] << 8);
 /** RBX = KEYREQUEST, RCX = OUTPUTDATA, both linear addresses of the enclave. The key goes to memory only. */
 export function egetkey(s: MonitorState, enclave: EnclaveRecord, rbx: number, rcx: number): LeafOutcome {
   const C = EGETKEY_CHECKS;
-  const from = rbx - enclave.base;
-  const to = rcx - enclave.base;
-  if (!inElrange(enclave, from, 512)) return trip(C, 'keyrequest-placed');
-  const badRequest = operandFault(s, enclave, from, false);
-  if (badRequest !== null) {
-    const id = badRequest === 'blocked' ? 'not-blocked' : badRequest === 'parameters' ? 'page' : 'valid';
-    return trip(C, `keyrequest-${id}`, rbx, operandCode(badRequest, false));
-  }
-  if (!inElrange(enclave, to, 16)) return trip(C, 'output-placed');
-  const badOutput = operandFault(s, enclave, to, true);
-  if (badOutput !== null) {
-    const id = badOutput === 'blocked' ? 'not-blocked' : badOutput === 'parameters' ? 'page' : 'valid';
-    return trip(C, `output-${id}`, rcx, operandCode(badOutput, true));
-  }
-  const request = enclave.memory.read(from, KEYREQUEST.size);
+  const from = { name: 'keyrequest', at: rbx, alignment: 512, write: false } as const;
+  const to = { name: 'output', at: rcx, alignment: 16, write: true } as const;
+  const bad = refusedOperand(C, SUFFIX, s, enclave, from) ?? refusedOperand(C, SUFFIX, s, enclave, to);
+  if (bad !== null) return bad;
+  const request = enclave.memory.read(rbx - enclave.base, KEYREQUEST.size);
   const policy = u16(request, K.KEYPOLICY);
   const reserved = allZero(request, K.ISVSVN + 2, K.CPUSVN) && allZero(request, K.CONFIGSVN + 2);
   if (!reserved || (policy & ~0x3f) !== 0) return trip(C, 'reserved-zero');
@@ -75,7 +72,7 @@ export function egetkey(s: MonitorState, enclave: EnclaveRecord, rbx: number, rc
   if (refused !== null) return refused;
   const data = derivationData(s, enclave, request, name);
   const key = s.keys.derive(name, data);
-  enclave.memory.write(to, key);
+  enclave.memory.write(rcx - enclave.base, key);
   wipe(key);
   wipe(data);
   return DONE;

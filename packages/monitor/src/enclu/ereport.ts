@@ -4,7 +4,7 @@ import { reportKeyData } from '../keys/derivation.js';
 import { checkList, DONE, type LeafOutcome, trip } from '../leaf/checks.js';
 import type { EnclaveRecord } from '../state/enclave.js';
 import { allZero, type MonitorState } from '../state/state.js';
-import { inElrange, type OperandFault, operandCode, operandFault } from './operand.js';
+import { type OperandFault, refusedOperand } from './operand.js';
 
 /** EREPORT's checks, in the manual's order. */
 export const EREPORT_CHECKS = checkList('EREPORT', [
@@ -46,26 +46,20 @@ export function ereport(
   rdx: number,
 ): LeafOutcome {
   const C = EREPORT_CHECKS;
-  const target = rbx - enclave.base;
-  const data = rcx - enclave.base;
-  const output = rdx - enclave.base;
-  if (!inElrange(enclave, target, 512)) return trip(C, 'targetinfo-placed');
-  const badTarget = operandFault(s, enclave, target, false);
-  if (badTarget !== null)
-    return trip(C, `targetinfo-${SUFFIX[badTarget]}`, rbx, operandCode(badTarget, false));
-  const targetinfo = enclave.memory.read(target, TARGETINFO.size);
+  const target = { name: 'targetinfo', at: rbx, alignment: 512, write: false } as const;
+  const data = { name: 'reportdata', at: rcx, alignment: 128, write: false } as const;
+  const output = { name: 'output', at: rdx, alignment: 512, write: true } as const;
+  const badTarget = refusedOperand(C, SUFFIX, s, enclave, target);
+  if (badTarget !== null) return badTarget;
+  const targetinfo = enclave.memory.read(rbx - enclave.base, TARGETINFO.size);
   // Reserved: byte 49 and what follows CONFIGID; CET_ATTRIBUTES is not offered and must be 0 as well.
   const reserved = allZero(targetinfo, 48, 50) && allZero(targetinfo, 56, 64) && allZero(targetinfo, 128);
   if (!reserved) return trip(C, 'targetinfo-reserved-zero');
-  if (!inElrange(enclave, data, 128)) return trip(C, 'reportdata-placed');
-  const badData = operandFault(s, enclave, data, false);
-  if (badData !== null) return trip(C, `reportdata-${SUFFIX[badData]}`, rcx, operandCode(badData, false));
-  if (!inElrange(enclave, output, 512)) return trip(C, 'output-placed');
-  const badOutput = operandFault(s, enclave, output, true);
-  if (badOutput !== null) return trip(C, `output-${SUFFIX[badOutput]}`, rdx, operandCode(badOutput, true));
-  const report = makeReport(s, enclave, enclave.memory.read(data, 64));
+  const bad = refusedOperand(C, SUFFIX, s, enclave, data) ?? refusedOperand(C, SUFFIX, s, enclave, output);
+  if (bad !== null) return bad;
+  const report = makeReport(s, enclave, enclave.memory.read(rcx - enclave.base, 64));
   sealReport(s, report, targetinfo);
-  enclave.memory.write(output, report);
+  enclave.memory.write(rdx - enclave.base, report);
   return DONE;
 }
 

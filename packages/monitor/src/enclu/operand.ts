@@ -1,5 +1,7 @@
 /** The checks that every ENCLU memory operand passes: in the ELRANGE, then the EPCM entry of its page. */
-import { PFEC, PT_REG } from '@nestedsgx/arch';
+import { PFEC, PT_REG, SECINFO } from '@nestedsgx/arch';
+import { type CheckList, type LeafOutcome, trip } from '../leaf/checks.js';
+import { secinfoFlags, secinfoReservedZero } from '../leaf/secinfo.js';
 import type { EnclaveRecord } from '../state/enclave.js';
 import {
   EPCM_BLOCKED,
@@ -48,6 +50,50 @@ export function operandFault(
     s.epcm.secs(frame) === enclave.secsFrame &&
     s.epcm.address(frame) === enclave.base + page;
   return right ? null : 'parameters';
+}
+
+/** Rows of a check list that begins with a SECINFO. */
+export const SECINFO_ROWS = [
+  ['secinfo-aligned', '#GP(0)', 'SECINFO (RBX) is 64-byte aligned'],
+  ['secinfo-in-elrange', '#GP(0)', 'RBX lies in the ELRANGE'],
+  ['secinfo-in-epc', '#PF', 'RBX resolves within the EPC'],
+  ['secinfo-page', '#PF', 'EPCM(RBX) is a settled, readable PT_REG page of this enclave, not blocked'],
+  ['secinfo-reserved-zero', '#GP(0)', 'reserved fields of SECINFO are 0'],
+] as const;
+
+/** SECINFO.FLAGS at RBX, after the checks of {@link SECINFO_ROWS}; or what it is refused with. */
+export function secinfoOperand(
+  checks: CheckList<(typeof SECINFO_ROWS)[number][0]>,
+  s: MonitorState,
+  enclave: EnclaveRecord,
+  rbx: number,
+): number | LeafOutcome {
+  const from = rbx - enclave.base;
+  if (rbx % 64 !== 0) return trip(checks, 'secinfo-aligned');
+  if (!inElrange(enclave, from, 64)) return trip(checks, 'secinfo-in-elrange');
+  const bad = operandFault(s, enclave, from, false);
+  if (bad !== null)
+    return trip(checks, bad === 'not-epc' ? 'secinfo-in-epc' : 'secinfo-page', rbx, operandCode(bad, false));
+  const secinfo = enclave.memory.read(from, SECINFO.size);
+  return secinfoReservedZero(secinfo) ? secinfoFlags(secinfo) : trip(checks, 'secinfo-reserved-zero');
+}
+
+/**
+ * What an operand is refused with, or null: it must be placed, and then its page right. `suffix` says what the check list
+ * calls each fault, behind the operand's name.
+ */
+export function refusedOperand<N extends string, S extends string>(
+  checks: CheckList<NoInfer<`${N}-placed` | `${N}-${S}`>>,
+  suffix: Readonly<Record<OperandFault, S>>,
+  s: MonitorState,
+  enclave: EnclaveRecord,
+  operand: { readonly name: N; readonly at: number; readonly alignment: number; readonly write: boolean },
+): LeafOutcome | null {
+  const { name, at, alignment, write } = operand;
+  const offset = at - enclave.base;
+  if (!inElrange(enclave, offset, alignment)) return trip(checks, `${name}-placed`);
+  const bad = operandFault(s, enclave, offset, write);
+  return bad === null ? null : trip(checks, `${name}-${suffix[bad]}`, at, operandCode(bad, write));
 }
 
 /** The #PF error code of an operand with this fault. */
