@@ -1,12 +1,12 @@
 /** Finding system calls in code, and replacing them. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { isElf, readProgram } from '../src/elf/program.js';
 import { rewrite, trampolineBytes } from '../src/rewrite/rewrite.js';
-import { keptSites } from '../src/rewrite/site-cache.js';
+import { keptSites, MAX_KEPT } from '../src/rewrite/site-cache.js';
 import { findSites } from '../src/rewrite/sites.js';
 import { compile, folder } from './programs.js';
 
@@ -62,6 +62,25 @@ test('damaged files are refused, whatever is damaged', () => {
     }
   }
   assert.equal(isElf(new Uint8Array(10)), false);
+});
+
+test('what was not used for longest goes when there is too much', () => {
+  const cache = join(folder, 'full');
+  const scan = keptSites(program, cache);
+  const [name] = readdirSync(cache);
+  const long = new Date(Date.now() - 3_600_000);
+  for (let i = 0; i < MAX_KEPT; i++) {
+    writeFileSync(join(cache, `old-${i}`), '');
+    utimesSync(join(cache, `old-${i}`), long, long);
+  }
+  // Finding it keeps it; the next one that is written makes room.
+  utimesSync(join(cache, name), new Date(0), new Date(0));
+  assert.deepEqual(keptSites(program, cache), scan);
+  const other = readProgram(readFileSync(compile('plugin', '-shared', '-fPIC')), 'other');
+  keptSites(other, cache);
+  const left = readdirSync(cache);
+  assert.ok(left.length < MAX_KEPT, `${left.length}`);
+  assert.ok(left.includes(name));
 });
 
 test('what was found is kept, and not believed when it does not fit the file', () => {

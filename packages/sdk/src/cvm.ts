@@ -119,7 +119,7 @@ export class Cvm implements AsyncDisposable {
    * it is what `nsgx edl --ts` made, or the EDL file that the option `edl` names.
    * @throws IMAGE_FILES_MISSING, IMAGE_UNSIGNED, IMAGE_UNSUPPORTED, IMAGE_SIMULATION, IMAGE_NO_ENCLU,
    *   ENCLAVE_NOT_DEBUGGABLE, HOST_DESCRIPTORS_REFUSED, INTERFACE_INVALID, EDL_FILE, EdlError, ENCLAVE_INIT_FAILED,
-   *   SgxIoctlError, the image's errors, CVM_LOST
+   *   LAUNCH_OPTION_INVALID (growPages), SgxIoctlError, the image's errors, CVM_LOST
    */
   load<Ecalls, Ocalls>(
     image: string | IntelImage,
@@ -143,6 +143,13 @@ export class Cvm implements AsyncDisposable {
         ? interfaceOrOptions
         : undefined;
     const options = ((given === undefined ? interfaceOrOptions : maybeOptions) ?? {}) as CommonLoadOptions;
+    const { growPages = 1 } = options;
+    if (!Number.isSafeInteger(growPages) || growPages < 1)
+      throw sdkError(
+        'LAUNCH_OPTION_INVALID',
+        `growPages is ${growPages}, not a positive whole number of pages`,
+        'Give a count of pages of 4096 bytes, or leave it out.',
+      );
     const loadable = openImage(image, this.#attachOptions.edmm ?? true);
     // What can be wrong with the interface is found before anything is built.
     if (loadable.image instanceof IntelImage)
@@ -158,7 +165,7 @@ export class Cvm implements AsyncDisposable {
       descriptors: options.hostDescriptors ?? false,
       address: options.address,
     });
-    built.file.faults.least = Math.min(Math.max(1, options.growPages ?? 1), MAX_GROW);
+    built.file.faults.least = Math.min(growPages, MAX_GROW);
     if (options.hostDescriptors === true) await takeGrants(device, built);
     const enclave = describe(device.connection, built, loadable, options, () => {
       // Threads that did not come back may still look at guest RAM, which then stays.

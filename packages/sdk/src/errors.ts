@@ -9,7 +9,7 @@ export const SDK_ERRORS = Object.freeze({
   CVM_LAUNCH_FAILED: 'the confidential VM did not start',
   CVM_CLOSED: 'the Cvm object has been closed',
   CVM_REPLY_INVALID: 'the confidential VM answered in a form that this version does not know',
-  LAUNCH_OPTION_INVALID: 'an option of Cvm.launch has a wrong type or value',
+  LAUNCH_OPTION_INVALID: 'an option of Cvm.launch or Cvm.load has a wrong type or value',
   IMAGE_FILES_MISSING: 'an enclave image or a file beside it cannot be read',
   IMAGE_DESCRIPTION_INVALID: 'the description beside an enclave image is not JSON',
   REPORT_DATA_TOO_LONG: 'report data are longer than the 64 bytes that a report carries',

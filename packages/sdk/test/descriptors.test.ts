@@ -133,3 +133,8 @@ test('a machine can forbid it', async () => {
   await using e = await load({}, strict);
   assert.equal(e.status().state, 'running');
 });
+
+test('options that are no numbers of pages are refused before anything is built', async () => {
+  for (const growPages of [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, '4' as never])
+    await assert.rejects(load({ growPages }), { code: 'LAUNCH_OPTION_INVALID' });
+});

@@ -1,6 +1,15 @@
 /** Sites that were found before, by the digest of the file: decoding a C library takes longer than all else of a start. */
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { fileOffset, type Program } from '../elf/program.js';
 import { findSites, type Site, type SiteScan } from './sites.js';
@@ -8,6 +17,10 @@ import { findSites, type Site, type SiteScan } from './sites.js';
 /** Goes up when `findSites` finds other sites than before. */
 const VERSION = 1;
 const ROW = 4;
+/** Files that are kept: those of a program with some hundred libraries, and of many others. */
+export const MAX_KEPT = 512;
+/** Fewer are left when there are too many, so that it is not each time. */
+const LEFT = 384;
 
 interface Kept {
   /** at, bytes before, bytes after, next; for each site. */
@@ -24,7 +37,10 @@ export function keptSites(program: Program, folder: string | undefined): SiteSca
   const digest = createHash('sha256').update(program.bytes).digest('hex');
   const path = join(folder, `${digest}-${VERSION}.json`);
   const kept = read(path, program);
-  if (kept !== null) return kept;
+  if (kept !== null) {
+    used(path);
+    return kept;
+  }
   const scan = findSites(program);
   const sites = scan.sites.flatMap(({ at, before, after, next }) => [at, before.length, after.length, next]);
   try {
@@ -34,10 +50,29 @@ export function keptSites(program: Program, folder: string | undefined): SiteSca
       JSON.stringify({ sites, trapping: scan.trapping } satisfies Kept),
     );
     renameSync(`${path}.${process.pid}`, path);
+    forget(folder);
   } catch {
     // Found again next time.
   }
   return scan;
+}
+
+function used(path: string): void {
+  try {
+    const now = new Date();
+    utimesSync(path, now, now);
+  } catch {
+    // It counts as used when it was written.
+  }
+}
+
+/** Removes those that were not used for longest, where there are too many. */
+function forget(folder: string): void {
+  const names = readdirSync(folder);
+  if (names.length <= MAX_KEPT) return;
+  const last = (name: string) => statSync(join(folder, name), { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  const inOrder = names.map((name) => ({ name, at: last(name) })).sort((a, b) => b.at - a.at);
+  for (const { name } of inOrder.slice(LEFT)) rmSync(join(folder, name), { force: true });
 }
 
 function read(path: string, program: Program): SiteScan | null {
