@@ -35,12 +35,12 @@ export {
 } from './image/spec.js';
 export { buildKernel, KERNEL_PATH } from './kernel/build-kernel.js';
 export {
-  LIBOS_INTERFACE,
   type RunningProgram,
   type RunOptions,
   type RunResult,
   runProgram,
 } from './run/exec.js';
+export { LIBOS_INTERFACE } from './run/interface.js';
 export type { MountOptions } from './run/mounts/host-mounts.js';
 export { forwardSignals } from './run/signals.js';
 export { syscallsMarkdown } from './syscalls/markdown.js';

@@ -1,57 +1,17 @@
 /** Programs that run natively and in an enclave, and must say the same. Linux is the oracle. */
 import assert from 'node:assert/strict';
-import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { generateKey } from '@nestedsgx/image/node';
-import { Cvm } from '@nestedsgx/sdk';
-import { buildProgramImage, type ProgramImage, type RunResult, runProgram } from '../src/index.js';
+import { buildProgramImage } from '../src/index.js';
+import { Inside } from './inside.js';
 import { compile, folder, native } from './programs.js';
 
-let cvm: Cvm;
-let key: string;
+let machine: Inside;
 before(async () => {
-  [cvm, key] = await Promise.all([Cvm.launch(), generateKey().then(({ privateKeyPem }) => privateKeyPem)]);
+  machine = await Inside.open();
 });
-after(() => cvm.close());
-
-interface Ran extends RunResult {
-  readonly stdout: string;
-  readonly stderr: string;
-  readonly notes: readonly string[];
-}
-
-/** Runs an image with files for its descriptors. */
-async function inside(
-  image: ProgramImage,
-  argv: readonly string[],
-  environment: readonly string[] = [],
-  input = '',
-): Promise<Ran> {
-  const at = mkdtempSync(join(folder, 'run-'));
-  const file = (name: string) => join(at, name);
-  writeFileSync(file('in'), input);
-  const descriptors = [
-    openSync(file('in'), 'r'),
-    openSync(file('out'), 'w'),
-    openSync(file('err'), 'w'),
-  ] as const;
-  const notes: string[] = [];
-  try {
-    const result = await runProgram(cvm, image, {
-      ...{ argv, environment, key, descriptors: [...descriptors] },
-      onNote: (text) => notes.push(text),
-    });
-    return {
-      ...result,
-      stdout: readFileSync(file('out'), 'utf8'),
-      stderr: readFileSync(file('err'), 'utf8'),
-      notes,
-    };
-  } finally {
-    for (const fd of descriptors) closeSync(fd);
-  }
-}
+after(() => machine[Symbol.asyncDispose]());
 
 async function same(
   program: string,
@@ -62,7 +22,7 @@ async function same(
   const here = mkdtempSync(join(folder, 'native-'));
   const expected = native(program, args(here), env, input);
   const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
-  const found = await inside(
+  const found = await machine.run(
     buildProgramImage({ program }),
     [program, ...args('/dev/shm')],
     variables,
@@ -120,7 +80,7 @@ test('libraries that are opened at run time', async () => {
   const library = compile('plugin', '-DLIBRARY', '-shared', '-fPIC');
   const expected = native(program, [library]);
   assert.equal(expected.status, 0);
-  const found = await inside(buildProgramImage({ program, copy: [library] }), [program, library]);
+  const found = await machine.run(buildProgramImage({ program, copy: [library] }), [program, library]);
   assert.equal(found.stdout, expected.stdout);
   assert.equal(found.status, 0);
 });
@@ -170,7 +130,7 @@ test('what signals carry: values, queues, timers, faults, alternate stacks', asy
 test('programs that programs start: posix_spawn, descriptors, environment, exec', async () => {
   const program = compile('spawn');
   const expected = native(program, []);
-  const found = await inside(buildProgramImage({ program }), [program]);
+  const found = await machine.run(buildProgramImage({ program }), [program]);
   assert.equal(found.stdout, expected.stdout);
   assert.equal(found.status, 42);
   // What the C library of the second program calls jumps too.
@@ -186,7 +146,7 @@ test('a root that the host changes is refused', async () => {
   const program = compile('process');
   const image = buildProgramImage({ program });
   const root = image.root.map((part) => Uint8Array.from(part, (byte, i) => (i === 100 ? byte ^ 1 : byte)));
-  const found = await inside({ ...image, root }, [program]);
+  const found = await machine.run({ ...image, root }, [program]);
   assert.equal(found.status, 127);
   assert.match(found.notes.join(), /not the one that was measured/);
   assert.equal(found.stdout, '');
@@ -199,9 +159,9 @@ test('programs of a fixed address, where the library OS makes room', async () =>
 
 test('code that programs write, where the image lets them', async () => {
   const program = compile('jit');
-  const allowed = await inside(buildProgramImage({ program, jit: true }), [program]);
+  const allowed = await machine.run(buildProgramImage({ program, jit: true }), [program]);
   assert.equal(allowed.stdout, native(program, []).stdout);
-  const refused = await inside(buildProgramImage({ program }), [program]);
+  const refused = await machine.run(buildProgramImage({ program }), [program]);
   assert.equal(refused.stdout, 'mprotect -1 13\n');
 });
 

@@ -144,10 +144,8 @@ libos_syscall:
     call libos_signal_return
     jmp .Ldeliver
 
-/* int64_t libos_enter_user(rip, rsp): runs a program until libos_leave_user(status), whose status it returns. */
-    .globl libos_enter_user
-    .hidden libos_enter_user
-libos_enter_user:
+/* What libos_leave_user brings back, and what the library OS finds when the program calls it. */
+    .macro KEEP_OWN
     push %rbx
     push %rbp
     push %r12
@@ -160,6 +158,13 @@ libos_enter_user:
     mov %rsp, %gs:KERNEL_RSP
     lea libos_syscall(%rip), %rax
     mov %rax, %gs:ENTRY
+    .endm
+
+/* int64_t libos_enter_user(rip, rsp): runs a program until libos_leave_user(status), whose status it returns. */
+    .globl libos_enter_user
+    .hidden libos_enter_user
+libos_enter_user:
+    KEEP_OWN
     mov %rsi, %rsp
     mov %rdi, %rcx
     xor %eax, %eax
@@ -195,18 +200,7 @@ libos_resume:
     .globl libos_enter_thread
     .hidden libos_enter_thread
 libos_enter_thread:
-    push %rbx
-    push %rbp
-    push %r12
-    push %r13
-    push %r14
-    push %r15
-    sub $8, %rsp
-    stmxcsr (%rsp)
-    fnstcw 4(%rsp)
-    mov %rsp, %gs:KERNEL_RSP
-    lea libos_syscall(%rip), %rax
-    mov %rax, %gs:ENTRY
+    KEEP_OWN
     sub $16, %rsp
     mov %edx, (%rsp)
     ldmxcsr (%rsp)

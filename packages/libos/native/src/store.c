@@ -16,7 +16,7 @@
 #include "task.h"
 #include "transport.h"
 
-/* Positions in native/interface.json. */
+/* Positions in src/run/interface.ts. */
 enum { CALL_STORE_OPEN = 15, CALL_STORE_SYNC };
 /* core/fs/stored.ts */
 enum { STATE_WORKING = 1, STATE_DONE };

@@ -18,6 +18,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { buildEnclave, runtimeDigest } from '@nestedsgx/enclave';
 import { libosError } from '../errors.js';
+import { LIBOS_INTERFACE } from '../run/interface.js';
 import { dispatchSource } from '../syscalls/dispatch.js';
 
 /** The package's folder. */
@@ -27,6 +28,7 @@ const PROJECT = join(PACKAGE_DIR, 'build', 'enclave');
 /** The linked library OS. */
 export const KERNEL_PATH = join(PROJECT, 'build', 'libos.elf');
 const STAMP = join(PROJECT, 'stamp');
+const INTERFACE = JSON.stringify(LIBOS_INTERFACE);
 
 function writeIfChanged(path: string, text: string): void {
   if (!existsSync(path) || readFileSync(path, 'utf8') !== text) writeFileSync(path, text);
@@ -58,7 +60,7 @@ function filesBelow(dir: string): string[] {
 }
 
 function inputDigest(): string {
-  const hash = createHash('sha256').update(runtimeDigest());
+  const hash = createHash('sha256').update(runtimeDigest()).update(INTERFACE);
   for (const dir of ['core', 'native'])
     for (const file of filesBelow(join(PACKAGE_DIR, dir))) hash.update(file).update(readFileSync(file));
   return hash.digest('hex');
@@ -77,6 +79,7 @@ export async function buildKernel(): Promise<void> {
   for (const folder of ['src', 'include']) rmSync(join(PROJECT, folder), { recursive: true, force: true });
   mkdirSync(sources, { recursive: true });
   cpSync(join(PACKAGE_DIR, 'native'), PROJECT, { recursive: true });
+  writeFileSync(join(PROJECT, 'interface.json'), INTERFACE);
   const wasm = join(PROJECT, 'core.wasm');
   tool('asc', join(folderOf('assemblyscript/asc'), '..', 'bin', 'asc.js'), [
     ...['core/index.ts', '-O3', '--runtime', 'minimal', '--use', 'abort=', '--noColors', '-o', wasm],

@@ -37,7 +37,7 @@ export class Attention {
     this.#failed = failed;
   }
 
-  /** The OCALL handlers (native/interface.json). */
+  /** The OCALL handlers (interface.ts). */
   handlers() {
     return {
       interrupt: (): void => this.#interrupt(),

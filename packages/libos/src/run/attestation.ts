@@ -3,7 +3,7 @@ import { quote, quotingTarget } from '@nestedsgx/sdk';
 
 const NONE = new Uint8Array(0);
 
-/** The OCALL handler (native/interface.json): TARGETINFO for an empty report, else its quote; nothing when there is none. */
+/** The OCALL handler (interface.ts): TARGETINFO for an empty report, else its quote; nothing when there is none. */
 export function attestationHandlers(connection: Parameters<typeof quote>[0]) {
   return {
     host_attest(report: Uint8Array): Uint8Array {

@@ -73,7 +73,7 @@ export function hostFacts(descriptors: readonly number[] = [0, 1, 2]): Uint8Arra
   return bytes;
 }
 
-/** The OCALL handlers of one program (native/interface.json). Everything is synchronous, as the call that runs it is. */
+/** The OCALL handlers of one program (interface.ts). Everything is synchronous, as the call that runs it is. */
 export function hostHandlers(options: HostOptions) {
   const descriptors = options.descriptors ?? [0, 1, 2];
   const root = rootSource(options.root);

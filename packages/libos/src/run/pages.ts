@@ -12,7 +12,7 @@ export interface Trimmed {
   restrictPages(offset: number, length: number, permissions: number): void;
 }
 
-/** The OCALL handler (native/interface.json): 0, or −1 when the pages stay as they are. */
+/** The OCALL handler (interface.ts): 0, or −1 when the pages stay as they are. */
 export function pageHandlers(enclave: () => Trimmed) {
   return {
     host_pages(operation: number, offset: bigint, length: bigint): bigint {

@@ -19,7 +19,7 @@ interface Sleeper {
   wake(): void;
 }
 
-/** The OCALL handlers of threads (native/interface.json). Once the program is over (`over`) nobody sleeps any more. */
+/** The OCALL handlers of threads (interface.ts). Once the program is over (`over`) nobody sleeps any more. */
 export function threadHandlers(source: () => ThreadSource, over: AbortSignal) {
   const sleeping = new Map<number, Sleeper>();
   const woken = new Set<number>();

@@ -3,7 +3,7 @@
 #include "libos.h"
 #include "nsgx_message.h"
 
-/* Positions in native/interface.json. */
+/* Positions in src/run/interface.ts. */
 enum { CALL_IO_FACTS = 10, CALL_IO, CALL_NET };
 
 #define ANSWER 8192u

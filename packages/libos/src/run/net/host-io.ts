@@ -149,7 +149,7 @@ export class HostIo {
     this.#library.grants(this.#handle, socket);
   }
 
-  /** The OCALL handlers (native/interface.json). */
+  /** The OCALL handlers (interface.ts). */
   handlers() {
     return {
       io_facts: (): Uint8Array => {
