@@ -50,7 +50,7 @@ test('inotify, files without names, extended attributes, holes', async () => {
 });
 
 test('protections: what faults and how, write barriers, guards, copies, processes', async () => {
-  await same(compile('protection'), (dir) => [dir]);
+  await same(compile('protection', '-pthread'), (dir) => [dir]);
 });
 
 test('memory: mmap, mremap, mprotect, brk, malloc', async () => {

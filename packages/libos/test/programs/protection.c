@@ -96,6 +96,40 @@ static void collector(void) {
     munmap(heap, (size_t)(pages * PAGE));
 }
 
+#define HEAP 24l
+static char *common;
+static volatile int over;
+static void *mutator(void *argument) {
+    long lost = 0, writes = 0;
+    for (unsigned i = (unsigned)(uintptr_t)argument; !over || writes < 100; i = i * 1103515245 + 12345, writes++) {
+        char *at = common + (i >> 8) % HEAP * PAGE + 64 * (uintptr_t)argument;
+        long before = *(volatile long *)at;
+        *(volatile long *)at = before + 1;
+        lost += *(volatile long *)at != before + 1;
+    }
+    return (void *)lost;
+}
+
+/* Several threads write while one takes the heap's pages again and again. */
+static void collectors(void) {
+    pthread_t threads[3];
+    common = fresh(HEAP, RW);
+    on(barrier);
+    for (uintptr_t i = 0; i < 3; i++) pthread_create(&threads[i], NULL, mutator, (void *)(i + 1));
+    for (int round = 0; round < 60; round++)
+        if (mprotect(common + round % 5 * PAGE, (HEAP - 5) * PAGE, PROT_READ) != 0) puts("not protected");
+    over = 1;
+    long lost = 0;
+    for (int i = 0; i < 3; i++) {
+        void *result;
+        pthread_join(threads[i], &result);
+        lost += (long)result;
+    }
+    SHOW(lost);
+    on(tell);
+    munmap(common, HEAP * PAGE);
+}
+
 static void copies(void) {
     int pipes[2];
     char text[64] = "some bytes for the page";
@@ -276,6 +310,7 @@ int main(int argc, char **argv) {
 
     puts("-- a collector");
     collector();
+    collectors();
     puts("-- copies");
     copies();
     puts("-- threads");

@@ -1,4 +1,4 @@
-/** EACCEPT_RANGE, this machine's own: EACCEPT of new or trimmed pages one after the other, all of them or none. */
+/** EACCEPT_RANGE, this machine's own: EACCEPT of new, restricted or trimmed pages one after the other, all of them or none. */
 import { PAGE } from '../../layout.js';
 import { aligned, type Model, PT, secinfo } from '../model.js';
 import { failed, GP, OK, type Outcome, pf } from '../outcome.js';
@@ -13,8 +13,9 @@ export function eacceptRange(m: Model, enclave: Enclave, rbx: number, rcx: numbe
   if (!info.reservedZero || rdx < 1 || rdx > 1024 || !aligned(rcx, PAGE)) return GP;
   if (!inElrange(enclave, rcx) || !inElrange(enclave, rcx + (rdx - 1) * PAGE)) return GP;
   const fresh = info.type === PT.REG && info.pending && !info.pr && !info.modified;
+  const restricted = info.type === PT.REG && info.pr && !info.pending && !info.modified;
   const trimmed = info.type === PT.TRIM && info.modified && !info.pr && !info.pending;
-  if (!fresh && !trimmed) return GP;
+  if (!fresh && !restricted && !trimmed) return GP;
   const entries = Array.from({ length: rdx }, (_, i) => pageOf(m, enclave, rcx + i * PAGE));
   for (const [i, entry] of entries.entries()) {
     if (!entry || entry.blocked) return pf(rcx + i * PAGE);
