@@ -42,7 +42,7 @@ struct slot {
     pthread_t server;
     bool has_server;
     _Atomic uint32_t call; /* futex: 1 to wake it */
-    uint32_t hot, hot_needed;
+    uint32_t hot, hot_needed, looks;
     uint64_t latest_exit;
     int64_t quiet_until, quiet; /* no server before, as others need the processors */
     int64_t waited, spent, good; /* of a server's time: in all, what it was given, and since when all of it */

@@ -27,6 +27,8 @@
 /* How often a server looks whether it was given its time, and of how many parts one may be missing. */
 #define LOOK_NS 1000000
 #define MISSING 8
+/* Before one is called a processor has to be idle as often: a client sleeps for moments, too. */
+#define LOOKS 8u
 #define QUIET_NS 8000000u
 #define QUIET_MAX_NS 1000000000u
 /* A server that had its time for so long may come back as soon as the first time. */
@@ -40,31 +42,32 @@ static int64_t thread_time(void) {
 
 static uint32_t posted(const struct slot *s) { return __atomic_load_n(&s->channel->posted, __ATOMIC_ACQUIRE); }
 
-/* Whether a processor has nothing to do but what a server would take of it; true where Linux does not say. */
-static bool processor_idle(const struct host *h) {
+/* How many threads of the machine run, this one among them; 0 where Linux does not say. */
+static uint32_t running(const struct host *h) {
     char text[64];
     ssize_t got = h->load < 0 ? -1 : pread(h->load, text, sizeof text - 1, 0);
-    if (got <= 0) return true;
+    if (got <= 0) return 0;
     text[got] = 0;
-    /* Three averages, then how many threads run, this one among them. */
+    /* Behind three averages. */
     const char *at = text;
     for (int i = 0; i < 3 && at != NULL; i++)
         if ((at = strchr(at, ' ')) != NULL) at++;
-    return at == NULL || strtoul(at, NULL, 10) <= h->spinner_limit;
+    return at == NULL ? 0 : (uint32_t)strtoul(at, NULL, 10);
 }
 
 static void be_quiet(struct slot *s, int64_t now) {
     s->quiet = s->quiet == 0 ? QUIET_NS : s->quiet < QUIET_MAX_NS / 2 ? s->quiet * 2 : QUIET_MAX_NS;
     s->quiet_until = now + s->quiet;
+    s->looks = 0;
 }
 
 /* Whether a server gets what it wants of a processor, by its times since it was asked the last time. */
-static bool has_time(struct slot *s, int64_t *wall, int64_t *used) {
+static bool has_time(const struct host *h, struct slot *s, int64_t *wall, int64_t *used) {
     int64_t now = host_clock(), spent = thread_time();
     s->waited += now - *wall, s->spent += spent - *used;
     *wall = now, *used = spent;
     if (s->waited < LOOK_NS) return true;
-    bool given = s->waited - s->spent <= s->waited / MISSING;
+    bool given = s->waited - s->spent <= s->waited / MISSING && running(h) <= h->spinner_limit + 1;
     if (given && (s->good += s->waited) > GOOD_NS) s->quiet = 0;
     if (!given) s->good = 0;
     s->waited = s->spent = 0;
@@ -94,11 +97,11 @@ static uint32_t attend(struct host *h, struct slot *s) {
             __atomic_store_n(&s->channel->attentive, 0, __ATOMIC_SEQ_CST);
             continue;
         }
-        if (++turns % 1024 == 0 && wanted) wanted = has_time(s, &wall, &used);
+        if (++turns % 1024 == 0 && wanted) wanted = has_time(h, s, &wall, &used);
         for (int i = 0; i < 8; i++) _mm_pause();
     }
     __atomic_store_n(&s->channel->attentive, 0, __ATOMIC_SEQ_CST);
-    if (wanted) has_time(s, &wall, &used);
+    if (wanted) has_time(h, s, &wall, &used);
     return answered;
 }
 
@@ -151,8 +154,8 @@ void host_called(struct host *h, struct slot *s) {
         if (s->hot >= s->hot_needed && atomic_load(&h->spinners) < h->spinner_limit) {
             int64_t now = host_clock();
             s->hot = 0;
-            if (now >= s->quiet_until && processor_idle(h)) call_server(h, s);
-            else if (now >= s->quiet_until) be_quiet(s, now);
+            if (now >= s->quiet_until && running(h) > h->spinner_limit) be_quiet(s, now);
+            else if (now >= s->quiet_until && ++s->looks >= LOOKS) call_server(h, s);
         }
     }
     if (host_take(s, number)) {

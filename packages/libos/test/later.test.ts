@@ -36,7 +36,8 @@ test('rounds of one call, order, what sockets do not take, closing, and lies of 
       ...includes.map((path) => `-I${path}`),
       ...sources,
     ]);
-    assert.equal(execFileSync(program, { encoding: 'utf8', timeout: 60_000 }).trim(), 'passed');
+    for (const args of [[], ['with servers']])
+      assert.equal(execFileSync(program, args, { encoding: 'utf8', timeout: 60_000 }).trim(), 'passed');
   } finally {
     rmSync(folder, { recursive: true });
   }
