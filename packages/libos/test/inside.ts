@@ -33,8 +33,9 @@ export class Inside implements AsyncDisposable {
     this.#key = key;
   }
 
-  static async open(): Promise<Inside> {
-    const [cvm, { privateKeyPem }] = await Promise.all([Cvm.launch(), generateKey()]);
+  /** @param options of the machine */
+  static async open(options: Parameters<typeof Cvm.launch>[0] = {}): Promise<Inside> {
+    const [cvm, { privateKeyPem }] = await Promise.all([Cvm.launch(options), generateKey()]);
     return new Inside(cvm, privateKeyPem);
   }
 

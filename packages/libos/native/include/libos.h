@@ -75,6 +75,8 @@ bool libos_make_zero(uint64_t address, uint64_t length);
 uint64_t libos_leaf_eaccept_range(const void *secinfo, const void *page, uint64_t count);
 extern const uint8_t libos_leaf_eaccept_range_enclu[];
 #define LIBOS_NO_LEAF 0x100ull
+/* What a leaf gives that found no page, however often it was tried. */
+#define LIBOS_NO_PAGE 0x101ull
 
 /* The same for memory of programs, but pages that are not there come when they are used. */
 bool libos_want_zero(uint64_t address, uint64_t length);

@@ -2,6 +2,7 @@
  * and so does CPUID, which is illegal in an enclave. */
 #include "libos.h"
 #include "nsgx_exception.h"
+#include "pages.h"
 #include "task.h"
 
 #define SYSCALL_OPCODE 0x050f
@@ -74,6 +75,32 @@ void libos_user_exception(nsgx_exception *exception) {
     libos_end(signal);
 }
 
+/* ENCLU, and what comes before it in the runtime's functions of these leaves (entry.S). */
+#define ENCLU_BYTES 3u
+#define BEFORE_ENCLU 12u
+/* So often in a row a leaf is tried again. */
+#define ATTEMPTS 4096u
+
+/*
+ * A leaf that accepts a page finds none: it is tried again, for the host brings the page with one of the next faults. Nothing
+ * is looked for here: the thread holds the lock of the pages. What never comes makes the leaf fail.
+ */
+static bool accepting(nsgx_exception *exception) {
+    static uint64_t page, times;
+    uint64_t at = exception->registers.rip;
+    if (exception->vector != NSGX_VECTOR_PF || (at != (uint64_t)libos_leaf_eaccept_range_enclu &&
+                                                at != (uint64_t)nsgx_leaf_eaccept + BEFORE_ENCLU &&
+                                                at != (uint64_t)nsgx_leaf_eacceptcopy + BEFORE_ENCLU))
+        return false;
+    times = exception->address == page ? times + 1 : 0;
+    page = exception->address;
+    if (times < ATTEMPTS) return true;
+    times = 0;
+    exception->registers.rip += ENCLU_BYTES;
+    exception->registers.rax = LIBOS_NO_PAGE;
+    return true;
+}
+
 /* Memory of the core or a program that comes now; or a copy to or from memory that the program does not have. */
 static nsgx_handled guard(nsgx_exception *exception) {
     uint64_t at = exception->registers.rip;
@@ -82,7 +109,7 @@ static nsgx_handled guard(nsgx_exception *exception) {
         exception->registers.rax = LIBOS_NO_LEAF;
         return NSGX_CONTINUE;
     }
-    if (first_use(exception)) return NSGX_CONTINUE;
+    if (accepting(exception) || first_use(exception)) return NSGX_CONTINUE;
     if (at < (uint64_t)libos_guard_start || at >= (uint64_t)libos_guard_end) return NSGX_PASS;
     exception->registers.rip = (uint64_t)libos_guard_fail;
     return NSGX_CONTINUE;
