@@ -6,7 +6,10 @@ const MFD_CLOEXEC = 1;
 const MFD_ALLOW_SEALING = 2;
 const MFD_NOEXEC_SEAL = 8;
 const MFD_EXEC = 0x10;
+const EBUSY = 16;
 const EINVAL = 22;
+/** How often a seal is tried while pages are held. */
+const SEAL_TRIES = 20;
 const FALLOC_FL_KEEP_SIZE = 1;
 const FALLOC_FL_PUNCH_HOLE = 2;
 const MAP_SHARED = 0x1;
@@ -74,7 +77,12 @@ export function sealedExecutable(name: string, bytes: Uint8Array, mode = 0o500):
 
 /** Adds F_SEAL_* flags. @throws OsError EPERM (sealed or not sealable), EBUSY (writable mappings exist) */
 export function sealMemfd(fd: number, flags: number): void {
-  check(native().addSeals(fd, flags), 'fcntl', `F_ADD_SEALS of descriptor ${fd}`);
+  const n = native();
+  let result: number = n.addSeals(fd, flags);
+  // Linux waits 150 ms for pages that are held just now, by reclaim for instance (mm/memfd.c), and a busy machine holds them longer.
+  // Where a mapping is what is in the way it answers at once, so does this.
+  for (let tries = 1; result === -EBUSY && tries < SEAL_TRIES; tries++) result = n.addSeals(fd, flags);
+  check(result, 'fcntl', `F_ADD_SEALS of descriptor ${fd}`);
 }
 
 /** The F_SEAL_* flags of a memory file. */
