@@ -2,7 +2,10 @@
 import assert from 'node:assert/strict';
 import { createHash, createPrivateKey, createPublicKey, X509Certificate } from 'node:crypto';
 import { after, before, test } from 'node:test';
-import { type BuiltProgram, buildProgramImage } from '../src/index.js';
+import { generateKey, signImage } from '@nestedsgx/image/node';
+import { Cvm } from '@nestedsgx/sdk';
+import { type BuiltProgram, buildProgramImage, LIBOS_INTERFACE } from '../src/index.js';
+import { hostHandlers } from '../src/run/host.js';
 import { Inside } from './inside.js';
 import { compile } from './programs.js';
 
@@ -83,6 +86,20 @@ test('the certificate is of the key, signed by it, with a quote for it', async (
   assert.equal(quote.subarray(MRENCLAVE, MRENCLAVE + 32).toString('hex'), mrenclave);
   const second = await machine.run(image, [program, 'tls/cert.pem']);
   assert.notEqual(second.stdout, pem, 'each run has a key of its own');
+});
+
+test('a host gets no report of its own, which would be evidence for its keys', async () => {
+  const { privateKeyPem } = await generateKey();
+  await using cvm = await Cvm.launch();
+  await using enclave = await cvm.load(
+    { sgxs: image.image, sig: signImage(image.image, privateKeyPem, image.signOptions) },
+    LIBOS_INTERFACE,
+    { ocalls: hostHandlers({ root: image.root }) as never },
+  );
+  assert.throws(() => enclave.attest({ reportData: new Uint8Array(64) }), {
+    code: 'ENCLAVE_STATUS',
+    message: /policy refuses/,
+  });
 });
 
 test('a quote that is not of this enclave and its data is none', async () => {
