@@ -5,6 +5,9 @@
 #include "core.h"
 
 #define SPINS 256         /* tries for the lock before others are let run */
+#define SPIN_ROUNDS 64u    /* rounds of them without leaving the enclave */
+#define YIELDS 8u          /* turns left to others, then a thread sleeps */
+#define NAP_NS 200000
 #define AWAKE_MOST 16384u /* pauses before a thread sleeps outside */
 #define AWAKE_LEAST 64u
 #define OVERLOOK 128u      /* pauses before a thread that a signal waits for is interrupted */
@@ -63,6 +66,9 @@ static void yield(uint32_t unused) {
     libos_host_yield();
 }
 
+/* Whoever has the lock waits for the host, or for a processor: many that ask for it all the time would keep both from it. */
+static void nap(uint32_t slot) { libos_host_park(slot, NAP_NS); }
+
 static void wake(uint32_t slot) {
     if (__atomic_exchange_n(&sleeping[slot], WOKEN, __ATOMIC_ACQ_REL) == ASLEEP) libos_call_out(libos_host_unpark, slot);
 }
@@ -70,7 +76,10 @@ static void wake(uint32_t slot) {
 void libos_lock(void) {
     for (uint32_t tries = 0; __atomic_exchange_n(&lock_word, 1, __ATOMIC_ACQUIRE) != 0; tries++) {
         for (uint32_t i = 0; i < SPINS && lock_word != 0; i++) pause_once();
-        if (tries > 64) libos_call_out(yield, 0);
+        if (tries < SPIN_ROUNDS) continue;
+        uint32_t slot = libos_slot();
+        if (tries < SPIN_ROUNDS + YIELDS || slot >= LIBOS_THREADS - 1) libos_call_out(yield, 0);
+        else libos_call_out(nap, slot);
     }
 }
 
