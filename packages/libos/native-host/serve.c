@@ -221,6 +221,8 @@ static int64_t on_descriptor(struct operation *o, uint32_t op) {
         case IO_PWRITE:
             moved = o->kind == KIND_FILE ? pwrite(o->fd, o->data, bounded(o->a[1]), (off_t)o->a[2]) : (errno = ESPIPE, -1);
             return moved < 0 ? failed() : moved;
+        case IO_SYNC:
+            return o->kind != KIND_FILE ? -EINVAL : fdatasync(o->fd) < 0 ? failed() : 0;
         case IO_ACCEPT:
             return o->kind == KIND_SOCKET ? accept_one(o) : -ENOTSOCK;
         case IO_EPOLL_WAIT:

@@ -57,6 +57,10 @@ test('memory: mmap, mremap, mprotect, brk, malloc', async () => {
   await same(compile('memory'), (dir) => [dir]);
 });
 
+test('files whose parts are mapped while they grow', async () => {
+  await same(compile('mapped'), (dir) => [dir, 'make']);
+});
+
 test('pipes, poll, select, eventfd', async () => {
   await same(compile('pipes'), () => []);
 });

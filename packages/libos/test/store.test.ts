@@ -1,7 +1,14 @@
 /** The store: what is written there is there at the next start, as Linux keeps it; and nothing of it can be changed outside. */
 import assert from 'node:assert/strict';
-import fs, { closeSync, cpSync, mkdtempSync, openSync, readFileSync, writeFileSync } from 'node:fs';
-import { syncBuiltinESMExports } from 'node:module';
+import {
+  closeSync,
+  cpSync,
+  fdatasyncSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { generateKey } from '@nestedsgx/image/node';
@@ -28,7 +35,14 @@ interface Ran {
   readonly version: bigint;
 }
 
-async function step(path: string, name: string, version?: bigint, what = image): Promise<Ran> {
+async function step(
+  path: string,
+  name: string,
+  version?: bigint,
+  what = image,
+  sync?: (fd: number) => void,
+  argv = [program, '/data', name],
+): Promise<Ran> {
   const at = mkdtempSync(join(folder, 'run-'));
   const descriptors = [
     openSync('/dev/null', 'r'),
@@ -40,8 +54,8 @@ async function step(path: string, name: string, version?: bigint, what = image):
   let stored: bigint | undefined;
   try {
     const result = await runProgram(cvm, what, {
-      ...{ argv: [program, '/data', name], key, descriptors: [...descriptors] },
-      store: { path, version },
+      ...{ argv, key, descriptors: [...descriptors] },
+      store: { path, version, ...(sync && { sync }) },
       onNote: (text) => notes.push(text),
     });
     status = result.status;
@@ -75,6 +89,18 @@ test('files of one run are there in the next', async () => {
     last = found.version > 0n ? found.version : last;
   }
   assert.ok(!readFileSync(blocks(store)).includes('folder'), 'names are not to be read outside');
+});
+
+test('what is written to mappings of files is kept', async () => {
+  const store = stores();
+  const here = stores();
+  const mapped = compile('mapped');
+  const what = buildProgramImage({ program: mapped, store: { path: '/data' } });
+  for (const name of ['make', 'say', 'say']) {
+    const found = await step(store, name, undefined, what);
+    assert.equal(found.stdout, native(mapped, [here, name]).stdout);
+    assert.equal(found.status, 0);
+  }
 });
 
 test('a program that a signal ends keeps what it wrote', async () => {
@@ -173,51 +199,98 @@ test('of a file that is damaged or given up, nothing comes back when it is made 
   }
 });
 
-/** What the host has at each of its two syncs of a commit. */
-async function recorded(store: string, name: string): Promise<Buffer[]> {
+/** What the host has whenever it is asked for durability, once or twice in a commit. */
+async function recorded(run: (sync: (fd: number) => void) => Promise<Ran>, store: string): Promise<Buffer[]> {
   const moments = [readFileSync(blocks(store))];
-  const { fdatasyncSync } = fs;
-  fs.fdatasyncSync = (fd) => {
+  const sync = (fd: number) => {
     moments.push(readFileSync(blocks(store)));
     fdatasyncSync(fd);
   };
-  syncBuiltinESMExports();
-  try {
-    assert.equal((await step(store, name)).stdout, '');
-  } finally {
-    fs.fdatasyncSync = fdatasyncSync;
-    syncBuiltinESMExports();
-  }
+  assert.equal((await run(sync)).status, 0);
   return moments;
+}
+
+function draws(seed: number): (below: number) => number {
+  let state = seed;
+  return (below) => {
+    state = (Math.imul(state, 1103515245) + 12345) >>> 0;
+    return (state >>> 8) % below;
+  };
+}
+
+/** What is there when the host stops behind moment `k`: of the writes that are not durable, some have been made, in any order. */
+function stopped(moments: readonly Buffer[], k: number, random: (below: number) => number): Buffer {
+  const next = moments[k + 1] as Buffer;
+  const bytes = Buffer.alloc(next.length);
+  (moments[k] as Buffer).copy(bytes);
+  for (let at = 0; at < next.length; at += 4096) if (random(2) === 0) next.copy(bytes, at, at, at + 4096);
+  return bytes;
 }
 
 test('whenever the host stops, there is the last commit, also of files that are replaced meanwhile', async () => {
   const store = stores();
   writeFileSync(blocks(store), '');
-  await recorded(store, 'race');
+  const race = (name: string) => recorded((sync) => step(store, name, undefined, image, sync), store);
+  await race('race');
   // Now the files come in while they are replaced.
-  const moments = await recorded(store, 'race-again');
+  const moments = await race('race-again');
   assert.ok(moments.length > 4, `${moments.length} moments`);
-  let seed = 1;
-  const random = (below: number) => {
-    seed = (Math.imul(seed, 1103515245) + 12345) >>> 0;
-    return (seed >>> 8) % below;
-  };
+  const random = draws(1);
   const cut = stores();
-  for (let i = 0; i < 16; i++) {
+  let short = 0;
+  const COUNT = 24;
+  for (let i = 0; i < COUNT; i++) {
     const k = random(moments.length - 1);
-    const next = moments[k + 1] as Buffer;
-    const bytes = Buffer.alloc(next.length);
-    (moments[k] as Buffer).copy(bytes);
-    // Of the writes that are not durable, some have been made, in any order.
-    for (let at = 0; at < next.length; at += 4096) if (random(2) === 0) next.copy(bytes, at, at, at + 4096);
-    writeFileSync(blocks(cut), bytes);
+    writeFileSync(blocks(cut), stopped(moments, k, random));
     const found = await step(cut, 'check');
+    const wasShort = /^the last commit of the store was cut short/.test(found.notes);
+    if (wasShort) short++;
     assert.deepEqual(
-      [found.notes, found.stdout, found.status],
+      [wasShort ? '' : found.notes, found.stdout, found.status],
       ['', '', 0],
       `moment ${k} of ${moments.length}`,
     );
+  }
+  // A root arrived before its blocks, and not at all.
+  assert.ok(short > 0 && short < COUNT, `${short} cut short`);
+});
+
+test('files that are larger than the memory they have are as a model has them, and at every moment whole', async () => {
+  const files = compile('random-files');
+  const small = buildProgramImage({
+    program: files,
+    memory: 2 ** 26,
+    files: 12 * 2 ** 20,
+    store: { path: '/data' },
+  });
+  const run = (store: string, seed: number, how: readonly string[], sync?: (fd: number) => void) =>
+    step(store, '', undefined, small, sync, [files, '/data', `${seed}`, '2500', ...how]);
+  for (const seed of [7, 20261123]) {
+    const here = stores();
+    const store = stores();
+    writeFileSync(blocks(store), '');
+    const expected = native(files, [here, `${seed}`, '2500']).stdout;
+    const moments = await recorded(async (sync) => {
+      const found = await run(store, seed, [], sync);
+      assert.equal(found.stdout, expected);
+      return found;
+    }, store);
+    assert.equal(
+      (await run(store, seed, ['again'])).stdout,
+      native(files, [here, `${seed}`, '2500', 'again']).stdout,
+    );
+    const random = draws(seed);
+    const cut = stores();
+    for (let i = 0; i < 6; i++) {
+      const k = 1 + random(moments.length - 2);
+      writeFileSync(blocks(cut), stopped(moments, k, random));
+      const found = await run(cut, seed, ['look']);
+      assert.deepEqual(
+        [found.stdout, found.status],
+        ['', 0],
+        `moment ${k} of ${moments.length}: ${found.notes}`,
+      );
+    }
   }
 });
 

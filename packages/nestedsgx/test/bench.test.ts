@@ -98,6 +98,14 @@ test('targets are judged by value and by ratio to the floor', () => {
   const rate = (value: number) => judge(row({ name: 'ewb-eldu', form: 'batched', value, floor: 100_000 }))[0];
   assert.deepEqual([rate(41_000)?.met, rate(39_000)?.met], [true, false], 'of a rate more is better');
   assert.match(verdict(rate(41_000) as Judgement, 'pages/s'), /^≥ 0\.4 × floor: met \(1\.02 of it\)$/);
+  const either = (value: number, floor: number) =>
+    judge(row({ name: 'libos fio', form: 'read overlay', value, floor })).map(({ target, met }) => [
+      target.of,
+      met,
+    ]);
+  assert.deepEqual(either(700, 1000), [['ratio', true]]);
+  assert.deepEqual(either(1200, 8000), [['value', true]], 'a value that will do');
+  assert.deepEqual(either(900, 8000), [['value', false]]);
   assert.equal(new Set(TARGETS.map((t) => `${t.name} ${t.form} ${t.of}`)).size, TARGETS.length);
 });
 

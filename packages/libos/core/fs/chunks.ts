@@ -57,6 +57,11 @@ function put(chunk: usize): void {
   free[freeCount++] = chunk;
 }
 
+/** Whether there is a piece that nobody has, so that memory need not grow. */
+export function hasFree(): bool {
+  return freeCount > 0;
+}
+
 /** A piece with whatever it has; 0 when there is none. */
 export function takeChunk(): usize {
   if (freeCount > 0) return free[--freeCount];

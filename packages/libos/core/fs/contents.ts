@@ -13,8 +13,9 @@ export const COMING: usize = 8;
 const AWAY: usize = OUTSIDE | COMING;
 /** It has been used since somebody looked (cache.ts). */
 export const USED: usize = 1;
-/** It may go again, as it is outside too. */
+/** It may go again, as it is outside too; where it is away: it was here before. */
 export const CLEAN: usize = 2;
+export const BEEN: usize = CLEAN;
 const FLAGS: usize = 15;
 
 const SMALLEST: u32 = 512;

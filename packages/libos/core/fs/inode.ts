@@ -8,8 +8,10 @@ import { CHUNK } from './chunks';
 import { CLEAN, Contents, HOLE, isAway, isHere, memoryOf, pieceOf, USED } from './contents';
 import { bring } from './loading';
 import { Outside } from './outside';
-import { Mapped } from './mapped';
+import { Mapped, pullAll, pushAll } from './mapped';
+import { namesChanged } from './store-folder';
 import { Stored } from './stored';
+import { hasChanged } from './write-out';
 
 export const S_IFMT: u32 = 0o170000;
 export const S_IFIFO: u32 = 0o010000;
@@ -70,8 +72,8 @@ export class Inode {
   nameless: bool = false;
   /** Of what stands for a file or folder of the host. */
   outside: Outside | null = null;
-  /** Where processes share its bytes. */
-  mapped: Mapped | null = null;
+  /** Where processes share parts of its bytes. */
+  mapped: Array<Mapped> | null = null;
   /** Where the image has this file's segments in place, 0 if nowhere; how far they reach; whether they were given out. */
   imageAt: u64 = 0;
   imageSize: u64 = 0;
@@ -103,14 +105,22 @@ export class Inode {
 
   /** Makes the bytes [from, from + length) present: 0, PENDING, or an error. */
   need(from: u64, length: u64): i64 {
-    if (this.mapped !== null) this.mapped!.pull(from, length);
+    if (this.mapped !== null) pullAll(this, from, length);
     if (length === 0) return 0;
     const contents = this.contents!;
+    const first = pieceOf(from);
     const last = pieceOf(from + length - 1);
-    for (let piece = pieceOf(from); piece <= last; piece++) {
+    for (let piece = first; piece <= last; ) {
       const entry = contents.get(piece);
+      if (isAway(entry)) {
+        const waiting = this.digests !== 0 ? this.bring(piece) : bring(this, piece, first, last);
+        if (waiting !== 0) return waiting;
+        // It had come meanwhile, with others perhaps, and some may have gone for them.
+        piece = first;
+        continue;
+      }
       if ((entry & CLEAN) !== 0) contents.set(piece, entry | USED);
-      if (isAway(entry)) return this.digests !== 0 ? this.bring(piece) : bring(this, piece, pieceOf(from), last);
+      piece++;
     }
     return 0;
   }
@@ -146,8 +156,14 @@ export class Inode {
 
   /** Bytes have been changed. */
   @inline wrote(from: u64, length: u64): void {
-    if (this.mapped !== null) this.mapped!.push(from, length);
-    if (this.stored !== null) this.stored!.mark(from, length);
+    if (this.mapped !== null) pushAll(this, from, length);
+    if (this.stored !== null) this.mark(from, length);
+  }
+
+  /** What differs from what is outside. */
+  mark(from: u64, length: u64): void {
+    this.stored!.mark(from, length);
+    hasChanged(this);
   }
 
   /** Makes an inode one of the store's, with all that it has. */
@@ -156,7 +172,7 @@ export class Inode {
     this.stored = new Stored();
     if (!this.isFile) return;
     this.stored!.reach(this.size);
-    this.stored!.mark(0, this.size);
+    this.mark(0, this.size);
   }
 
   /** Copies present bytes to the program. */
@@ -300,7 +316,7 @@ export class Inode {
       // Who has mapped it sees zeros behind the end.
       if (this.mapped !== null) contents.clear(size, this.size);
       this.wrote(size, this.size - size);
-      if (this.stored !== null && size % CHUNK !== 0) this.stored!.mark(size - 1, 1);
+      if (this.stored !== null && size % CHUNK !== 0) this.mark(size - 1, 1);
       contents.dropFrom(pieceOf(size + CHUNK - 1));
     } else {
       if (this.stored !== null && !this.stored!.reach(size)) return ENOSPC;
@@ -332,6 +348,7 @@ export class Inode {
     if (this.made !== 0) contents.clear(0, this.size);
     contents.release();
     if (this.stored !== null) this.stored!.release();
+    namesChanged(this);
     this.size = 0;
   }
 }

@@ -8,9 +8,9 @@ import { current, Thread } from '../task/thread';
 import { giveBuffer, takeBuffer } from './buffers';
 import { mayGo, roomToLoad } from './cache';
 import { CHUNK, isPinned } from './chunks';
-import { COMING, Contents, OUTSIDE } from './contents';
+import { BEEN, COMING, Contents, OUTSIDE } from './contents';
 import { Inode } from './inode';
-import { commits } from './store';
+import { moves } from './positions';
 import { awaitStore, REFERENCE, STATE_DONE, STORE_BLOCK } from './stored';
 
 const OP_STORE_LOAD: u64 = 96;
@@ -32,7 +32,7 @@ class Load {
     public contents: Contents,
     public first: u32,
     public asker: Thread,
-    public commits: u64,
+    public moves: u64,
   ) {}
 }
 
@@ -50,13 +50,14 @@ function settle(): void {
     const one = loads[i];
     if (load<u32>(one.state) !== STATE_DONE) continue;
     const good = load<i32>(one.state, 4) === 0;
-    // A block that two commits have gone over since is not damaged, but another's: the next try finds the present one.
-    if (!good && one.commits === commits) one.asker.failedFile = one.inode;
+    // A block that moved since, whose place is another's, is not damaged: the next try finds the present one.
+    if (!good && one.moves === moves) one.asker.failedFile = one.inode;
     for (let k: u32 = 0; k < one.count; k++) {
       const piece = one.first + k;
-      const waits = one.contents.get(piece) === (COMING | <usize>one.number << 4);
-      if (waits) one.contents.set(piece, OUTSIDE);
-      if (waits && good) take(one, piece, one.memory[k], one.bytes[k]);
+      const entry = one.contents.get(piece);
+      const waits = (entry & ~BEEN) === (COMING | <usize>one.number << 4);
+      if (waits) one.contents.set(piece, OUTSIDE | (entry & BEEN));
+      if (waits && good) take(one, piece, one.memory[k], one.bytes[k], (entry & BEEN) !== 0);
       else Contents.giveBack(piece, one.memory[k], one.bytes[k]);
     }
     giveBuffer(one.state);
@@ -64,13 +65,13 @@ function settle(): void {
   }
 }
 
-function take(one: Load, piece: u32, data: usize, bytes: u32): void {
+function take(one: Load, piece: u32, data: usize, bytes: u32, been: bool): void {
   one.contents.own(piece, data, bytes, 0);
   // The file has become longer since.
   const wanted = bytesOf(one.inode.size, piece);
   if (wanted > bytes) memory.fill(data + bytes, 0, one.contents.roomOf(piece) - bytes);
   if (piece === 0 && one.contents.widen(wanted) === 0) one.contents.drop(0, OUTSIDE);
-  mayGo(one.inode, piece);
+  mayGo(one.inode, piece, been);
 }
 
 /** Brings a piece, and those behind it up to `last`; [low, last] are all wanted. 0, PENDING, or an error. */
@@ -81,21 +82,21 @@ export function bring(inode: Inode, piece: u32, low: u32, last: u32): i64 {
   if (failed) return EIO;
   const contents = inode.contents!;
   const entry = contents.get(piece);
-  if (entry !== OUTSIDE) return (entry & COMING) !== 0 ? awaitStore() : 0;
+  if ((entry & OUTSIDE) === 0) return (entry & COMING) !== 0 ? awaitStore() : 0;
   const stored = inode.stored!;
   // Whoever reads on wants more than he says.
   const end = piece > 0 && piece === stored.next ? max(last, piece + MOST - 1) : last;
-  const one = new Load(++lastLoad & 0xff_ffff, inode, contents, piece, current, commits);
+  const one = new Load(++lastLoad & 0xff_ffff, inode, contents, piece, current, moves);
   one.state = takeBuffer(HEAD + <usize>(MOST * BLOCKS) * ITEM);
   let at = one.state + HEAD;
-  for (let k: u32 = 0; k < MOST && piece + k <= end && contents.get(piece + k) === OUTSIDE && <u64>(piece + k) * CHUNK < inode.size; k++) {
+  for (let k: u32 = 0; k < MOST && piece + k <= end && (contents.get(piece + k) & OUTSIDE) !== 0 && <u64>(piece + k) * CHUNK < inode.size; k++) {
     const bytes = bytesOf(inode.size, piece + k);
     const to = roomToLoad(inode, piece + k, bytes, low, last);
     if (to === 0) break;
     one.memory[k] = to;
     one.bytes[k] = bytes;
     one.count++;
-    contents.set(piece + k, COMING | <usize>one.number << 4);
+    contents.set(piece + k, COMING | (contents.get(piece + k) & BEEN) | <usize>one.number << 4);
     for (let b: u32 = 0; <u64>b * STORE_BLOCK < bytes; b++) {
       const block = (piece + k) * BLOCKS + b;
       if (block < stored.blocks) memory.copy(at, stored.pyramid + <usize>block * REFERENCE, REFERENCE);

@@ -15,7 +15,7 @@ import { lastName, lastSlash, link, root, walk, walkFailure, walkParent } from '
 import {
   AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW, directoryOf, startFailure, umask,
 } from './process-files';
-import { isStored, storeFolder } from './store-folder';
+import { isStored, namesChanged, storeFolder } from './store-folder';
 
 const EBUSY: i64 = -16;
 let failed: i64 = 0;
@@ -163,6 +163,7 @@ function removeFolder(parent: Inode, last: string, inode: Inode, tells: bool): i
   if (inode.entries!.size > 0) return ENOTEMPTY;
   if (inode.readOnly) return EROFS;
   parent.entries!.delete(last);
+  namesChanged(parent);
   inode.links = 0;
   parent.links--;
   touch(parent);
@@ -187,6 +188,7 @@ export function sysUnlinkat(folder: u64, path: u64, flags: u64): i64 {
   if (lastSlash) return ENOTDIR;
   if (inode.readOnly) return EROFS;
   parent.entries!.delete(name);
+  namesChanged(parent);
   touch(parent);
   if (watching > 0) {
     notifySelf(inode, IN_ATTRIB);
@@ -274,6 +276,7 @@ export function sysRenameat2(fromFolder: u64, from: u64, toFolder: u64, to: u64,
 
 function move(source: Inode, oldName: string, target: Inode, newName: string, inode: Inode): void {
   if (oldName !== '') source.entries!.delete(oldName);
+  namesChanged(source);
   if (inode.isDirectory) source.links--;
   link(target, newName, inode);
   touch(source);

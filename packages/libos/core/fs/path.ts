@@ -3,6 +3,7 @@ import { ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR } from '../errno';
 import { find, findFailure } from './hostfs';
 import { Inode } from './inode';
 import { refresh } from './proc';
+import { namesChanged } from './store-folder';
 
 const MAX_LINKS = 40;
 const NAME_MAX = 255;
@@ -120,6 +121,7 @@ export function pathOf(folder: Inode): string {
 /** Makes a name for a file in a folder. */
 export function link(folder: Inode, name: string, file: Inode): void {
   folder.entries!.set(name, file);
+  namesChanged(folder);
   if (folder.stored !== null) file.keep();
   if (file.isDirectory) {
     file.parent = folder;

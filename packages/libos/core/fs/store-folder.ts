@@ -10,6 +10,14 @@ export function setStore(folder: Inode, policy: u32): void {
   storePolicyValue = policy;
 }
 
+/** How often names below it have changed. */
+export let namesOfStore: u64 = 1;
+
+/** A folder has got a name, or lost one; or a file is gone. */
+export function namesChanged(inode: Inode): void {
+  if (inode.stored !== null) namesOfStore++;
+}
+
 /** Whether it is mounted. */
 export function isStored(): bool {
   return storeFolder !== null && storeFolder!.stored !== null;

@@ -5,7 +5,8 @@ import { CHUNK } from './chunks';
 import { OUTSIDE } from './contents';
 import { Inode } from './inode';
 import { link } from './path';
-import { ENTRY, HEAD, lastBlob, NOT_LINKED, storeMounted } from './store';
+import { ENTRY, HEAD, NOT_LINKED } from './metadata';
+import { last, storeMounted } from './store';
 import { storeFolder, storePolicyValue } from './store-folder';
 import { blocksOf, pyramidLength, REFERENCE, Stored } from './stored';
 
@@ -24,10 +25,10 @@ export function mountStore(): void {
   // What the root has there is hidden, as under any mount.
   folder.entries = new Map<string, Inode>();
   folder.stored = new Stored();
-  if (lastBlob === 0) return;
-  const count = load<u32>(lastBlob, 4);
+  if (last.bytes === 0) return;
+  const count = load<u32>(last.bytes, 4);
   const inodes = new Array<Inode>();
-  let at = lastBlob + HEAD;
+  let at = last.bytes + HEAD;
   for (let i: u32 = 0; i < count; i++) at = mountEntry(at, inodes);
 }
 

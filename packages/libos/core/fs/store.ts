@@ -7,94 +7,39 @@ import { EIO, ENOSPC } from '../errno';
 import { ask, THEN_RETRY } from '../request';
 import { leftMuch } from '../collection';
 import { current, Thread } from '../task/thread';
-import { stringToBytes } from '../user';
 import { giveBuffer, takeBuffer } from './buffers';
 import { mayGo } from './cache';
 import { CHUNK, fits, pinContents } from './chunks';
 import { HOLE, isAway, memoryOf } from './contents';
 import { Inode } from './inode';
-import { isStored, storeFolder } from './store-folder';
+import { pullStored } from './mapped';
+import { Entry, Metadata, REFERENCE_AT } from './metadata';
+import { isStored } from './store-folder';
+import { BY_LAST, BY_NEXT, commitFailed, commitMade, leave, positionsRoom, takePosition, use } from './positions';
 import {
-  awaitStore, blocksOf, FANOUT, Marks, pyramidLength, REFERENCE, STATE_DONE, STATE_IDLE, STATE_WORKING, STORE_BLOCK, Stored,
+  awaitStore, blocksOf, CHANGED, FANOUT, ITEM, Marks, PLAN, pyramidLength, REFERENCE, STATE_DONE, STATE_IDLE, STATE_WORKING,
+  STORE_BLOCK, Stored,
 } from './stored';
+import { hasChanged, isWriting, setSome, settleWrites, takeSome } from './write-out';
 
 const OP_STORE_COMMIT: u64 = 97;
-/** Metadata: u32 signature, u32 entries; an entry is of ENTRY bytes, then name and target, padded to 8. */
-const SIGNATURE: u32 = 0x314d534e;
-export const HEAD: usize = 8;
-export const ENTRY: usize = 104;
-export const NOT_LINKED: u32 = 0xffff_ffff;
-/** A plan: u32 state, i32 result, u32 items, u32 where the metadata's reference is, u64 their bytes. */
-const PLAN: usize = 24;
-/** u32 from, u32 bytes, u32 and u32 where the reference goes, u64 position. */
-const ITEM: usize = 24;
-
-class Entry {
-  at: usize = 0;
-  constructor(
-    public inode: Inode,
-    public parent: u32,
-    public name: string,
-    public linked: u32,
-  ) {}
-}
-
-/** Who has a position: the last commit, the one before it (its root is there until the next one's takes its place), the one under way. */
-const BY_LAST: u8 = 1;
-const BY_FORMER: u8 = 2;
-const BY_NEXT: u8 = 4;
-/** Positions in use outside: a byte each. Position 0 is the roots'. */
-let used: usize = 0;
-let usedRoom: u32 = 0;
-let rotor: u32 = 1;
-
-/** Metadata as of the last commit, or as they were found. */
-export let lastBlob: usize = 0;
-let lastSize: usize = 0;
-let metaPyramid: usize = 0;
-let metaBlocks: u32 = 0;
+/** As of the last commit, or as they were found. */
+export let last: Metadata = new Metadata();
 
 /** The commit under way. */
 let plan: usize = 0;
 let items: u32 = 0;
 let itemRoom: u32 = 0;
-let blob: usize = 0;
-let blobSize: usize = 0;
-let freshMeta: usize = 0;
-let freshMetaBlocks: u32 = 0;
+let next: Metadata = last;
 let planned: Array<Inode> = new Array<Inode>();
 let plannedPyramids: Array<usize> = new Array<usize>();
 let plannedBlocks: Array<u32> = new Array<u32>();
 let plannedMarks: Array<Marks> = new Array<Marks>();
-/** How many commits there have been. */
-export let commits: u64 = 0;
+/** Whether it refers to blocks that were written before. */
+let early: bool = false;
 
-function isUsed(position: u32): bool {
-  return position < usedRoom && load<u8>(used + position) !== 0;
-}
-
-function use(position: u32, by: u8): void {
-  if (position >= usedRoom) {
-    let room: u32 = usedRoom < 1024 ? 1024 : usedRoom;
-    while (room <= position) room *= 2;
-    const larger = takeBuffer(room);
-    memory.copy(larger, used, usedRoom);
-    memory.fill(larger + usedRoom, 0, room - usedRoom);
-    giveBuffer(used);
-    used = larger;
-    usedRoom = room;
-  }
-  store<u8>(used + position, load<u8>(used + position) | by);
-}
-
-function position(): u64 {
-  while (isUsed(rotor)) rotor++;
-  use(rotor, BY_NEXT);
-  return rotor++;
-}
-
-function usePyramid(pyramid: usize, blocks: u32): void {
-  const count = pyramidLength(blocks);
+function usePyramid(pyramid: usize, blocks: u32, flat: bool = false): void {
+  const count = flat ? blocks : pyramidLength(blocks);
   for (let i: u32 = 0; i < count; i++) {
     const at = load<u64>(pyramid + <usize>i * REFERENCE);
     if (at !== 0) use(<u32>at, BY_LAST);
@@ -110,7 +55,7 @@ let nameless: Array<Stored> = new Array<Stored>();
 function hold(entries: Array<Entry>): Array<Stored> {
   const held = new Array<Stored>();
   for (let i = 0; i < entries.length; i++) {
-    if (!entries[i].inode.isFile || entries[i].linked !== NOT_LINKED) continue;
+    if (!entries[i].isFile) continue;
     const stored = entries[i].inode.stored!;
     stored.kept = true;
     held.push(stored);
@@ -133,74 +78,20 @@ function settle(has: Array<Stored>, hasNot: Array<Stored>): void {
   committing = new Array<Stored>();
 }
 
-/** What the last commit uses and, when that is a new one, what the one before it used; nothing else. */
-function recount(anew: bool): void {
-  for (let i: u32 = 0; i < usedRoom; i++) {
-    const by = load<u8>(used + i);
-    store<u8>(used + i, anew ? ((by & BY_LAST) !== 0 ? BY_FORMER : 0) : by & BY_FORMER);
+/** References of a file, or of the metadata, in the place of others. */
+function exchange(old: usize, oldCount: u32, fresh: usize, freshCount: u32): void {
+  for (let i: u32 = 0; i < oldCount; i++) leave(<u32>load<u64>(old + <usize>i * REFERENCE));
+  for (let i: u32 = 0; i < freshCount; i++) {
+    const at = load<u64>(fresh + <usize>i * REFERENCE);
+    if (at !== 0) use(<u32>at, BY_LAST);
   }
-  rotor = 1;
-  usePyramid(metaPyramid, metaBlocks);
+}
+
+/** What the last commit uses, and open files without a name. */
+function useAll(): void {
+  usePyramid(last.pyramid, last.blocks);
   for (let i = 0; i < committed.length; i++) usePyramid(committed[i].pyramid, committed[i].blocks);
-  for (let i = 0; i < nameless.length; i++) if (!nameless[i].gone) usePyramid(nameless[i].pyramid, nameless[i].blocks);
-}
-
-function gather(folder: Inode, parent: u32, entries: Array<Entry>, seen: Map<u64, u32>): void {
-  const names = folder.entries!.keys();
-  for (let i = 0; i < names.length; i++) {
-    const inode = folder.entries!.get(names[i]);
-    if (!inode.isFile && !inode.isDirectory && !inode.isLink) continue;
-    const known = seen.has(inode.number) ? seen.get(inode.number) : NOT_LINKED;
-    const index = <u32>entries.length;
-    entries.push(new Entry(inode, parent, names[i], known));
-    if (known === NOT_LINKED) seen.set(inode.number, index);
-    if (inode.isDirectory) gather(inode, index, entries, seen);
-  }
-}
-
-function all(): Array<Entry> {
-  const entries = new Array<Entry>();
-  entries.push(new Entry(storeFolder!, 0, '', NOT_LINKED));
-  gather(storeFolder!, 0, entries, new Map<u64, u32>());
-  return entries;
-}
-
-function lengthOf(entry: Entry): usize {
-  return (ENTRY + entry.name.length + entry.inode.target.length + 7) & ~7;
-}
-
-/** Writes the entries; references of files that change are still those of the last commit. */
-function describe(entries: Array<Entry>): void {
-  blobSize = HEAD;
-  for (let i = 0; i < entries.length; i++) blobSize += lengthOf(entries[i]);
-  blob = takeBuffer(blobSize + 8);
-  memory.fill(blob, 0, blobSize);
-  store<u32>(blob, SIGNATURE);
-  store<u32>(blob, entries.length, 4);
-  let at = blob + HEAD;
-  for (let i = 0; i < entries.length; i++) {
-    const entry = entries[i];
-    const inode = entry.inode;
-    entry.at = at;
-    store<u32>(at, entry.parent);
-    store<u32>(at, entry.linked, 4);
-    store<u32>(at, inode.mode, 8);
-    store<u32>(at, inode.uid, 12);
-    store<u32>(at, inode.gid, 16);
-    store<u32>(at, entry.name.length, 20);
-    store<u32>(at, inode.target.length, 24);
-    store<u64>(at, inode.isFile ? inode.size : 0, 32);
-    store<u64>(at, inode.modified, 40);
-    store<u64>(at, inode.accessed, 48);
-    store<u64>(at, inode.changed, 56);
-    const stored = inode.stored;
-    if (inode.isFile && entry.linked === NOT_LINKED && stored !== null && stored.blocks > 0)
-      memory.copy(at + 64, stored.pyramid + <usize>(pyramidLength(stored.blocks) - 1) * REFERENCE, REFERENCE);
-    stringToBytes(entry.name, at + ENTRY);
-    // The target's end may be the next entry's first byte, which is written after it.
-    stringToBytes(inode.target, at + ENTRY + entry.name.length);
-    at += lengthOf(entry);
-  }
+  for (let i = 0; i < nameless.length; i++) if (!nameless[i].gone) usePyramid(nameless[i].pyramid, nameless[i].blocks, nameless[i].flat);
 }
 
 function item(from: usize, length: u32, reference: usize, also: usize): void {
@@ -217,7 +108,7 @@ function item(from: usize, length: u32, reference: usize, also: usize): void {
   store<u32>(at, length, 4);
   store<u32>(at, <u32>reference, 8);
   store<u32>(at, <u32>also, 12);
-  store<u64>(at, position(), 16);
+  store<u64>(at, takePosition(BY_NEXT), 16);
 }
 
 /** Where a block of a file, or else of the metadata, lies; 0: it is zeros. */
@@ -229,13 +120,13 @@ function blockAt(file: Inode | null, data: usize, block: u32): usize {
   return entry === HOLE ? 0 : memoryOf(entry) + <usize>(from % CHUNK);
 }
 
-/** Blocks that are marked (all without marks), then the blocks of references above them. */
-function write(file: Inode | null, data: usize, size: u64, fresh: usize, blocks: u32, marks: Marks | null, same: bool, also: usize): void {
+/** Blocks that are marked, then the blocks of references above them. */
+function write(file: Inode | null, data: usize, size: u64, fresh: usize, blocks: u32, marks: Marks, same: bool, also: usize): void {
   const dirty = takeBuffer(blocks);
   for (let i: u32 = 0; i < blocks; i++) {
-    const changed = marks === null || (i < marks.marked && load<u8>(marks.marks + i) !== 0);
-    store<u8>(dirty + i, changed ? 1 : 0);
-    if (!changed) continue;
+    const mark = i < marks.marked ? load<u8>(marks.marks + i) : 0;
+    store<u8>(dirty + i, mark);
+    if (mark !== CHANGED) continue;
     const reference = fresh + <usize>i * REFERENCE;
     const at = blockAt(file, data, i);
     if (at === 0) memory.fill(reference, 0, REFERENCE);
@@ -266,16 +157,16 @@ function planFile(entry: Entry): void {
   const inode = entry.inode;
   const stored = inode.stored!;
   const blocks = blocksOf(inode.size);
-  if (!stored.dirty && blocks === stored.blocks) return;
   const count = pyramidLength(blocks);
   const fresh = takeBuffer(<usize>count * REFERENCE);
   memory.fill(fresh, 0, <usize>count * REFERENCE);
-  const same = blocks === stored.blocks;
+  const same = blocks === stored.blocks && !stored.flat;
   memory.copy(fresh, stored.pyramid, <usize>(same ? count : min(blocks, stored.blocks)) * REFERENCE);
   const marks = stored.takeMarks();
-  memory.fill(entry.at + 64, 0, REFERENCE);
-  if (blocks === 1) memory.copy(entry.at + 64, fresh, REFERENCE);
-  if (blocks > 0) write(inode, 0, inode.size, fresh, blocks, marks, same, entry.at + 64);
+  const top = next.at(entry) + REFERENCE_AT;
+  memory.fill(top, 0, REFERENCE);
+  if (blocks === 1) memory.copy(top, fresh, REFERENCE);
+  if (blocks > 0) write(inode, 0, inode.size, fresh, blocks, marks, same, top);
   planned.push(inode);
   plannedPyramids.push(fresh);
   plannedBlocks.push(blocks);
@@ -283,50 +174,65 @@ function planFile(entry: Entry): void {
 }
 
 /** Memory that a commit takes at most: names and attributes, references, items (of which there are two while they grow), marks. */
-function roomFor(entries: Array<Entry>): u64 {
-  let names: u64 = HEAD;
+function roomFor(changed: Array<Entry>): u64 {
+  const names = <u64>next.size;
   let references: u64 = 0;
   let most: u32 = 0;
-  for (let i = 0; i < entries.length; i++) {
-    names += lengthOf(entries[i]);
-    const inode = entries[i].inode;
-    if (!inode.isFile || entries[i].linked !== NOT_LINKED) continue;
-    const blocks = blocksOf(inode.size);
-    if (!inode.stored!.dirty && blocks === inode.stored!.blocks) continue;
+  for (let i = 0; i < changed.length; i++) {
+    const blocks = blocksOf(changed[i].inode.size);
     references += pyramidLength(blocks);
     most = max(most, blocks);
   }
   references += pyramidLength(blocksOf(names));
-  return 2 * (names + references * REFERENCE + most) + references * 3 * ITEM + 2 * (<u64>usedRoom + references) + 65536;
+  return 2 * (names + references * REFERENCE + most) + references * 3 * ITEM + 2 * (<u64>positionsRoom() + references) + 65536;
+}
+
+function touchMetadata(marks: usize, offset: usize): void {
+  store<u8>(marks + offset / <usize>STORE_BLOCK, CHANGED);
+  store<u8>(marks + (offset + REFERENCE - 1) / <usize>STORE_BLOCK, CHANGED);
+}
+
+/** Plans the writing of those blocks of the metadata that are marked, or are not as in the last commit. */
+function planMetadata(marks: usize): void {
+  next.mark(marks, last);
+  next.blocks = blocksOf(next.size);
+  const count = pyramidLength(next.blocks);
+  const same = next.blocks === last.blocks;
+  next.pyramid = takeBuffer(<usize>count * REFERENCE);
+  memory.copy(next.pyramid, last.pyramid, <usize>(same ? count : min(next.blocks, last.blocks)) * REFERENCE);
+  write(null, next.bytes, next.size, next.pyramid, next.blocks, new Marks(marks, next.blocks), same, 0);
+  giveBuffer(marks);
 }
 
 /** 0 when there is nothing to commit, else the plan; -1: no memory for it. */
 function makePlan(): i32 {
-  const entries = all();
-  leftMuch(8 + entries.length);
-  let changed = false;
-  for (let i = 0; i < entries.length && !changed; i++) {
-    const inode = entries[i].inode;
-    if (inode.isFile) changed = inode.stored!.dirty || blocksOf(inode.size) !== inode.stored!.blocks;
-  }
-  if (!fits(roomFor(entries))) return -1;
-  describe(entries);
-  if (!changed && blobSize === lastSize && memory.compare(blob, lastBlob, blobSize) === 0) {
-    giveBuffer(blob);
+  pullStored();
+  next = Metadata.now(last);
+  leftMuch(8 + next.entries.length);
+  const changed = next.changed();
+  if (!fits(roomFor(changed))) return -1;
+  next.write(last);
+  if (changed.length === 0 && next.equals(last)) {
+    next.release();
     return 0;
   }
   items = 0;
-  committing = hold(entries);
-  for (let i = 0; i < entries.length; i++)
-    if (entries[i].inode.isFile && entries[i].linked === NOT_LINKED) planFile(entries[i]);
-  freshMetaBlocks = blocksOf(blobSize);
-  freshMeta = takeBuffer(<usize>pyramidLength(freshMetaBlocks) * REFERENCE);
-  write(null, blob, blobSize, freshMeta, freshMetaBlocks, null, false, 0);
+  committing = next.entries === last.entries ? committed : hold(next.entries);
+  // Entries of files whose references are to come are other ones, whatever they say now.
+  const marks = takeBuffer(blocksOf(next.size));
+  memory.fill(marks, 0, blocksOf(next.size));
+  for (let i = 0; i < changed.length; i++) {
+    planFile(changed[i]);
+    touchMetadata(marks, changed[i].offset + REFERENCE_AT);
+  }
+  planMetadata(marks);
   store<u32>(plan, STATE_WORKING);
   store<i32>(plan, 0, 4);
   store<u32>(plan, items, 8);
-  store<u32>(plan, <u32>(freshMeta + <usize>(pyramidLength(freshMetaBlocks) - 1) * REFERENCE), 12);
-  store<u64>(plan, blobSize, 16);
+  store<u32>(plan, <u32>(next.pyramid + <usize>(pyramidLength(next.blocks) - 1) * REFERENCE), 12);
+  store<u64>(plan, next.size, 16);
+  early = takeSome();
+  store<u32>(plan, early ? 1 : 0, 24);
   pinContents(true);
   return 1;
 }
@@ -336,7 +242,7 @@ function written(inode: Inode, marks: Marks): void {
   const each = <u32>(CHUNK / STORE_BLOCK);
   for (let block: u32 = 0; block < marks.marked; block++) {
     if (load<u8>(marks.marks + block) === 0) continue;
-    mayGo(inode, block / each);
+    mayGo(inode, block / each, true);
     // Once is enough for a piece.
     block |= each - 1;
   }
@@ -345,40 +251,44 @@ function written(inode: Inode, marks: Marks): void {
 /** The commit is over: what was written is what the next one builds on; or it was not, and all of it is to be written again. */
 function finish(): i64 {
   const good = load<i32>(plan, 4) === 0;
+  const sameFiles = next.entries === last.entries;
   store<u32>(plan, STATE_IDLE);
+  if (good) commitMade(!sameFiles);
   for (let i = 0; i < planned.length; i++) {
     const inode = planned[i];
     const stored = inode.stored!;
+    if (good || stored.gone) stored.forget(plannedMarks[i]);
     if (good) {
+      if (sameFiles) exchange(stored.pyramid, stored.flat ? stored.blocks : pyramidLength(stored.blocks), plannedPyramids[i], pyramidLength(plannedBlocks[i]));
       giveBuffer(stored.pyramid);
       stored.pyramid = plannedPyramids[i];
       stored.blocks = plannedBlocks[i];
+      stored.flat = false;
       written(inode, plannedMarks[i]);
     } else {
       giveBuffer(plannedPyramids[i]);
-      stored.remark(plannedMarks[i]);
+      if (!stored.gone) {
+        stored.remark(plannedMarks[i]);
+        hasChanged(inode);
+      }
     }
     giveBuffer(plannedMarks[i].marks);
   }
-  const oldBlob = good ? lastBlob : blob;
-  const oldMeta = good ? metaPyramid : freshMeta;
-  giveBuffer(oldBlob);
-  giveBuffer(oldMeta);
   if (good) {
-    lastBlob = blob;
-    lastSize = blobSize;
-    metaPyramid = freshMeta;
-    metaBlocks = freshMetaBlocks;
-  }
-  if (good) commits++;
+    if (sameFiles) exchange(last.pyramid, pyramidLength(last.blocks), next.pyramid, pyramidLength(next.blocks));
+    last.release();
+    last = next;
+  } else next.release();
+  next = last;
+  if (!good && early) setSome();
   planned = new Array<Inode>();
   plannedMarks = new Array<Marks>();
   plannedPyramids = new Array<usize>();
   plannedBlocks = new Array<u32>();
   pinContents(false);
-  if (good) settle(committing, committed);
-  else settle(committed, committing);
-  recount(good);
+  if (!good) commitFailed();
+  if (!sameFiles) settle(good ? committing : committed, good ? committed : committing);
+  if (good && !sameFiles) useAll();
   return good ? 0 : EIO;
 }
 
@@ -394,6 +304,9 @@ export function syncStore(): i64 {
     // Another's commit may have begun before what this call is about.
     if (mine) return result;
   }
+  const failed = settleWrites();
+  if (failed !== 0) return failed;
+  if (isWriting()) return awaitStore();
   const made = makePlan();
   if (made <= 0) return made < 0 ? ENOSPC : 0;
   committer = current;
@@ -401,21 +314,17 @@ export function syncStore(): i64 {
   return ask(OP_STORE_COMMIT, plan, 0, 0, 0, THEN_RETRY);
 }
 
-/** Whether a commit goes on, or its end has not been noted. */
-export function commitGoesOn(): bool {
-  return plan !== 0 && load<u32>(plan) !== STATE_IDLE;
-}
-
-/** Notes the end of a commit, if there is one. */
-export function settleCommit(): void {
+/** Notes the end of a commit, if there is one; false while one is under way, or blocks go out. */
+export function settleStore(): bool {
   if (plan !== 0 && load<u32>(plan) === STATE_DONE) finish();
+  return !isWriting() && (plan === 0 || load<u32>(plan) !== STATE_WORKING);
 }
 
 /** At the end of the program: where the plan of the last commit lies; 0 when there is none, 1 while another is under way, 2: no memory for it. */
 export function lastPlan(): usize {
   if (!isStored()) return 0;
-  if (plan !== 0 && load<u32>(plan) === STATE_WORKING) return 1;
-  settleCommit();
+  settleWrites();
+  if (!settleStore()) return 1;
   const made = makePlan();
   return made > 0 ? plan : made < 0 ? 2 : 0;
 }
@@ -424,17 +333,17 @@ export function lastPlan(): usize {
 export function storeRoom(size: u64, references: bool): usize {
   if (size === 0 || size > 0x1000_0000 || !fits(size * 2)) return 0;
   if (!references) {
-    lastBlob = takeBuffer(<usize>size + 8);
-    lastSize = <usize>size;
-    return lastBlob;
+    last.bytes = takeBuffer(<usize>size + 8);
+    last.size = <usize>size;
+    return last.bytes;
   }
-  metaBlocks = blocksOf(size);
-  metaPyramid = takeBuffer(<usize>pyramidLength(metaBlocks) * REFERENCE);
-  return metaPyramid;
+  last.blocks = blocksOf(size);
+  last.pyramid = takeBuffer(<usize>pyramidLength(last.blocks) * REFERENCE);
+  return last.pyramid;
 }
 
 /** All that the last commit had is there. */
 export function storeMounted(): void {
-  committed = hold(all());
-  recount(false);
+  committed = hold(Metadata.now(last).entries);
+  useAll();
 }

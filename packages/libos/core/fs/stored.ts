@@ -3,6 +3,7 @@ import { ask, THEN_RETRY } from '../request';
 import { now } from '../shim';
 import { giveBuffer, takeBuffer } from './buffers';
 import { CHUNK, fits, keepFree } from './chunks';
+import { giveUp } from './positions';
 
 /** Bytes under one tag; native/src/store.c knows it too. */
 export const STORE_BLOCK: u64 = 16384;
@@ -10,6 +11,16 @@ export const STORE_BLOCK: u64 = 16384;
 export const REFERENCE: usize = 40;
 /** References in a block of references. */
 export const FANOUT: u32 = 409;
+
+/** A plan: u32 state, i32 result, u32 items, u32 where the metadata's reference is, u64 their bytes, u32 whether to be durable first. */
+export const PLAN: usize = 32;
+/** u32 from, u32 bytes, u32 and u32 where the reference goes, u64 position. */
+export const ITEM: usize = 24;
+
+/** Marks: a block differs from what is outside; it is being written there; it was, and no commit refers to it yet. */
+export const CHANGED: u8 = 1;
+export const WRITING: u8 = 3;
+export const WRITTEN: u8 = 2;
 
 /** States of what the native half does for the store. */
 export const STATE_IDLE: u32 = 0;
@@ -36,12 +47,14 @@ export function awaitStore(): i64 {
   return ask(7, now(1) + POLL_NS, 0, 0, 0, THEN_RETRY);
 }
 
-/** Blocks of all files that differ from what is outside. */
+/** Blocks of all files that have changed. */
 export let dirtyBlocks: u32 = 0;
+/** How many changed again after they had been written out. */
+export let changedAgain: u32 = 0;
 
 /** Blocks that all files reach, and memory that a commit may take for each: references twice, items, and what lies between. */
 let allBlocks: u64 = 0;
-const PER_BLOCK: u64 = 256;
+const PER_BLOCK: u64 = 320;
 
 /** Marks that a commit under way is about: they count again if it fails. */
 export class Marks {
@@ -52,14 +65,19 @@ export class Marks {
 }
 
 export class Stored {
-  /** References as of the last commit, level after level, and the blocks of the file then. */
+  /** References, level after level, of so many blocks: as of the last commit, but for those of blocks that went out since. */
   pyramid: usize = 0;
   blocks: u32 = 0;
-  /** A byte for each block that differs from what is outside. */
+  /** Whether only those of the blocks themselves are there. */
+  flat: bool = false;
+  /** A mark for each block, 0 where it is as in the last commit. */
   marks: usize = 0;
   marked: u32 = 0;
   /** Whether anything is marked. */
   dirty: bool = false;
+  /** Whether it is among the files with changes, and where the search for them goes on (write-out.ts). */
+  listed: bool = false;
+  hand: u32 = 0;
   /** Its part of `allBlocks`. */
   private counted: u32 = 0;
   /** The piece behind the one that came in last. */
@@ -78,10 +96,55 @@ export class Stored {
   }
 
   private markBlock(block: u32): void {
-    if (load<u8>(this.marks + block) !== 0) return;
-    store<u8>(this.marks + block, 1);
+    const mark = load<u8>(this.marks + block);
+    if (mark === CHANGED) return;
+    if (mark === WRITTEN) changedAgain++;
+    store<u8>(this.marks + block, CHANGED);
     dirtyBlocks++;
     this.dirty = true;
+  }
+
+  /** A block that has changed is on its way out. */
+  leaves(block: u32): void {
+    store<u8>(this.marks + block, WRITING);
+    dirtyBlocks--;
+  }
+
+  /** It did not get there. */
+  stays(block: u32): void {
+    this.markBlock(block);
+  }
+
+  /** A block lies outside where a reference says; 0: it is zeros. */
+  placed(block: u32, reference: usize, size: u64): void {
+    if (load<u8>(this.marks + block) === CHANGED) dirtyBlocks--;
+    store<u8>(this.marks + block, WRITTEN);
+    if (block >= this.blocks && reference !== 0) this.extend(max(block + 1, blocksOf(size)));
+    if (block >= this.blocks) return;
+    const at = this.pyramid + <usize>block * REFERENCE;
+    giveUp(<u32>load<u64>(at));
+    if (reference === 0) memory.fill(at, 0, REFERENCE);
+    else memory.copy(at, reference, REFERENCE);
+  }
+
+  /** Room for references of more blocks; those above are made by the commit. */
+  private extend(least: u32): void {
+    let room: usize = 512;
+    while (room < <usize>least * REFERENCE) room *= 2;
+    const larger = takeBuffer(room);
+    const had = <usize>this.blocks * REFERENCE;
+    memory.copy(larger, this.pyramid, had);
+    memory.fill(larger + had, 0, room - had);
+    giveBuffer(this.pyramid);
+    this.pyramid = larger;
+    this.blocks = <u32>(room / REFERENCE);
+    this.flat = true;
+  }
+
+  /** Where blocks lay that have changed, as far as no commit knows of them, is nobody's any more. */
+  forget(marks: Marks): void {
+    for (let i: u32 = 0; i < marks.marked && i < this.blocks; i++)
+      if (load<u8>(marks.marks + i) !== 0) giveUp(<u32>load<u64>(this.pyramid + <usize>i * REFERENCE));
   }
 
   /** Whether the file can be so long: there has to be memory for its marks and references, also while they are written. */
@@ -95,11 +158,11 @@ export class Stored {
     return true;
   }
 
-  /** Whether any block of a piece differs from what is outside. */
+  /** Whether any block of a piece is not outside as it is. */
   isMarked(piece: u32): bool {
     const first = piece * <u32>(CHUNK / STORE_BLOCK);
     for (let block = first; block < this.marked && block < first + <u32>(CHUNK / STORE_BLOCK); block++)
-      if (load<u8>(this.marks + block) !== 0) return true;
+      if ((load<u8>(this.marks + block) & CHANGED) !== 0) return true;
     return false;
   }
 
@@ -120,18 +183,25 @@ export class Stored {
     this.marks = 0;
     this.marked = 0;
     this.dirty = false;
-    for (let i: u32 = 0; i < taken.marked; i++) dirtyBlocks -= load<u8>(taken.marks + i);
+    for (let i: u32 = 0; i < taken.marked; i++) if (load<u8>(taken.marks + i) === CHANGED) dirtyBlocks--;
     return taken;
   }
 
   /** Blocks that a commit could not write are marked again, with those that have been since. */
   remark(taken: Marks): void {
     if (taken.marked > this.marked) this.grow(taken.marked);
-    for (let i: u32 = 0; i < taken.marked; i++) if (load<u8>(taken.marks + i) !== 0) this.markBlock(i);
+    for (let i: u32 = 0; i < taken.marked; i++) {
+      const mark = load<u8>(taken.marks + i);
+      if (mark === CHANGED) this.markBlock(i);
+      else if (mark === WRITTEN && load<u8>(this.marks + i) === 0) store<u8>(this.marks + i, WRITTEN);
+      if (mark !== 0) this.dirty = true;
+    }
   }
 
   unmark(): void {
-    giveBuffer(this.takeMarks().marks);
+    const taken = this.takeMarks();
+    this.forget(taken);
+    giveBuffer(taken.marks);
   }
 
   release(): void {

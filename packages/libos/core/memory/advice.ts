@@ -1,5 +1,7 @@
 /** Calls about memory that is there: advice, residence, locking. Nothing is ever paged out by the library OS. */
 import { EFAULT, EINVAL, ENOMEM } from '../errno';
+import { hasStored } from '../fs/mapped';
+import { syncStore } from '../fs/store';
 import { copyOut, zeroLazily } from '../shim';
 import { scratch } from '../user';
 import { enforce } from './enforce';
@@ -49,7 +51,8 @@ function forget(at: u64, length: u64): i64 {
 export function sysMsync(at: u64, given: u64, flags: u64): i64 {
   if ((at & (PAGE - 1)) !== 0 || (flags & ~(MS_ASYNC | MS_INVALIDATE | MS_SYNC)) !== 0) return EINVAL;
   if ((flags & (MS_ASYNC | MS_SYNC)) === (MS_ASYNC | MS_SYNC)) return EINVAL;
-  return isMapped(at, up(given)) ? 0 : ENOMEM;
+  if (!isMapped(at, up(given))) return ENOMEM;
+  return (flags & MS_SYNC) !== 0 && hasStored(at, up(given)) ? syncStore() : 0;
 }
 
 export function sysMincore(at: u64, given: u64, user: u64): i64 {

@@ -14,7 +14,7 @@ import { imageOf } from './images';
 import { high, low, place } from './places';
 import { jit } from './protect';
 import { freed, later, onItsWay } from './return';
-import { cut, insert, othersHave, overlaps, own, PAGE, Region, strangersHave, up } from './space';
+import { contest, cut, insert, othersHave, overlaps, own, PAGE, Region, strangersHave, up } from './space';
 import { clear, drop, isMeasured, putCode } from './take';
 
 const PROT_WRITE: u32 = 2;
@@ -47,7 +47,7 @@ export function sysMmap(hint: u64, given: u64, prot: u64, flags64: u64, fd: u64,
     if (inode !== null && type === MAP_SHARED) {
       const writes = (protection & 2) !== 0;
       if (writes && (file.flags & O_ACCMODE) !== O_RDWR) return EACCES;
-      if (inode.digests === 0 && inode.outside === null && inode.stored === null && inode.made === 0 && !inode.readOnly)
+      if (inode.digests === 0 && inode.outside === null && inode.made === 0 && !inode.readOnly)
         return fixed || (protection & PROT_EXEC) !== 0 ? ENODEV : mapFile(inode, offset, length, protection);
       if (writes) return ENODEV;
     }
@@ -96,6 +96,7 @@ export function sysMmap(hint: u64, given: u64, prot: u64, flags64: u64, fd: u64,
     copied = othersHave(hint, hint + length, space);
     if (copied && type === MAP_SHARED) return ENOMEM;
     cut(hint, hint + length, space);
+    if (copied) contest(hint, hint + length);
   } else {
     at = place(length + behind);
     if (at === 0) return ENOMEM;

@@ -39,6 +39,8 @@ export class Space {
   regions: Array<Region> = new Array<Region>();
   /** Binaries of the image that it uses where they lie. */
   images: Array<Inode> = new Array<Inode>();
+  /** The one of them that is linked for its address (task/fixed.ts). */
+  fixed: Inode | null = null;
   stackStart: u64 = 0;
   stackEnd: u64 = 0;
   /** Those that came of each other by fork. */
@@ -147,6 +149,19 @@ function sharesIn(from: u64, to: u64, space: Space): bool {
   return false;
 }
 
+/** What processes that come of each other have in a range is from now on each one's own. */
+export function contest(from: u64, to: u64): void {
+  for (let i = 0; i < spaces.length; i++) {
+    const space = spaces[i];
+    if (!overlaps(from, to, space)) continue;
+    const parts = cut(from, to, space);
+    for (let k = 0; k < parts.length; k++) {
+      parts[k].copied = true;
+      insert(parts[k], space);
+    }
+  }
+}
+
 /** Whether one has that does not come of this one by fork, or shares it: nothing else can be put there. */
 export function strangersHave(from: u64, to: u64, space: Space): bool {
   for (let i = 0; i < spaces.length; i++) {
@@ -173,6 +188,7 @@ export function copySpace(from: Space): Space {
   to.breakLimit = from.breakLimit;
   to.stackStart = from.stackStart;
   to.stackEnd = from.stackEnd;
+  to.fixed = from.fixed;
   for (let i = 0; i < from.images.length; i++) to.images.push(from.images[i]);
   for (let i = 0; i < from.regions.length; i++) {
     const region = from.regions[i];

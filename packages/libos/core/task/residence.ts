@@ -302,12 +302,12 @@ function callNext(group: Group): void {
 
 /** Operations that touch no memory of the program while they are under way: waits, and what concerns the core alone. */
 function isSafe(op: u64): bool {
-  return op < 64 ? ((SAFE >> op) & 1) !== 0 : op === OP_STORE_LOAD || op === OP_STORE_COMMIT;
+  return op < 64 ? ((SAFE >> op) & 1) !== 0 : op >= OP_STORE_LOAD && op <= OP_STORE_WRITE;
 }
 /** ROOT to PARK, THREAD_EXIT, YIELD, RETURN (core/request.ts), POLL to NET (core/net/host.ts), FILES (core/fs/hostfs.ts). */
 const SAFE: u64 = 0xf8 | (1 << 9) | (3 << 24) | ((<u64>0x7f) << 36) | ((<u64>1) << 60);
 const OP_STORE_LOAD: u64 = 96;
-const OP_STORE_COMMIT: u64 = 97;
+const OP_STORE_WRITE: u64 = 98;
 
 /** The calling thread leaves with its request. */
 export function goesOut(thread: Thread): void {

@@ -33,7 +33,8 @@ enum libos_io {
     IO_CLOSE,      /* descriptor */
     IO_SHUTDOWN,   /* descriptor, how */
     IO_NOTHING,    /* but what was put off */
-    IO_CONTROL     /* descriptor, enum libos_control, level, name, length of the data: IO_ASK where C may not decide */
+    IO_CONTROL,    /* descriptor, enum libos_control, level, name, length of the data: IO_ASK where C may not decide */
+    IO_SYNC        /* descriptor: what was written to the file is durable */
 };
 /* What of sockets is asked, and set where the policy has allowed it before (packages/libos/src/run/net). */
 enum libos_control { CONTROL_GETSOCKNAME = 4, CONTROL_GETPEERNAME, CONTROL_SETSOCKOPT, CONTROL_GETSOCKOPT, CONTROL_QUEUED };

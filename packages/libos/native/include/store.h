@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum libos_store_op { OP_STORE_LOAD = 96, OP_STORE_COMMIT };
+enum libos_store_op { OP_STORE_LOAD = 96, OP_STORE_COMMIT, OP_STORE_WRITE };
 
 /* Mounts the store if the image has one; false, with a note, when it must not be used. */
 bool libos_store_start(uint8_t *memory);
@@ -14,6 +14,6 @@ bool libos_store_start(uint8_t *memory);
 int64_t libos_store_serve(uint64_t op, const uint64_t a[6], uint8_t *memory, uint64_t size);
 
 /* The last commit, at the end of the program. */
-void libos_store_last(uint8_t *memory, uint64_t size);
+void libos_store_last(uint8_t *memory);
 
 #endif

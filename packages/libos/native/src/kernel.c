@@ -282,13 +282,14 @@ static int64_t serve(const struct request *r, nsgx_registers *registers) {
             return (int64_t)a[1];
         case OP_STORE_LOAD:
         case OP_STORE_COMMIT:
+        case OP_STORE_WRITE:
             return libos_store_serve(r->op, a, memory, core.w2c_memory.size);
         case OP_FILES:
             return libos_serve_files(a, memory, core.w2c_memory.size);
         case OP_ATTEST:
             return libos_attest(a, memory, core.w2c_memory.size);
         case OP_EXIT:
-            libos_store_last(memory, core.w2c_memory.size);
+            libos_store_last(memory);
             if (libos_slot() == 0) libos_leave_user((int64_t)a[0]);
             libos_host_exit((int32_t)a[0]);
         case OP_THREAD_EXIT:

@@ -1,7 +1,9 @@
 /* Blocks of the store, and its two roots. A block is AES-256-GCM under an IV that is never used again; who refers to it
  * keeps IV and tag, up to the root, which has an HMAC: so blocks cannot be changed, exchanged or replayed one by one. A commit
- * writes blocks where the last one has none, then the older of the two roots. File: positions of 16 KiB; the first holds
- * the roots. An older file as a whole is told by its version alone: see docs/LIBOS.md. */
+ * writes blocks where the last one has none, then the older of the two roots. Both become durable together: a root names
+ * the positions that were written with it, and is only taken for the last one when they are whole; a large commit has its
+ * blocks durable first. File: positions of 16 KiB; the first holds the roots. An older file as a whole is told by its
+ * version alone: see docs/LIBOS.md. */
 #include "store.h"
 
 #include <stddef.h>
@@ -24,6 +26,7 @@ enum { STATE_WORKING = 1, STATE_DONE };
 #define FANOUT 409u
 #define BATCH (LIBOS_CHANNEL_ROOM / BLOCK)
 #define ROOT_STRIDE 8192u
+#define FORMAT 2
 #define EIO 5
 /* As sealed data: INIT, DEBUG and reserved flags (nsgx_seal.h). */
 #define FLAGS_MASK 0xff00000000000003ull
@@ -44,14 +47,29 @@ struct root {
     uint8_t cpusvn[16], key_id[32];
     uint64_t version, size;
     struct reference top;
+    uint32_t ranges, unused; /* of positions that were written with it, and may not be there; 0: all are */
     uint8_t mac[32];
 };
+
+/* Blocks of a commit that becomes durable in one go: as many as are soon read again at the next start. */
+#define MOST_AT_ONCE 256u
+struct range {
+    uint32_t first, count;
+};
+
+/* As it lies outside. */
+struct whole_root {
+    struct root head;
+    struct range list[MOST_AT_ONCE];
+};
+_Static_assert(sizeof(struct whole_root) <= ROOT_STRIDE, "room of a root");
 
 struct plan {
     uint32_t state;
     int32_t result;
     uint32_t count, top;
     uint64_t size;
+    uint32_t early, unused; /* whether it refers to blocks that went out before */
     struct {
         uint32_t from, length, reference, also;
         uint64_t position;
@@ -62,9 +80,10 @@ w2c_core *libos_core(void);
 
 static const char MAGIC[8] = {'N', 'S', 'G', 'X', 'S', 'T', 'O', 'R'};
 static struct root root; /* of the last commit */
-static uint64_t host_fd, counter;
+static uint64_t host_fd, counter, first_version;
+static bool host_asked; /* the host wants to be asked for durability */
 static uint8_t block_key[32], mac_key[32], *batch;
-static bool broken;
+static bool broken, quiet;
 
 static void say(const char *text) {
     size_t length = 0;
@@ -93,8 +112,10 @@ static bool get_keys(const struct root *r) {
     return true;
 }
 
-static void root_mac(const struct root *r, uint8_t mac[32]) {
-    nsgx_hmac_sha256(mac_key, sizeof mac_key, r, offsetof(struct root, mac), mac);
+static void root_mac(const struct whole_root *r, uint8_t mac[32]) {
+    struct whole_root copy = *r;
+    memset(copy.head.mac, 0, sizeof copy.head.mac);
+    nsgx_hmac_sha256(mac_key, sizeof mac_key, &copy, sizeof copy.head + copy.head.ranges * sizeof copy.list[0], mac);
 }
 
 static bool transfer(uint32_t op, uint64_t length, uint64_t at) {
@@ -102,19 +123,24 @@ static bool transfer(uint32_t op, uint64_t length, uint64_t at) {
     return libos_io(op, arguments) == (int64_t)length;
 }
 
-/* What was written is durable; with a root, its version and MAC are told. */
-static bool host_sync(const struct root *r) {
+/* Of version 0: what was written is to be durable. Else the host is told of the last commit. */
+static bool host_call(uint64_t version, const uint8_t mac[32]) {
     struct {
         int64_t result;
     } answer;
     size_t length = sizeof answer;
     nsgx_writer request;
     nsgx_writer_start(&request);
-    nsgx_write_u64(&request, r == NULL ? 0 : r->version);
-    nsgx_write_bytes(&request, (nsgx_bytes){r == NULL ? root.mac : r->mac, r == NULL ? 0 : 32});
+    nsgx_write_u64(&request, version);
+    nsgx_write_bytes(&request, (nsgx_bytes){(uint8_t *)mac, version == 0 ? 0 : 32});
     nsgx_status status = nsgx_ocall_into(CALL_STORE_SYNC, &request, &answer, &length);
     nsgx_writer_free(&request);
     return status == NSGX_OK && length == sizeof answer && answer.result == 0;
+}
+
+static bool make_durable(void) {
+    const uint64_t arguments[6] = {host_fd};
+    return host_asked ? host_call(0, root.mac) : libos_io(IO_SYNC, arguments) == 0;
 }
 
 static void next_iv(uint8_t iv[12]) {
@@ -157,28 +183,47 @@ static bool write_blocks(const struct plan *plan, uint8_t *memory, uint64_t size
     return flush(first, count);
 }
 
-static bool write_root(struct root *next) {
-    root_mac(next, next->mac);
+/* Positions of a commit as ranges; none when it is a large one. */
+static uint32_t ranges_of(const struct plan *plan, struct range *list) {
+    uint32_t ranges = 0;
+    if (plan->count > MOST_AT_ONCE) return 0;
+    for (uint32_t i = 0; i < plan->count; i++) {
+        uint32_t position = (uint32_t)plan->item[i].position;
+        if (ranges > 0 && position == list[ranges - 1].first + list[ranges - 1].count) list[ranges - 1].count++;
+        else list[ranges++] = (struct range){position, 1};
+    }
+    return ranges;
+}
+
+static bool write_root(struct whole_root *next) {
+    root_mac(next, next->head.mac);
     memset(libos_io_data(), 0, ROOT_STRIDE);
     memcpy(libos_io_data(), next, sizeof *next);
-    return transfer(IO_PWRITE, ROOT_STRIDE, (next->version & 1) * ROOT_STRIDE) && host_sync(next);
+    return transfer(IO_PWRITE, ROOT_STRIDE, (next->head.version & 1) * ROOT_STRIDE) && make_durable();
+}
+
+/* Blocks alone: a later root refers to them. */
+static int32_t write_out(const struct plan *plan, uint8_t *memory, uint64_t size) {
+    if (broken) return -EIO;
+    if (batch == NULL) batch = malloc(LIBOS_CHANNEL_ROOM);
+    return batch != NULL && write_blocks(plan, memory, size) ? 0 : -EIO;
 }
 
 static int32_t commit(const struct plan *plan, uint8_t *memory, uint64_t size) {
-    struct root next = root;
-    if (broken) return -EIO;
-    if (batch == NULL) batch = malloc(LIBOS_CHANNEL_ROOM);
-    if (batch == NULL || !write_blocks(plan, memory, size) || !host_sync(NULL)) return -EIO;
-    next.version++;
-    next.size = plan->size;
-    memcpy(&next.top, memory + plan->top, sizeof next.top);
+    struct whole_root next = {.head = root};
+    if (write_out(plan, memory, size) != 0) return -EIO;
+    next.head.ranges = plan->early ? 0 : ranges_of(plan, next.list);
+    if (next.head.ranges == 0 && !make_durable()) return -EIO;
+    next.head.version++;
+    next.head.size = plan->size;
+    memcpy(&next.head.top, memory + plan->top, sizeof next.head.top);
     if (!write_root(&next)) {
         /* Nobody knows which root is there: what the next commit would overwrite may be in use. */
         broken = true;
         say("the store cannot be written any more: its host failed to write its root");
         return -EIO;
     }
-    root = next;
+    root = next.head;
     return 0;
 }
 
@@ -206,7 +251,7 @@ static bool read_blocks(const struct wanted *blocks, uint32_t count, uint8_t *me
             if (r->length > blocks[i].room) return false;
             memcpy(to, libos_io_data() + (uint64_t)k * BLOCK, r->length);
             if (!nsgx_gcm_decrypt(block_key, sizeof block_key, r->iv, NULL, 0, to, r->length, r->tag)) {
-                say("a block of the store is not what was written there");
+                if (!quiet) say("a block of the store is not what was written there");
                 return false;
             }
             memset(to + r->length, 0, blocks[i].room - r->length);
@@ -264,67 +309,83 @@ int64_t libos_store_serve(uint64_t op, const uint64_t a[6], uint8_t *memory, uin
     if (a[0] > size - 16) libos_die("the core asked for a commit or a load that is not there", a[0]);
     /* Whatever comes of it is told, or others would wait for it for ever. */
     if (op == OP_STORE_COMMIT) done(state, commit((const struct plan *)state, memory, size));
+    else if (op == OP_STORE_WRITE) done(state, write_out((const struct plan *)state, memory, size));
     else done(state, load(state, memory, size) ? 0 : -EIO);
     return 0;
 }
 
-void libos_store_last(uint8_t *memory, uint64_t size) {
+/* What the last commit of this run was. */
+static void tell(void) {
+    if (root.version > first_version) host_call(root.version, root.mac);
+}
+
+void libos_store_last(uint8_t *memory) {
     static uint32_t once;
     if (__atomic_exchange_n(&once, 1, __ATOMIC_ACQ_REL) != 0) return;
     for (;;) {
         libos_lock();
         uint32_t at = w2c_core_lastPlan(libos_core());
         libos_unlock();
-        if (at == 0) return;
+        if (at == 0) {
+            tell();
+            return;
+        }
         if (at == 1) {
             libos_host_yield();
             continue;
         }
         struct plan *plan = (struct plan *)(memory + at);
-        if (at != 2) done(&plan->state, commit(plan, memory, size));
+        /* Memory may have grown for the plan. */
+        if (at != 2) done(&plan->state, commit(plan, memory, w2c_core_memory(libos_core())->size));
         if (at == 2 || plan->result != 0) say("what was written to the store last could not be kept");
+        tell();
         return;
     }
 }
 
-/* fd, size and the version that is wanted at least. */
-static bool open_host(uint64_t answer[3]) {
+/* fd, size, the version that is wanted at least, and whether the host wants to be asked for durability. */
+static bool open_host(uint64_t answer[4]) {
     struct {
-        uint64_t length, word[3];
+        uint64_t length, word[4];
     } message;
     size_t length = sizeof message;
     nsgx_writer request;
     nsgx_writer_start(&request);
     nsgx_status status = nsgx_ocall_into(CALL_STORE_OPEN, &request, &message, &length);
     nsgx_writer_free(&request);
-    if (status != NSGX_OK || length != sizeof message || message.length != 24) return false;
-    memcpy(answer, message.word, 24);
+    if (status != NSGX_OK || length != sizeof message || message.length != 32) return false;
+    memcpy(answer, message.word, 32);
     return true;
 }
 
-/* The root with the higher version of those that are whole. */
-static bool find_root(uint32_t policy) {
-    bool found = false;
+/* Roots that are whole, the one with the higher version first: how many. */
+static uint32_t find_roots(uint32_t policy, struct whole_root found[2]) {
+    uint32_t count = 0;
     for (uint32_t i = 0; i < 2; i++) {
-        struct root candidate;
+        struct whole_root *candidate = &found[count];
         uint8_t mac[32];
         if (!transfer(IO_PREAD, ROOT_STRIDE, i * ROOT_STRIDE)) continue;
-        memcpy(&candidate, libos_io_data(), sizeof candidate);
-        if (!nsgx_equal(candidate.magic, MAGIC, 8) || candidate.format != 1 || candidate.policy != policy) continue;
-        if (!get_keys(&candidate)) continue;
-        root_mac(&candidate, mac);
-        if (!nsgx_equal(mac, candidate.mac, 32) || (found && candidate.version <= root.version)) continue;
-        root = candidate;
-        found = true;
+        memcpy(candidate, libos_io_data(), sizeof *candidate);
+        const struct root *head = &candidate->head;
+        if (!nsgx_equal(head->magic, MAGIC, 8) || head->format != FORMAT || head->policy != policy ||
+            head->ranges > MOST_AT_ONCE || !get_keys(head))
+            continue;
+        root_mac(candidate, mac);
+        if (nsgx_equal(mac, head->mac, 32)) count++;
     }
-    return found && get_keys(&root);
+    if (count == 2 && found[0].head.version < found[1].head.version) {
+        struct whole_root higher = found[1];
+        found[1] = found[0];
+        found[0] = higher;
+    }
+    return count;
 }
 
 static void fresh_root(uint32_t policy) {
     const nsgx_report *self = nsgx_self();
     memset(&root, 0, sizeof root);
     memcpy(root.magic, MAGIC, 8);
-    root.format = 1;
+    root.format = FORMAT;
     root.policy = policy;
     root.isv_svn = self->isv_svn;
     root.config_svn = self->config_svn;
@@ -332,12 +393,13 @@ static void fresh_root(uint32_t policy) {
     nsgx_random(root.key_id, sizeof root.key_id);
 }
 
-static bool read_metadata(uint8_t *memory) {
+/* Where the core has them; 0 when they are damaged. */
+static uint32_t read_metadata(uint8_t *memory) {
     libos_lock();
     uint32_t at = w2c_core_storeRoom(libos_core(), root.size, 0);
     uint32_t references = at == 0 ? 0 : w2c_core_storeRoom(libos_core(), root.size, 1);
     libos_unlock();
-    if (references == 0) return false;
+    if (references == 0) return 0;
     uint32_t blocks = (uint32_t)((root.size + BLOCK - 1) / BLOCK), total = 0;
     for (uint32_t n = blocks;; n = (n + FANOUT - 1) / FANOUT) {
         total += n;
@@ -347,11 +409,81 @@ static bool read_metadata(uint8_t *memory) {
     const struct reference *of = (const struct reference *)(memory + references);
     bool good = read_references(memory + references, blocks);
     for (uint64_t i = 0; good && i < blocks; i++) good = read_one(of + i, memory + at + i * BLOCK, root.size - i * BLOCK);
+    return good ? at : 0;
+}
+
+static bool listed(const struct whole_root *r, uint64_t position) {
+    for (uint32_t i = 0; i < r->head.ranges; i++)
+        if (position >= r->list[i].first && position - r->list[i].first < r->list[i].count) return true;
+    return false;
+}
+
+/* Whether what a commit wrote of the `blocks` blocks below a reference is there. */
+static bool arrived(const struct whole_root *r, const struct reference *reference, uint64_t blocks) {
+    if (reference->position == 0 || !listed(r, reference->position)) return true;
+    uint8_t *node = malloc(BLOCK);
+    bool good = node != NULL && read_one(reference, node, BLOCK);
+    uint64_t span = 1;
+    while (span * FANOUT < blocks) span *= FANOUT;
+    const struct reference *child = (const struct reference *)node;
+    for (uint64_t done = 0; good && blocks > 1 && done < blocks; done += span, child++)
+        good = arrived(r, child, blocks - done < span ? blocks - done : span);
+    free(node);
     return good;
 }
 
+/* The same of all files that the metadata name (core/fs/store.ts), which are authentic. */
+static bool all_arrived(const struct whole_root *r, const uint8_t *metadata) {
+    uint32_t count, names[2];
+    memcpy(&count, metadata + 4, 4);
+    const uint8_t *entry = metadata + 8;
+    for (uint32_t i = 0; i < count; i++) {
+        struct reference top;
+        uint64_t bytes;
+        memcpy(names, entry + 20, 8);
+        memcpy(&bytes, entry + 32, 8);
+        memcpy(&top, entry + 64, sizeof top);
+        if (bytes > 0 && !arrived(r, &top, (bytes + BLOCK - 1) / BLOCK)) return false;
+        entry += (104ull + names[0] + names[1] + 7) & ~7ull;
+    }
+    return true;
+}
+
+/* Takes a commit as the last one; false when it is not whole. */
+static bool begin_with(const struct whole_root *candidate, uint8_t *memory) {
+    root = candidate->head;
+    quiet = root.ranges > 0; /* one that was cut short is no damage */
+    uint32_t metadata = get_keys(&root) ? read_metadata(memory) : 0;
+    bool good = metadata != 0 && (root.ranges == 0 || all_arrived(candidate, memory + metadata));
+    quiet = false;
+    return good;
+}
+
+/* The last commit that is whole; false, with a note, when there is none. One that was cut short is made up for by the one before it. */
+static bool find_last(uint32_t policy, uint8_t *memory, uint64_t least) {
+    struct whole_root found[2];
+    uint32_t count = find_roots(policy, found);
+    if (count == 0) {
+        say("the store is damaged, or another program's");
+        return false;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (found[i].head.version < least) {
+            say("the store is older than the version that is wanted");
+            return false;
+        }
+        if (begin_with(&found[i], memory)) {
+            if (i > 0) say("the last commit of the store was cut short: it is as of the one before");
+            return true;
+        }
+        if (found[i].head.ranges == 0) break;
+    }
+    say("the store is damaged");
+    return false;
+}
+
 bool libos_store_start(uint8_t *memory) {
-    uint64_t host[3];
+    uint64_t host[4];
     uint32_t policy = w2c_core_storePolicy(libos_core());
     if (policy == 0) return true;
     if (!open_host(host) || host[0] > INT32_MAX) {
@@ -359,21 +491,18 @@ bool libos_store_start(uint8_t *memory) {
         return false;
     }
     host_fd = host[0];
-    bool found = host[1] > 0 && find_root(policy);
-    if (host[1] > 0 && !found) {
-        say("the store is damaged, or another program's");
-        return false;
+    host_asked = host[3] != 0;
+    if (host[1] > 0) {
+        if (!find_last(policy, memory, host[2])) return false;
+    } else {
+        fresh_root(policy);
+        if (!get_keys(&root)) return false;
+        if (host[2] > 0) {
+            say("the store is older than the version that is wanted");
+            return false;
+        }
     }
-    if (!found) fresh_root(policy);
-    if (!found && !get_keys(&root)) return false;
-    if (root.version < host[2]) {
-        say("the store is older than the version that is wanted");
-        return false;
-    }
-    if (found && !read_metadata(memory)) {
-        say("the store is damaged");
-        return false;
-    }
+    first_version = root.version;
     libos_lock();
     w2c_core_mountStore(libos_core());
     libos_unlock();

@@ -9,6 +9,8 @@ export interface Target {
   readonly limit: number;
   /** The figure is a rate: more is better. */
   readonly atLeast?: true;
+  /** A value that will do, whatever the ratio is. */
+  readonly or?: number;
 }
 
 /** Kernels of nbench, as its port to SGX names them. */
@@ -48,7 +50,7 @@ const LIBOS: readonly Target[] = [
     (form): Target => ({ name: 'libos python', form, of: 'ratio', limit: 1.02 }),
   ),
   ...['memory', 'tmpfs', 'overlay'].map((form) => least('sqlite', form, 0.85)),
-  ...['write overlay', 'read overlay'].map((form) => least('fio', form, 0.6)),
+  ...['write overlay', 'read overlay'].map((form) => ({ ...least('fio', form, 0.6), or: 1000 })),
   ...['GET, gate', 'SET, gate'].map((form) => least('redis', form, 0.8)),
   ...['lighttpd', 'nginx'].map((name) => least(name, 'page of 10 KiB, gate', 0.8)),
 ];
@@ -118,8 +120,15 @@ export function judge(row: Row): Judgement[] {
     const beside = target.of === 'ratio' ? row.floor : target.of === 'peer' ? row.peer : 1;
     if (beside === null || beside <= 0) continue;
     const found = row.value / beside;
-    const met = target.atLeast ? found >= target.limit : found <= target.limit;
-    judgements.push({ target, found, met });
+    const judged = (of: Target, value: number): Judgement => {
+      const met = of.atLeast ? value >= of.limit : value <= of.limit;
+      return { target: of, found: value, met };
+    };
+    const first = judged(target, found);
+    const other = target.or && judged({ ...target, of: 'value', limit: target.or }, row.value);
+    // Where neither is met, what it comes nearer to.
+    const nearer = other && (other.met || other.found / other.target.limit > first.found / target.limit);
+    judgements.push(!first.met && other && nearer ? other : first);
   }
   return judgements;
 }

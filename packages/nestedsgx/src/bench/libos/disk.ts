@@ -1,4 +1,4 @@
-/** fio: files in one piece, from the first byte to the last. */
+/** fio: files of 64 MiB, from the first byte to the last. */
 import { join } from 'node:path';
 import { figureIn, figures, path, said } from './said.js';
 import type { Side, Stage } from './stage.js';
@@ -24,7 +24,7 @@ export const fio: Subject = {
     },
   },
   begin(stage: Stage, short: boolean) {
-    const size = short ? '4M' : '32M';
+    const size = short ? '4M' : '64M';
     let store = 0;
     const rate = (side: Side, rw: string, folder: string, options: readonly string[]) => {
       const argv = [
