@@ -3,6 +3,7 @@ import { Inode } from './fs/inode';
 import { copyIn } from './shim';
 
 const PAGE: u64 = 4096;
+const ET_EXEC: u16 = 2;
 const PT_LOAD: u32 = 1;
 const WRITABLE: u32 = 2;
 const PROGRAM_HEADER: u64 = 56;
@@ -11,6 +12,11 @@ const MAX_HEADERS: u32 = 32;
 const header: usize = memory.data(64, 8);
 const entries: usize = memory.data(56 * 32, 8);
 const known = new Map<u64, Array<u64>>();
+
+/** Whether an image is a program that is linked for its address. */
+export function isFixed(image: Inode): bool {
+  return copyIn(header, image.imageAt, 64) && load<u32>(header) === 0x464c457f && load<u16>(header, 16) === ET_EXEC;
+}
 
 /** Start and end of each part, in pages. */
 export function writableParts(image: Inode): Array<u64> {

@@ -7,7 +7,7 @@ import { Inode } from './fs/inode';
 import { root, walk, walkFailure } from './fs/path';
 import { Space } from './memory/space';
 import { freeSpace, isMeasured, putCode, take } from './memory/take';
-import { executable } from './shim';
+import { executable, zero } from './shim';
 import { bytesToString } from './user';
 
 const PAGE: u64 = 4096;
@@ -17,6 +17,8 @@ const MAX_HEADERS: u32 = 32;
 const PT_LOAD: u32 = 1;
 const PT_INTERP: u32 = 3;
 const PT_PHDR: u32 = 6;
+const PF_W: u32 = 2;
+const ET_EXEC: u16 = 2;
 const ET_DYN: u16 = 3;
 const EM_X86_64: u16 = 62;
 const MAX_SPAN: u64 = 0x4000_0000;
@@ -28,6 +30,8 @@ export class Loaded {
   headers: u64 = 0;
   headerCount: u64 = 0;
   interpreter: u64 = 0;
+  /** It runs where the image has it, and nowhere else (task/fixed.ts). */
+  fixed: Inode | null = null;
 }
 
 /** Headers of the file that is read. */
@@ -56,7 +60,8 @@ function readHeaders(inode: Inode): i64 {
   if (first !== 0) return first;
   inode.copyTo(headers, 0, HEADER);
   if (load<u32>(headers) !== 0x464c457f || load<u8>(headers, 4) !== 2 || load<u8>(headers, 5) !== 1) return ENOEXEC;
-  if (load<u16>(headers, 16) !== ET_DYN || load<u16>(headers, 18) !== EM_X86_64) return ENOEXEC;
+  const type = load<u16>(headers, 16);
+  if ((type !== ET_DYN && type !== ET_EXEC) || load<u16>(headers, 18) !== EM_X86_64) return ENOEXEC;
   const table = load<u64>(headers, 32);
   const count = <u32>load<u16>(headers, 56);
   if (load<u16>(headers, 54) !== 56 || count === 0 || count > MAX_HEADERS) return ENOEXEC;
@@ -65,7 +70,13 @@ function readHeaders(inode: Inode): i64 {
   const second = inode.need(table, bytes);
   if (second !== 0) return second;
   inode.copyTo(headers + 64, table, bytes);
-  return checkSegments(inode, count, table);
+  const wrong = checkSegments(inode, count, table);
+  return wrong === 0 && isFixed() && inode.imageAt !== lowest ? ENOEXEC : wrong;
+}
+
+/** Whether the file whose headers are read is linked for one address. */
+function isFixed(): bool {
+  return load<u16>(headers, 16) === ET_EXEC;
 }
 
 function checkSegments(inode: Inode, count: u32, table: u64): i64 {
@@ -101,9 +112,36 @@ function checkSegments(inode: Inode, count: u32, table: u64): i64 {
   return highest === 0 || span > MAX_SPAN ? ENOEXEC : 0;
 }
 
-/** Brings all bytes that the segments need from outside. */
+/** Brings all bytes that the segments need from outside: of what lies in place those that are written anew. */
 function fetch(inode: Inode): i64 {
-  return inode.need(0, inode.size + inode.codeBytes);
+  if (!isFixed()) return inode.need(0, inode.size + inode.codeBytes);
+  for (let i: u32 = 0; i < <u32>load<u16>(headers, 56); i++) {
+    const at = header(i);
+    if (load<u32>(at) !== PT_LOAD || (load<u32>(at, 4) & PF_W) === 0) continue;
+    const lead = min(load<u64>(at, 16) & (PAGE - 1), load<u64>(at, 8));
+    const waiting = inode.need(load<u64>(at, 8) - lead, load<u64>(at, 32) + lead);
+    if (waiting !== 0) return waiting;
+  }
+  return 0;
+}
+
+/**
+ * Writes what a program in place begins with to where it may write, or one such part behind the other from an address on.
+ * The bytes are there.
+ */
+export function putWritable(inode: Inode, to: u64): void {
+  if (readHeaders(inode) !== 0) unreachable();
+  for (let i: u32 = 0; i < <u32>load<u16>(headers, 56); i++) {
+    const head = header(i);
+    if (load<u32>(head) !== PT_LOAD || (load<u32>(head, 4) & PF_W) === 0) continue;
+    const address = load<u64>(head, 16);
+    const lead = min(address & (PAGE - 1), load<u64>(head, 8));
+    const start = down(address);
+    const length = up(address + load<u64>(head, 40)) - start;
+    const at = to === 0 ? start : to;
+    if (!zero(at, length) || !inode.copyOut(at + (address - start) - lead, load<u64>(head, 8) - lead, load<u64>(head, 32) + lead)) unreachable();
+    if (to !== 0) to += length;
+  }
 }
 
 /** Places the segments of the file whose headers are read; what is to be added to its addresses, or 0. */
@@ -143,13 +181,15 @@ export function loadProgram(inode: Inode, space: Space, into: Loaded): i64 {
     if (!isMeasured(interpreter)) return EACCES;
     const bad = readHeaders(interpreter);
     if (bad !== 0) return bad;
+    if (isFixed()) return ENOEXEC;
     const later = fetch(interpreter);
     if (later !== 0) return later;
   }
   // Everything is here: nothing waits any more.
   readHeaders(inode);
-  const bias = placeSegments(inode, space);
-  if (bias === 0) return failed(space);
+  into.fixed = isFixed() ? inode : null;
+  const bias = into.fixed !== null ? 0 : placeSegments(inode, space);
+  if (bias === 0 && into.fixed === null) return failed(space);
   into.programEntry = into.entry = bias + load<u64>(headers, 24);
   into.headers = bias + headersAt;
   into.headerCount = load<u16>(headers, 56);

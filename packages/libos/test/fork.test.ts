@@ -22,6 +22,16 @@ test('memory of their own, what is shared, signals, threads, programs', async ()
   }
 });
 
+for (const linked of [['-no-pie'], ['-no-pie', '-static'], []])
+  test(`a program that runs itself several times: ${linked.join(' ') || 'at any address'}`, async () => {
+    const program = compile('fixed', ...linked);
+    const expected = native(program, []);
+    assert.equal(expected.status, 5);
+    const found = await machine.run(buildProgramImage({ program, copy: [program] }), [program]);
+    assert.equal(found.stdout, expected.stdout);
+    assert.equal(found.status, 5);
+  });
+
 test('as many processes as there are threads, and no more memory than there is', async () => {
   const program = compile('fork-limits');
   const image = buildProgramImage({ program, memory: 32 << 20 });

@@ -1,5 +1,6 @@
 /** What has its place from the start: the binaries of the image and the first stack. */
 import { Inode } from '../fs/inode';
+import { isFixed } from '../image-parts';
 import { current } from '../task/thread';
 import { mapped, own, up } from './space';
 
@@ -8,7 +9,9 @@ const images = new Array<Inode>();
 
 export function addImage(file: Inode): void {
   images.push(file);
-  if (file.imageTaken) own().images.push(file);
+  if (!file.imageTaken) return;
+  own().images.push(file);
+  if (isFixed(file)) own().fixed = file;
 }
 
 /** The image that a range lies in, or null. */

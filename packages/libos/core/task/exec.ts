@@ -19,6 +19,7 @@ import { bytesToString, failure, loadPath, scratch } from '../user';
 import { Arguments } from './arguments';
 import { setProgram } from '../fs/proc';
 import { finishProcess } from './exit';
+import { makeRoom, settle } from './fixed';
 import { Process } from './process';
 import { leaveSpace } from './residence';
 import { current, freeSlot, MAX_THREADS, Thread, threads } from './thread';
@@ -169,20 +170,22 @@ function run(kept: Arguments): i64 {
   const shared = isVforked(current);
   if (shared && freeSlot() < 0) return EAGAIN;
   // Nobody may run in memory that another process of the group is to have.
-  if (!shared && process.space.group !== null && dismissOthers(process)) return requestPark(now(1) + OTHERS_GO);
+  const before = process.space;
+  if (!shared && (before.group !== null || before.fixed === kept.inode) && dismissOthers(process)) return requestPark(now(1) + OTHERS_GO);
   const space = new Space();
   const wrong = loadProgram(kept.inode, space, loaded);
   if (wrong !== 0) return wrong;
   const top = newStack(space, STACK);
   const stack = top === 0 ? 0 : buildStack(top, kept);
-  if (stack === 0) {
+  if (stack === 0 || (loaded.fixed !== null && !makeRoom(space, loaded.fixed!, shared ? null : before))) {
     freeSpace(space);
     return ENOMEM;
   }
   kept.done = true;
   setProgram(process.pid, kept.inode, kept.strings);
   changeProgram(process);
-  if (!shared) leaveSpace(process.space);
+  if (loaded.fixed !== null) settle(space, loaded.fixed!, shared ? null : before);
+  else if (!shared) leaveSpace(before);
   process.space = space;
   return shared ? startOwnThread(process, kept, stack) : replace(process, kept, stack);
 }

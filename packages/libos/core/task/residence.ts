@@ -7,6 +7,7 @@
 import { PENDING, requestPark } from '../request';
 import { copyUser, exchange, madeFrom, madeTo, now, stackUsed, unwant, zero, zeroLazily } from '../shim';
 import { look } from '../signals';
+import { Inode } from '../fs/inode';
 import { writableParts } from '../image-parts';
 import { enforceFor } from '../memory/enforce';
 import { commons, Space } from '../memory/space';
@@ -17,6 +18,7 @@ import { current, MAX_THREADS, Thread, threads } from './thread';
 const PAGE: u64 = 4096;
 /** How long a process computes while others of its group wait. */
 const SLICE: u64 = 10_000_000;
+const LONG: u64 = 1_000_000_000;
 /** Bytes of the request that a thread keeps while it waits for its place: the operation and its arguments. */
 export const HELD: usize = 56;
 /** What lies below a stack pointer and is not the program's. */
@@ -46,6 +48,8 @@ export class Copy {
   bytes: u64 = 0;
   /** Below it the first stack is not in use. */
   stackLow: u64 = 0;
+  /** Nobody else had what programs have at their start but the program itself. */
+  alone: bool = false;
 }
 
 // ---- what is a process's own -----------------------------------------------------------------------------------------
@@ -72,8 +76,16 @@ function rangeBesides(start: u64, end: u64, clean: bool, from: u64, to: u64): vo
   range(to, end, clean);
 }
 
-function findRanges(space: Space, stackLow: u64): void {
+function findRanges(space: Space, stackLow: u64, alone: bool): void {
   starts.length = ends.length = cleans.length = 0;
+  if (alone) {
+    for (let i = 0; i < space.regions.length; i++) {
+      const region = space.regions[i];
+      if (region.copied && !region.shared) range(region.start, region.end, region.clean);
+    }
+    if (space.fixed !== null) findParts(space.fixed!);
+    return;
+  }
   range(space.breakStart & ~(PAGE - 1), (space.breakEnd + PAGE - 1) & ~(PAGE - 1), true);
   const regions = space.regions;
   let inRegion = false;
@@ -83,10 +95,20 @@ function findRanges(space: Space, stackLow: u64): void {
     if (region.copied && !region.shared) rangeBesides(region.start, region.end, region.clean, space.stackStart, stackLow);
   }
   if (!inRegion) range(stackLow, space.stackEnd, true);
-  for (let i = 0; i < space.images.length; i++) {
-    const parts = writableParts(space.images[i]);
-    for (let k = 0; k < parts.length; k += 2) range(parts[k], parts[k + 1], true);
-  }
+  for (let i = 0; i < space.images.length; i++) findParts(space.images[i]);
+}
+
+function findParts(image: Inode): void {
+  const parts = writableParts(image);
+  for (let k = 0; k < parts.length; k += 2) range(parts[k], parts[k + 1], true);
+}
+
+/** Whether no other process of its group has come of this one by fork, or this one of it: the program alone is what they share. */
+function isAlone(space: Space): bool {
+  const members = space.group!.members;
+  for (let i = 0; i < members.length; i++)
+    if (members[i] !== space && members[i].stackStart === space.stackStart && members[i].stackEnd === space.stackEnd) return false;
+  return true;
 }
 
 /** From where on the first stack is in use: known when there is one thread, and it stands there. */
@@ -108,8 +130,9 @@ function stackLowOf(space: Space): u64 {
 /** Which pages of a process are there. */
 function survey(space: Space): Copy {
   const copy = new Copy();
-  copy.stackLow = stackLowOf(space);
-  findRanges(space, copy.stackLow);
+  copy.alone = isAlone(space);
+  copy.stackLow = copy.alone ? 0 : stackLowOf(space);
+  findRanges(space, copy.stackLow, copy.alone);
   for (let i = 0; i < starts.length; i++) {
     const end = ends[i];
     for (let at = madeFrom(starts[i], end); at < end; at = madeFrom(at, end)) {
@@ -158,7 +181,7 @@ function sameRuns(a: Copy, b: Copy): bool {
 function change(from: Space, to: Space, group: Group): bool {
   const leaving = survey(from);
   const coming = to.copy!;
-  if (!sameRuns(leaving, coming) || !alike(from, to)) {
+  if (!sameRuns(leaving, coming) || !alike(from, to, leaving.alone, coming.alone)) {
     if (!keepBytes(leaving, from, group)) return false;
     restore(to, group);
     return true;
@@ -177,13 +200,13 @@ function change(from: Space, to: Space, group: Group): bool {
 }
 
 /** Whether the books of two processes are the same as far as bytes are each one's own, so that what is not there is not for both. */
-function alike(a: Space, b: Space): bool {
-  findRanges(a, a.stackEnd);
+function alike(a: Space, b: Space, aAlone: bool, bAlone: bool): bool {
+  findRanges(a, a.stackEnd, aAlone);
   const count = starts.length;
   const first = starts.slice(0);
   const last = ends.slice(0);
   const clean = cleans.slice(0);
-  findRanges(b, b.stackEnd);
+  findRanges(b, b.stackEnd, bAlone);
   if (count !== starts.length) return false;
   for (let i = 0; i < count; i++) if (first[i] !== starts[i] || last[i] !== ends[i] || clean[i] !== cleans[i]) return false;
   return true;
@@ -192,7 +215,7 @@ function alike(a: Space, b: Space): bool {
 /** Puts them into their place. */
 function restore(space: Space, group: Group): void {
   const copy = space.copy!;
-  findRanges(space, copy.stackLow);
+  findRanges(space, copy.stackLow, copy.alone);
   let from = copy.at;
   let next = 0;
   for (let i = 0; i < starts.length; i++) {
@@ -254,6 +277,28 @@ export function join(from: Space, space: Space): Group {
   latestKey = latestKey % LAST_KEY + 1;
   space.key = latestKey << 48;
   return group;
+}
+
+/** Room for the first bytes of a process that begins elsewhere than in its place; false when there is no memory. */
+export function reserveCopy(space: Space, parts: Array<u64>): bool {
+  const copy = new Copy();
+  copy.alone = true;
+  for (let i = 0; i < parts.length; i += 2) {
+    copy.starts.push(parts[i]);
+    copy.lengths.push(parts[i + 1] - parts[i]);
+    copy.bytes += parts[i + 1] - parts[i];
+  }
+  if (copy.bytes > 0) copy.at = takeCopy(copy.bytes);
+  if (copy.at === 0 && copy.bytes > 0) return false;
+  space.copy = copy;
+  return true;
+}
+
+/** A process whose bytes are in place already. */
+export function enterPlace(space: Space): void {
+  const group = space.group!;
+  group.resident = space;
+  group.since = now(1);
 }
 
 /** The memory of a process goes, and its place in its group. */
@@ -346,14 +391,18 @@ function hold(thread: Thread): void {
 function wait(thread: Thread, group: Group): i64 {
   if (!group.waiters.includes(thread)) group.waiters.push(thread);
   const present = now(1);
-  const result = requestPark(max(group.since + SLICE, present + SLICE / 4));
+  // The first one sees to it that there is a turn; it is the next one's when it has gone.
+  const until = group.waiters[0] === thread ? max(group.since + SLICE, present + SLICE / 4) : present + LONG;
+  const result = requestPark(until);
   goesOut(thread);
   return result;
 }
 
 function leaveQueue(thread: Thread, group: Group): void {
   const at = group.waiters.indexOf(thread);
-  if (at >= 0) group.waiters.splice(at, 1);
+  if (at < 0) return;
+  group.waiters.splice(at, 1);
+  if (at === 0 && group.waiters.length > 0) group.waiters[0].wake();
 }
 
 function obtain(thread: Thread, group: Group): bool {
