@@ -10,6 +10,7 @@ import { attending, interruptSlot } from './task/outbox';
 import { Process } from './task/process';
 import { mustGiveWay } from './task/residence';
 import { isGroup } from './task/session';
+import { isStop, isStopped, stopNow, stopsOrContinues } from './task/stops';
 import { foreground } from './tty';
 import { deadline, NEVER, park, timedOut, watch } from './task/queue';
 import { current, MAX_THREADS, Queued, SENDER, Thread, threadOf, threads } from './task/thread';
@@ -55,7 +56,7 @@ const EXTRA: usize = 88;
 /** The alternate stack as the frame shows it and as its end brings it back: base, flags, size. */
 const STACK: usize = 96;
 
-function bit(signal: u64): u64 {
+export function bit(signal: u64): u64 {
   return (<u64>1) << (signal - 1);
 }
 
@@ -63,12 +64,12 @@ function bit(signal: u64): u64 {
   return process.actions + <usize>signal * 32;
 }
 
-/** Ignored, or ignored by default: SIGCHLD, SIGCONT, SIGURG, SIGWINCH; stopping is not done, so SIGSTOP and its relatives. */
-function ignored(process: Process, signal: u64): bool {
+/** Ignored, or ignored by default: SIGCHLD, SIGCONT, SIGURG, SIGWINCH. */
+export function ignored(process: Process, signal: u64): bool {
   const handler = load<u64>(actionOf(process, signal));
   if (handler === SIG_IGN) return true;
   if (handler !== SIG_DFL) return false;
-  return signal === 17 || signal === 18 || (signal >= 19 && signal <= 23) || signal === 28;
+  return signal === 17 || signal === 18 || signal === 23 || signal === 28;
 }
 
 /** What can be delivered to a thread now. */
@@ -89,7 +90,7 @@ export function deliverable(): u64 {
 
 /** Tells the native half, which looks at the end of each call; another thread is interrupted if it computes. */
 export function look(thread: Thread): void {
-  const waits = readyFor(thread) !== 0 || thread.process.exiting || thread.dismissed || thread.mustYield;
+  const waits = readyFor(thread) !== 0 || thread.process.exiting || thread.dismissed || thread.mustYield || thread.process.stopped !== 0;
   store<u64>(thread.request, waits ? 1 : 0, WAITING);
   if (waits && (thread !== current || attending)) interruptSlot(thread.slot);
 }
@@ -112,7 +113,7 @@ function enqueue(queued: Array<Queued>, signal: u64, code: i32, value: u64, send
 }
 
 /** The thread of a process that a signal is for: its first, or another, that does not block it. */
-function taker(process: Process, signal: u64): Thread | null {
+export function takerOf(process: Process, signal: u64): Thread | null {
   let found: Thread | null = null;
   for (let slot = 0; slot < MAX_THREADS; slot++) {
     const thread = threads[slot];
@@ -126,7 +127,7 @@ function taker(process: Process, signal: u64): Thread | null {
 /** Signals of a process that wait although a thread no longer takes them: others may. */
 export function reassign(process: Process, set: u64): void {
   for (let left = process.pending & set; left !== 0; left &= left - 1) {
-    const thread = taker(process, <u64>ctz(left) + 1);
+    const thread = takerOf(process, <u64>ctz(left) + 1);
     if (thread === null || thread === current) continue;
     look(thread);
     thread.wake();
@@ -135,6 +136,7 @@ export function reassign(process: Process, set: u64): void {
 
 /** Sends a signal to one thread. False: too many of this number wait. */
 export function raiseFor(thread: Thread, signal: u64, code: i32, value: u64, sender: i32, extra: i32 = 0): bool {
+  if (stopsOrContinues(thread.process, signal, thread)) return true;
   if (ignored(thread.process, signal) && (thread.blocked & bit(signal)) === 0) return true;
   if ((thread.pending & bit(signal)) !== 0) return enqueue(thread.queued, signal, code, value, sender, extra);
   thread.pending |= bit(signal);
@@ -152,7 +154,7 @@ export function raise(signal: u64): void {
 
 /** Sends a signal to a process: one of its threads that does not block it takes it. False: too many of this number wait. */
 export function sendTo(process: Process, signal: u64, code: i32, value: u64, sender: i32, extra: i32 = 0): bool {
-  if (process.ended) return true;
+  if (process.ended || stopsOrContinues(process, signal, null)) return true;
   let wanted = !ignored(process, signal);
   for (let slot = 0; slot < MAX_THREADS && !wanted; slot++) {
     const thread = threads[slot];
@@ -162,7 +164,7 @@ export function sendTo(process: Process, signal: u64, code: i32, value: u64, sen
   if ((process.pending & bit(signal)) !== 0) return enqueue(process.queued, signal, code, value, sender, extra);
   process.pending |= bit(signal);
   remember(process.senders, signal, code, value, sender, extra);
-  const thread = taker(process, signal);
+  const thread = takerOf(process, signal);
   if (thread !== null) {
     look(thread);
     thread.wake();
@@ -199,6 +201,15 @@ function nextOf(queued: Array<Queued>, signal: u64): i32 {
   return -1;
 }
 
+/** Signals of a set do not wait any more, for the process or its threads. */
+export function dropPending(process: Process, set: u64): void {
+  process.pending &= ~set;
+  for (let slot = 0; slot < MAX_THREADS; slot++) {
+    const thread = threads[slot];
+    if (thread !== null && thread.process === process) thread.pending &= ~set;
+  }
+}
+
 function dropQueued(queued: Array<Queued>, signal: u64): void {
   for (let i = nextOf(queued, signal); i >= 0; i = nextOf(queued, signal)) queued.splice(i, 1);
 }
@@ -211,9 +222,13 @@ function dropQueued(queued: Array<Queued>, signal: u64): void {
 export function takeSignal(stack: u64): i32 {
   // The thread is to go: it is ended where it stands (task/exit.ts, endProcess).
   if (current.process.exiting || current.dismissed) return -<i32>SIGKILL;
-  if (mustGiveWay()) return GIVE_WAY;
+  if (isStopped(current) || mustGiveWay()) return GIVE_WAY;
   let signal = take(~current.blocked);
   while (signal !== 0 && ignored(current.process, signal)) signal = take(~current.blocked);
+  if (signal !== 0 && isStop(signal) && load<u64>(actionOf(current.process, signal)) === SIG_DFL) {
+    stopNow(signal);
+    return current.process.stopped !== 0 ? GIVE_WAY : takeSignal(stack);
+  }
   if (signal !== 0) return deliver(signal, stack);
   store<u64>(current.request, current.restart ? 1 : 0, RESTART);
   current.restart = false;
@@ -308,14 +323,12 @@ export function sysRtSigaction(signal: u64, next: u64, user: u64, size: u64): i6
   if (next !== 0) {
     memory.copy(at, scratch, 32);
     if (ignored(current.process, signal)) {
+      dropPending(current.process, bit(signal));
+      dropQueued(current.process.queued, signal);
       for (let slot = 0; slot < MAX_THREADS; slot++) {
         const thread = threads[slot];
-        if (thread === null || thread.process !== current.process) continue;
-        thread.pending &= ~bit(signal);
-        dropQueued(thread.queued, signal);
+        if (thread !== null && thread.process === current.process) dropQueued(thread.queued, signal);
       }
-      current.process.pending &= ~bit(signal);
-      dropQueued(current.process.queued, signal);
     }
     look(current);
   }

@@ -5,16 +5,19 @@
 import { EBADF, EFAULT, EINVAL, EIO, ENOTTY, ESRCH } from './errno';
 import { waitingBytes } from './fs/notify';
 import { DEVICE_HOST, DEVICE_TTY } from './fs/inode';
-import { fileOf, O_NONBLOCK, setCloexec } from './fs/open-file';
+import { fileOf, O_ASYNC, O_NONBLOCK, OpenFile, setCloexec } from './fs/open-file';
 import { hostModes } from './fs/stat';
 import { answerLength, area, net, NET_QUEUED, NET_TERMINAL, netAnswered } from './net/host';
-import { copyIn, copyOut } from './shim';
+import { copyIn, copyOut, now } from './shim';
 import { firstProcess } from './task/exit';
 import { isGroup } from './task/session';
+import { park } from './task/queue';
+import { TERMINAL_MAY, TERMINAL_NEVER, usesTerminal } from './task/stops';
 import { current } from './task/thread';
 import { foreground, learnModes, setForeground, ttyFd } from './tty';
 import { scratch, storeU32 } from './user';
 
+const SIGTTOU: u64 = 22;
 const TCGETS: u32 = 0x5401;
 const TCSETS: u32 = 0x5402;
 const TCSETSF: u32 = 0x5404;
@@ -30,6 +33,7 @@ const TERMIOS: u32 = 36;
 const FIONBIO: u32 = 0x5421;
 const FIONCLEX: u32 = 0x5450;
 const FIOCLEX: u32 = 0x5451;
+const FIOASYNC: u32 = 0x5452;
 
 let rows: u16 = 24;
 let columns: u16 = 80;
@@ -60,7 +64,15 @@ function getModes(fd: i32, user: u64): i64 {
   return copyOut(user, area(), TERMIOS) ? 0 : EFAULT;
 }
 
+/** Who is in the background is not to change the terminal: 0, or what becomes of the call. */
+function inBackground(): i64 {
+  const may = usesTerminal(SIGTTOU);
+  return may === TERMINAL_MAY ? 0 : may === TERMINAL_NEVER ? EIO : park(now(1), true);
+}
+
 function setModes(fd: i32, command: u32, user: u64): i64 {
+  const waits = netAnswered(NET_TERMINAL) ? 0 : inBackground();
+  if (waits !== 0) return waits;
   if (!copyIn(area(), user, TERMIOS)) return EFAULT;
   const result = control(fd, command, 0, TERMIOS);
   if (result >= 0) learnModes(area());
@@ -73,7 +85,19 @@ function setGroup(user: u64): i64 {
   const group = load<i32>(scratch);
   if (group < 0) return EINVAL;
   if (!isGroup(group)) return ESRCH;
+  const waits = inBackground();
+  if (waits !== 0) return waits;
   setForeground(group);
+  return 0;
+}
+
+/** Kept, without effect: servers ask for it for what they wait for otherwise. */
+function setAsync(file: OpenFile, user: u64): i64 {
+  if (!copyIn(scratch, user, 4)) return EFAULT;
+  const on = load<u32>(scratch) !== 0;
+  if (on === ((file.flags & O_ASYNC) !== 0)) return 0;
+  if (file.pipe === null && file.socket === null && terminalOf(file.inode.device) < 0) return ENOTTY;
+  file.flags ^= O_ASYNC;
   return 0;
 }
 
@@ -86,6 +110,7 @@ export function sysIoctl(fd: u64, command64: u64, argument: u64): i64 {
     file.flags = load<u32>(scratch) !== 0 ? file.flags | O_NONBLOCK : file.flags & ~O_NONBLOCK;
     return 0;
   }
+  if (command === FIOASYNC) return setAsync(file, argument);
   if (command === FIOCLEX || command === FIONCLEX) {
     setCloexec(fd, command === FIOCLEX);
     return 0;

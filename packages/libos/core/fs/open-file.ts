@@ -20,6 +20,7 @@ export const O_NONBLOCK: u32 = 0o4000;
 export const O_DIRECTORY: u32 = 0o200000;
 export const O_NOFOLLOW: u32 = 0o400000;
 export const O_CLOEXEC: u32 = 0o2000000;
+export const O_ASYNC: u32 = 0o20000;
 export const O_PATH: u32 = 0o10000000;
 export const O_TMPFILE: u32 = 0o20200000;
 
@@ -133,6 +134,8 @@ export class OpenFile {
   /** The descriptor of a file of the host, or -1; entries of such a folder as they were when they were first asked for. */
   hostFd: i32 = -1;
   listing: Listing | null = null;
+  /** Who asked to be told of changes by SIGIO, which nobody is. */
+  owner: i32 = 0;
   constructor(
     public inode: Inode,
     public flags: u32,

@@ -267,6 +267,11 @@ export function sysFcntl(fd: u64, command: u64, argument: u64): i64 {
     case 37:
     case 38:
       return lockRange(file, <i32>command, argument);
+    case 8:
+      file.owner = <i32>argument;
+      return 0;
+    case 9:
+      return file.owner;
     case 1031:
     case 1032:
       return file.pipe === null ? EBADF : 65536;

@@ -1,5 +1,5 @@
 /** read, write and their relatives. */
-import { EAGAIN, EBADF, EFAULT, EFBIG, EINVAL, EISDIR, EOPNOTSUPP, ENOSPC, EPIPE, ESPIPE, EXDEV } from '../errno';
+import { EAGAIN, EBADF, EFAULT, EFBIG, EINVAL, EIO, EISDIR, EOPNOTSUPP, ENOSPC, EPIPE, ESPIPE, EXDEV } from '../errno';
 import { message } from '../net/message';
 import { Socket } from '../net/socket';
 import { ownAnswered, ownFailed, OWN_ROOM, readStream, readStreamVectors, sendOwn, writeStream, writeStreamVectors } from '../net/stream';
@@ -19,6 +19,7 @@ import {
 } from './inode';
 import { readSignals, readTimer } from '../events';
 import { NEVER, park, Queue, watch } from '../task/queue';
+import { TERMINAL_MAY, TERMINAL_NEVER, usesTerminal } from '../task/stops';
 import { current } from '../task/thread';
 import { isAttestation, written } from './attestation';
 import { fetchPiece, transfer } from './host-data';
@@ -31,6 +32,7 @@ const MAX_VECTORS: u64 = 1024;
 /** Bytes of a file that have to be in memory at once. */
 const STEP: u64 = 1 << 20;
 const SIGPIPE = 13;
+const SIGTTIN: u64 = 21;
 
 /** The host's descriptor behind a device. */
 function hostOf(device: i32): u32 {
@@ -64,7 +66,12 @@ function readDevice(file: OpenFile, device: i32, user: u64, length: u64): i64 {
   if (device === DEVICE_NULL) return 0;
   if (device === DEVICE_ZERO) return zero(user, length) ? length : EFAULT;
   if (device === DEVICE_RANDOM) return random(user, length) ? length : EFAULT;
-  return length === 0 ? 0 : readStream(file, <i32>hostOf(device), user, length);
+  if (length === 0) return 0;
+  if (<i32>hostOf(device) === ttyFd) {
+    const may = usesTerminal(SIGTTIN);
+    if (may !== TERMINAL_MAY) return may === TERMINAL_NEVER ? EIO : park(now(1), true);
+  }
+  return readStream(file, <i32>hostOf(device), user, length);
 }
 
 function writeDevice(file: OpenFile, device: i32, user: u64, length: u64): i64 {

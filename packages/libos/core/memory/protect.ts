@@ -1,5 +1,5 @@
 /** mprotect(2). */
-import { EACCES, EINVAL, ENOMEM } from '../errno';
+import { EACCES, EINVAL, ENOMEM, ENOSPC } from '../errno';
 import { Inode } from '../fs/inode';
 import { writableParts } from '../image-parts';
 import { executable, made, protect } from '../shim';
@@ -25,6 +25,19 @@ function isCode(from: u64, to: u64): bool {
   for (let i = 0; i < regions.length; i++)
     if (regions[i].start < to && regions[i].end > from && !regions[i].code) return false;
   return true;
+}
+
+/** There are no keys: none can be had, and minus one means none. */
+export function sysPkeyAlloc(flags: u64, rights: u64): i64 {
+  return flags !== 0 || rights > 3 ? EINVAL : ENOSPC;
+}
+
+export function sysPkeyFree(): i64 {
+  return EINVAL;
+}
+
+export function sysPkeyMprotect(at: u64, given: u64, prot: u64, key: u64): i64 {
+  return <i32>key === -1 ? sysMprotect(at, given, prot) : EINVAL;
 }
 
 export function sysMprotect(at: u64, given: u64, prot: u64): i64 {

@@ -12,6 +12,7 @@ import { FIRST_PID, Process } from './process';
 import { NEVER, park } from './queue';
 import { leaveSpace } from './residence';
 import { current, MAX_THREADS, Thread, threads } from './thread';
+import { releaseOrphans } from './stops';
 import { dropTimers } from './timers';
 import { isVforked, resumeParent } from './vfork';
 
@@ -95,6 +96,7 @@ export function finishProcess(process: Process, status: i32): void {
   if (process.parent === null || process.space !== process.parent!.space) leaveSpace(process.space);
   const parent = process.parent;
   if (parent !== null) parent.childrenSpent += processTime(process) + process.childrenSpent;
+  releaseOrphans(process.children);
   // Whoever is left alone belongs to the first process, which may wait for it or not.
   for (let i = 0; i < process.children.length; i++) {
     const orphan = process.children[i];

@@ -43,7 +43,7 @@ export function sysPidfdOpen(pid: u64, flags: u64): i64 {
   return fd;
 }
 
-function processBehind(fd: u64): Process | null {
+export function processBehind(fd: u64): Process | null {
   const file = fileOf(fd);
   if (file === null || file.thing === null || !(file.thing instanceof PidFile)) return null;
   return (<PidFile>file.thing!).process;

@@ -25,7 +25,7 @@ export class Process {
   sid: i32;
   /** Children that run or have ended and were not waited for. */
   children: Array<Process> = new Array<Process>();
-  /** Woken when a child ends. */
+  /** Woken when a child ends, is stopped or continued. */
   childEnded: Queue = new Queue();
   /** As wait4 tells it, once it has ended. */
   status: i32 = 0;
@@ -35,6 +35,11 @@ export class Process {
   /** Time of the processor of threads that have ended, and of children that have. */
   spent: u64 = 0;
   childrenSpent: u64 = 0;
+  /** The signal that has stopped it; 0: it goes on. */
+  stopped: u64 = 0;
+  /** Whether its parent has still to be told by wait that it was stopped, or continued. */
+  stopNews: bool = false;
+  continueNews: bool = false;
   /** Its threads are to go. */
   exiting: bool = false;
 

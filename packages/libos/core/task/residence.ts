@@ -13,6 +13,7 @@ import { enforceFor } from '../memory/enforce';
 import { commons, Space } from '../memory/space';
 import { freeSpace, takeCopy, untake } from '../memory/take';
 import { FIRST_PID } from './process';
+import { isStopped } from './stops';
 import { current, MAX_THREADS, Thread, threads } from './thread';
 
 const PAGE: u64 = 4096;
@@ -366,19 +367,29 @@ export function goesOut(thread: Thread): void {
  */
 export function comesBack(thread: Thread, result: i64): i64 {
   const group = thread.process.space.group;
+  const rests = isStopped(thread);
   if (!thread.held) {
     thread.heldResult = result;
-    const yields = thread.mustYield && mustGiveWay();
+    const yields = rests || (thread.mustYield && mustGiveWay());
     if (!yields && (group === null || obtain(thread, group))) return 0;
     thread.mustYield = false;
     hold(thread);
-  } else if (group === null || obtain(thread, group)) {
+  } else if (!rests && (group === null || obtain(thread, group))) {
     memory.copy(thread.request, thread.heldRequest, HELD);
     thread.then = thread.heldThen;
     thread.held = false;
     return 0;
   }
-  return wait(thread, group!);
+  return rests ? rest(thread) : wait(thread, group!);
+}
+
+/** Waits until its process is continued, and has no turn meanwhile. */
+function rest(thread: Thread): i64 {
+  const group = thread.process.space.group;
+  if (group !== null) leaveQueue(thread, group);
+  const result = requestPark(u64.MAX_VALUE);
+  goesOut(thread);
+  return result;
 }
 
 /** Keeps what the thread's call needs when it goes on. */
@@ -477,14 +488,15 @@ export function mustGiveWay(): bool {
   return false;
 }
 
-/** It does, between two calls or in the midst of its program: PENDING, or 0 when nobody wants the place any more. */
+/** It does, or is stopped, between two calls or in the midst of its program: PENDING, or 0 when nothing of that is wanted any more. */
 export function giveWay(stack: u64): i64 {
-  if (!mustGiveWay()) return 0;
   const thread = current;
+  const rests = isStopped(thread);
+  if (!rests && !mustGiveWay()) return 0;
   thread.mustYield = false;
   thread.stackAt = stack;
   thread.then = 0;
   thread.heldResult = 0;
   hold(thread);
-  return wait(thread, thread.process.space.group!);
+  return rests ? rest(thread) : wait(thread, thread.process.space.group!);
 }

@@ -123,6 +123,8 @@ void libos_host_unpark(uint32_t slot);
 void libos_host_yield(void);
 void libos_host_interrupt(uint32_t unused);
 void libos_host_alarm(uint32_t microseconds);
+/* The first process is stopped. */
+void libos_host_stopped(uint32_t unused);
 bool libos_host_thread(uint32_t slot);
 _Noreturn void libos_host_exit(int32_t status);
 void libos_host_note(const char *text, size_t length);

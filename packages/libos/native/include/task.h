@@ -43,6 +43,7 @@ void libos_kept_registers(uint32_t slot, nsgx_registers *to);
 struct libos_orders {
     uint64_t interrupts; /* threads that are to look for a signal, a bit for each slot */
     uint64_t alarm;      /* when the host is to call, on clock 1; 0: no change */
+    bool stopped;        /* whether the host is to be told that the first process is stopped */
 };
 struct libos_orders libos_take_orders(void);
 void libos_attend_start(uint8_t *memory);

@@ -14,7 +14,7 @@ void libos_signals(nsgx_registers *registers, uint32_t number);
 
 /* core/task/outbox.ts */
 struct outbox {
-    uint64_t interrupts, alarm;
+    uint64_t interrupts, alarm, stopped;
 };
 static volatile struct outbox *outbox;
 static uint64_t told = UINT64_MAX; /* when the host was asked to call; under the lock */
@@ -22,10 +22,12 @@ static uint64_t told = UINT64_MAX; /* when the host was asked to call; under the
 void libos_attend_start(uint8_t *memory) { outbox = (volatile struct outbox *)(memory + w2c_core_outboxAt(libos_core())); }
 
 struct libos_orders libos_take_orders(void) {
-    struct libos_orders orders = {0, 0};
+    struct libos_orders orders = {0};
     if (outbox == NULL) return orders;
     orders.interrupts = outbox->interrupts;
     if (orders.interrupts != 0) outbox->interrupts = 0;
+    orders.stopped = outbox->stopped != 0;
+    if (orders.stopped) outbox->stopped = 0;
     if (outbox->alarm != told) {
         told = outbox->alarm;
         if (told != UINT64_MAX) orders.alarm = told;

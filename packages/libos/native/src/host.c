@@ -11,7 +11,7 @@
 
 enum { CALL_WRITE, CALL_READ, CALL_ROOT, CALL_CLOCK, CALL_WAIT, CALL_NOTE, CALL_PARK, CALL_UNPARK, CALL_THREAD, CALL_EXIT };
 /* Behind those of transport/ocall.c. */
-enum { CALL_INTERRUPT = 13, CALL_ALARM, CALL_PAGES = 17, CALL_FILES, CALL_ATTEST };
+enum { CALL_INTERRUPT = 13, CALL_ALARM, CALL_PAGES = 17, CALL_FILES, CALL_ATTEST, CALL_STOPPED };
 
 #define EIO 5
 #define EFAULT 14
@@ -184,6 +184,14 @@ void libos_host_alarm(uint32_t microseconds) {
     nsgx_writer_start(&request);
     nsgx_write_u32(&request, microseconds);
     call(io_of_thread(), CALL_ALARM, &request, &got);
+}
+
+void libos_host_stopped(uint32_t unused) {
+    (void)unused;
+    nsgx_writer request;
+    size_t got;
+    nsgx_writer_start(&request);
+    call(io_of_thread(), CALL_STOPPED, &request, &got);
 }
 
 void libos_host_unpark(uint32_t slot) {

@@ -121,6 +121,7 @@ void libos_unlock(void) {
     }
     if (__builtin_expect(interrupt, 0) && overlook(orders.interrupts)) libos_call_out(libos_host_interrupt, 0);
     if (__builtin_expect(orders.alarm != 0, 0)) alarm_at(orders.alarm);
+    if (__builtin_expect(orders.stopped, 0)) libos_call_out(libos_host_stopped, 0);
 }
 
 static bool change(uint32_t slot, uint32_t from, uint32_t to) {

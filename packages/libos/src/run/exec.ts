@@ -40,6 +40,8 @@ export interface RunOptions {
   readonly store?: StoreOptions;
   /** Called when the program is about to run. */
   readonly onStart?: (program: RunningProgram) => void;
+  /** Called when its first process is stopped, by SIGSTOP or a signal of job control; SIGCONT continues it. */
+  readonly onStop?: () => void;
 }
 
 /** A program that runs. */
@@ -92,6 +94,7 @@ export async function runProgram(cvm: Cvm, program: ProgramImage, options: RunOp
         ...hostHandlers({ root: program.root, descriptors, onNote: options.onNote }),
         ...threadHandlers(() => threads, threads.over.signal),
         ...threads.attention.handlers(),
+        stopped: () => options.onStop?.(),
         ...pageHandlers(() => threads.enclave),
         ...io.handlers(),
         ...(store?.handlers() ?? noStore),

@@ -113,5 +113,6 @@ export const LIBOS_INTERFACE = Object.freeze({
       returns: 'bytes',
     },
     { name: 'host_attest', params: [{ name: 'report', type: 'bytes' }], returns: 'bytes' },
+    { name: 'stopped', params: [], returns: 'void' },
   ],
 } as const);

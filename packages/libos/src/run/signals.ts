@@ -11,6 +11,7 @@ const FORWARDED = [
   'SIGUSR2',
   'SIGWINCH',
   'SIGCONT',
+  'SIGTSTP',
 ] as const;
 const FATAL: readonly string[] = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM'];
 /** A program that does not end: so many of those that end programs in a second end this process. */

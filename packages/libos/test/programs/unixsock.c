@@ -219,6 +219,21 @@ int main(int argc, char **argv) {
     SHOW(recv(pipes[0], buffer, 1, 0));
     SHOW(recv(99, buffer, 1, 0));
 
+    /* As servers do for the channels to their workers. */
+    int on = 1;
+    SHOW(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+    SHOW(ioctl(pair[0], FIOASYNC, &on));
+    SHOW(fcntl(pair[0], F_SETOWN, getpid()));
+    SHOW(fcntl(pair[0], F_GETOWN) == getpid());
+    SHOW((fcntl(pair[0], F_GETFL) & O_ASYNC) != 0);
+    SHOW((fcntl(pair[1], F_GETFL) & O_ASYNC) != 0);
+    on = 0;
+    SHOW(ioctl(pair[0], FIOASYNC, &on));
+    SHOW((fcntl(pair[0], F_GETFL) & O_ASYNC) != 0);
+    on = 1;
+    int memory = open("/proc/self/status", O_RDONLY);
+    SHOW(ioctl(memory, FIOASYNC, &on));
+
     int epoll = epoll_create1(0);
     struct epoll_event event = {EPOLLIN | EPOLLOUT | EPOLLET | EPOLLRDHUP, {.u32 = 7}};
     SHOW(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));

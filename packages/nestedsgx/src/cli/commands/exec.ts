@@ -320,6 +320,8 @@ async function runExec(
       onStart: (program) => {
         stopForwarding = forwardSignals(program);
       },
+      // For whoever waits for this process, the program is this process.
+      onStop: () => process.kill(process.pid, 'SIGSTOP'),
     });
     if (options.stats) tellStats(terminal, result, prepared.sites);
     if (result.status !== 0) throw new ExitWith(result.status);
