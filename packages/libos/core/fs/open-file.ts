@@ -134,8 +134,9 @@ export class OpenFile {
   /** The descriptor of a file of the host, or -1; entries of such a folder as they were when they were first asked for. */
   hostFd: i32 = -1;
   listing: Listing | null = null;
-  /** Who asked to be told of changes by SIGIO, which nobody is. */
+  /** Who asked to be told of changes (fs/owner.ts), and whether that is a thread, a process or a group. */
   owner: i32 = 0;
+  ownerKind: i32 = 0;
   constructor(
     public inode: Inode,
     public flags: u32,

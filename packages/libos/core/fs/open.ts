@@ -17,6 +17,7 @@ import {
   Pipe, place, roomFor, setCloexec,
 } from './open-file';
 import { lockRange } from './locks';
+import { ownerOf } from './owner';
 import { lastName, lastSlash, link, walk, walkFailure, walkParent } from './path';
 import { AT_FDCWD, directoryOf, startFailure, umask } from './process-files';
 import { made } from './proc';
@@ -268,10 +269,10 @@ export function sysFcntl(fd: u64, command: u64, argument: u64): i64 {
     case 38:
       return lockRange(file, <i32>command, argument);
     case 8:
-      file.owner = <i32>argument;
-      return 0;
     case 9:
-      return file.owner;
+    case 15:
+    case 16:
+      return ownerOf(file, <i32>command, argument);
     case 1031:
     case 1032:
       return file.pipe === null ? EBADF : 65536;

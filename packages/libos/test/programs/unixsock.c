@@ -225,6 +225,15 @@ int main(int argc, char **argv) {
     SHOW(ioctl(pair[0], FIOASYNC, &on));
     SHOW(fcntl(pair[0], F_SETOWN, getpid()));
     SHOW(fcntl(pair[0], F_GETOWN) == getpid());
+    SHOW(fcntl(pair[0], F_SETOWN, 4000000));
+    SHOW(fcntl(pair[0], F_SETOWN, -getpgrp()));
+    SHOW(fcntl(pair[0], F_GETOWN) == -getpgrp());
+    struct f_owner_ex owner = {F_OWNER_TID, getpid()};
+    SHOW(fcntl(pair[0], F_SETOWN_EX, &owner));
+    SHOW(fcntl(pair[0], F_GETOWN) == getpid());
+    owner.type = 7;
+    SHOW(fcntl(pair[0], F_SETOWN_EX, &owner));
+    SHOW(fcntl(pair[0], F_SETOWN_EX, (void *)8));
     SHOW((fcntl(pair[0], F_GETFL) & O_ASYNC) != 0);
     SHOW((fcntl(pair[1], F_GETFL) & O_ASYNC) != 0);
     on = 0;
