@@ -57,6 +57,7 @@ export {
   parsePolicy,
   parsePolicyText,
 } from './policy/index.js';
+export { repeatedMember } from './policy/repeated.js';
 export { PreparedCollateral, prepareCollateral } from './prepared.js';
 export type { VerifyOptions } from './request.js';
 export { RAW_SNP_CHECKS } from './snp/appraise.js';

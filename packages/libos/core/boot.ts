@@ -29,6 +29,8 @@ const FLAG_STORE_SIGNER = 8;
 /** A folder of the host is mounted there; whether it may be changed. */
 const FLAG_MOUNT = 16;
 const FLAG_MOUNT_WRITABLE = 32;
+/** The key of the store is provisioned: by whom stands where a link has its target. */
+const FLAG_STORE_PROVISIONED = 64;
 
 /** Where the program starts. */
 let start: string = '/';
@@ -91,7 +93,8 @@ function entry(at: usize, base: u64): usize {
   inode.mode = type | mode;
   inode.readOnly = (flags & FLAG_READ_ONLY) !== 0;
   if ((flags & FLAG_MOUNT) !== 0) addMount(inode, path, (flags & FLAG_MOUNT_WRITABLE) !== 0);
-  if ((flags & FLAG_STORE) !== 0) setStore(inode, (flags & FLAG_STORE_SIGNER) !== 0 ? 2 : 1);
+  if ((flags & FLAG_STORE_PROVISIONED) !== 0) setStore(inode, 3, at + ENTRY + pathLength, targetLength);
+  else if ((flags & FLAG_STORE) !== 0) setStore(inode, (flags & FLAG_STORE_SIGNER) !== 0 ? 2 : 1, 0, 0);
   inode.modified = inode.changed = inode.accessed = load<u64>(at, 16);
   if (kind === KIND_LINK) {
     inode.target = bytesToString(at + ENTRY + pathLength, targetLength);

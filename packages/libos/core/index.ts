@@ -44,7 +44,7 @@ import { setWindow } from './terminal';
 import { setVerbose } from './unsupported';
 
 export { lastPlan, storeRoom } from './fs/store';
-export { mountStore, storePolicy, storeWants } from './fs/store-mount';
+export { mountStore, storeKeyAt, storeKeyBytes, storePolicy, storeWants } from './fs/store-mount';
 
 const SIGWINCH: u32 = 28;
 /** Bits of the boot page's flags (src/image/boot.ts). */

@@ -22,6 +22,7 @@ export const LIBOS_ERRORS = Object.freeze({
   PACKAGE_MISSING: 'A Debian package is not installed, or a .deb file cannot be unpacked.',
   STORE_PATH_INVALID: 'Files cannot stay at this place of the root.',
   STORE_UNREADABLE: 'The store of a program cannot be opened or made.',
+  KEY_SERVER_INVALID: 'An image cannot name this key server, or this key of it.',
   STORE_BUSY: 'The store of a program is in use.',
   MOUNT_PATH_INVALID:
     'A folder of the host cannot be mounted, or a program start, at this place of the root.',

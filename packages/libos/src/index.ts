@@ -33,6 +33,7 @@ export {
   readSpec,
   sizeFault,
 } from './image/spec.js';
+export type { ProvisionedKey, StoreKey } from './image/store-key.js';
 export { buildKernel, KERNEL_PATH } from './kernel/build-kernel.js';
 export {
   type RunningProgram,
@@ -42,6 +43,7 @@ export {
 } from './run/exec.js';
 export { LIBOS_INTERFACE } from './run/interface.js';
 export type { MountOptions } from './run/mounts/host-mounts.js';
+export type { Provision } from './run/provision.js';
 export { forwardSignals } from './run/signals.js';
 export { syscallsMarkdown } from './syscalls/markdown.js';
 export type { SyscallRow } from './syscalls/row.js';

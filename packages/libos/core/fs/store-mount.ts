@@ -7,16 +7,24 @@ import { Inode } from './inode';
 import { link } from './path';
 import { ENTRY, HEAD, NOT_LINKED } from './metadata';
 import { last, storeMounted } from './store';
-import { storeFolder, storePolicyValue } from './store-folder';
+import { storeFolder, storeKeySource, storeKeySourceBytes, storePolicyValue } from './store-folder';
 import { blocksOf, pyramidLength, REFERENCE, Stored } from './stored';
 
 /** Files whose references are to be read. */
 let wanting: Array<Stored> = new Array<Stored>();
 const want: usize = memory.data(8);
 
-/** 0: the image has no store; 1: its key is the measurement's; 2: the signer's. */
+/** 0: the image has no store; 1: its key is the measurement's; 2: the signer's; 3: a key server's. */
 export function storePolicy(): u32 {
   return storeFolder === null ? 0 : storePolicyValue;
+}
+
+/** Where the key server's point and the name of the key are; how many bytes. */
+export function storeKeyAt(): usize {
+  return storeKeySource;
+}
+export function storeKeyBytes(): u32 {
+  return storeKeySourceBytes;
 }
 
 /** The folder becomes the store's, with what the metadata say, or empty without them. */

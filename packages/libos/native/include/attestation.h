@@ -15,6 +15,9 @@ enum { OP_ATTEST = 104 };
 /* The core's request: what it wants, and its area. How many bytes of that are the answer, or an error. */
 int64_t libos_attest(const uint64_t a[6], uint8_t *memory, uint64_t size);
 
+/* A quote over these data; its length in `to`, which has LIBOS_QUOTE_MAX bytes, or -EACCES with a note. */
+int64_t libos_quote(const uint8_t data[64], uint8_t *to);
+
 /* host.c: the quoting service's TARGETINFO for an empty report, else its quote; how many bytes, 0 for none. */
 size_t libos_host_attest(const uint8_t *report, size_t length, uint8_t *to, size_t room);
 

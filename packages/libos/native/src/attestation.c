@@ -10,6 +10,7 @@
 #include "nsgx_crypto.h"
 #include "nsgx_ecdsa.h"
 #include "nsgx_sgx.h"
+#include "provision.h"
 
 /* core/fs/attestation.ts */
 enum { WANT_REPORT = 1, WANT_QUOTE, WANT_MRENCLAVE_KEY, WANT_MRSIGNER_KEY, WANT_TARGET, WANT_CERTIFICATE, WANT_PRIVATE_KEY };
@@ -45,7 +46,7 @@ static int64_t report(const uint8_t *data, const uint8_t *target_bytes, uint8_t 
     return NSGX_REPORT_SIZE;
 }
 
-static int64_t quote(const uint8_t data[64], uint8_t *to) {
+int64_t libos_quote(const uint8_t data[64], uint8_t *to) {
     static const char text[] = "the host gave no quote of this enclave";
     uint8_t target[TARGET_BYTES], own[NSGX_REPORT_SIZE];
     uint32_t follows;
@@ -106,7 +107,7 @@ static int64_t make_certificate(uint8_t *work) {
     char *pem = malloc(PEM_ROOM);
     size_t from = 0, length = 0;
     libos_key_claim(tls.point, data);
-    int64_t result = der == NULL || pem == NULL ? -ENOMEM : quote(data, work);
+    int64_t result = der == NULL || pem == NULL ? -ENOMEM : libos_quote(data, work);
     if (result > 0) {
         length = libos_certificate(der, DER_ROOM, &from, tls.secret, tls.point, work, (size_t)result);
         if (length > 0) length = libos_pem(pem, PEM_ROOM, "CERTIFICATE", der + from, length);
@@ -146,11 +147,13 @@ int64_t libos_attest(const uint64_t a[6], uint8_t *memory, uint64_t size) {
     if (a[1] > size || size - a[1] < LIBOS_ATTEST_ROOM) libos_die("the core asked for attestation with an area that is not there", a[1]);
     uint8_t *area = memory + a[1], data[64];
     memcpy(data, area, sizeof data);
+    /* A program that lets others choose its report data must not ask for its store's key on their behalf. */
+    if ((a[0] == WANT_REPORT || a[0] == WANT_QUOTE) && libos_asks_for_key(data)) return -EACCES;
     switch (a[0]) {
         case WANT_REPORT:
             return report(data, area + sizeof data, area);
         case WANT_QUOTE:
-            return quote(data, area);
+            return libos_quote(data, area);
         case WANT_MRENCLAVE_KEY:
             return sealing_key(NSGX_POLICY_MRENCLAVE, area);
         case WANT_MRSIGNER_KEY:

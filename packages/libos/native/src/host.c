@@ -11,7 +11,7 @@
 
 enum { CALL_WRITE, CALL_READ, CALL_ROOT, CALL_CLOCK, CALL_WAIT, CALL_NOTE, CALL_PARK, CALL_UNPARK, CALL_THREAD, CALL_EXIT };
 /* Behind those of transport/ocall.c. */
-enum { CALL_INTERRUPT = 13, CALL_ALARM, CALL_PAGES = 17, CALL_FILES, CALL_ATTEST, CALL_STOPPED };
+enum { CALL_INTERRUPT = 13, CALL_ALARM, CALL_PAGES = 17, CALL_FILES, CALL_ATTEST, CALL_STOPPED, CALL_PROVISION };
 
 #define EIO 5
 #define EFAULT 14
@@ -239,15 +239,24 @@ int64_t libos_serve_files(const uint64_t a[6], uint8_t *memory, uint64_t size) {
     return result;
 }
 
-size_t libos_host_attest(const uint8_t *report, size_t length, uint8_t *to, size_t room) {
+/* A call that carries bytes there and back; how many came, 0 for none or too many. */
+static size_t exchange(uint32_t index, const uint8_t *message, size_t length, uint8_t *to, size_t room) {
     struct io *io = io_of_thread();
     nsgx_writer request;
     size_t bytes;
     nsgx_writer_start(&request);
-    nsgx_write_bytes(&request, (nsgx_bytes){(uint8_t *)report, length});
-    if (!call_bytes(io, CALL_ATTEST, &request, &bytes) || bytes > room) return 0;
+    nsgx_write_bytes(&request, (nsgx_bytes){(uint8_t *)message, length});
+    if (!call_bytes(io, index, &request, &bytes) || bytes > room) return 0;
     memcpy(to, io->answer.data, bytes);
     return bytes;
+}
+
+size_t libos_host_attest(const uint8_t *report, size_t length, uint8_t *to, size_t room) {
+    return exchange(CALL_ATTEST, report, length, to, room);
+}
+
+size_t libos_host_provision(const uint8_t *message, size_t length, uint8_t *to, size_t room) {
+    return exchange(CALL_PROVISION, message, length, to, room);
 }
 
 /* The program is over: its host is told how it ended. */

@@ -13,8 +13,8 @@
 #include "libos.h"
 #include "nsgx_crypto.h"
 #include "nsgx_message.h"
-#include "nsgx_seal.h"
-#include "nsgx_sgx.h"
+#include "provision.h"
+#include "store-key.h"
 #include "task.h"
 #include "transport.h"
 
@@ -28,9 +28,6 @@ enum { STATE_WORKING = 1, STATE_DONE };
 #define ROOT_STRIDE 8192u
 #define FORMAT 2
 #define EIO 5
-/* As sealed data: INIT, DEBUG and reserved flags (nsgx_seal.h). */
-#define FLAGS_MASK 0xff00000000000003ull
-#define MISC_MASK 0xf0000000u
 
 struct reference {
     uint64_t position;
@@ -41,10 +38,8 @@ struct reference {
 
 struct root {
     char magic[8];
-    uint32_t format, policy;
-    uint16_t isv_svn, config_svn;
-    uint32_t reserved;
-    uint8_t cpusvn[16], key_id[32];
+    uint32_t format;
+    struct libos_key_choice key;
     uint64_t version, size;
     struct reference top;
     uint32_t ranges, unused; /* of positions that were written with it, and may not be there; 0: all are */
@@ -92,22 +87,10 @@ static void say(const char *text) {
 }
 
 static bool get_keys(const struct root *r) {
-    nsgx_keyrequest request;
-    uint8_t key[16], both[64];
-    memset(&request, 0, sizeof request);
-    request.key_name = NSGX_KEY_SEAL;
-    request.key_policy = (uint16_t)r->policy;
-    request.isv_svn = r->isv_svn;
-    request.config_svn = r->config_svn;
-    memcpy(request.cpusvn, r->cpusvn, 16);
-    request.attribute_mask.flags = FLAGS_MASK;
-    memcpy(request.key_id, r->key_id, 32);
-    request.misc_mask = MISC_MASK;
-    if (nsgx_egetkey(&request, key) != 0) return false;
-    nsgx_hkdf_sha256(key, sizeof key, MAGIC, sizeof MAGIC, "store", 5, both, sizeof both);
+    uint8_t both[64];
+    if (!libos_store_keys(&r->key, both)) return false;
     memcpy(block_key, both, 32);
     memcpy(mac_key, both + 32, 32);
-    nsgx_wipe(key, sizeof key);
     nsgx_wipe(both, sizeof both);
     return true;
 }
@@ -367,7 +350,7 @@ static uint32_t find_roots(uint32_t policy, struct whole_root found[2]) {
         if (!transfer(IO_PREAD, ROOT_STRIDE, i * ROOT_STRIDE)) continue;
         memcpy(candidate, libos_io_data(), sizeof *candidate);
         const struct root *head = &candidate->head;
-        if (!nsgx_equal(head->magic, MAGIC, 8) || head->format != FORMAT || head->policy != policy ||
+        if (!nsgx_equal(head->magic, MAGIC, 8) || head->format != FORMAT || head->key.policy != policy ||
             head->ranges > MOST_AT_ONCE || !get_keys(head))
             continue;
         root_mac(candidate, mac);
@@ -382,15 +365,10 @@ static uint32_t find_roots(uint32_t policy, struct whole_root found[2]) {
 }
 
 static void fresh_root(uint32_t policy) {
-    const nsgx_report *self = nsgx_self();
     memset(&root, 0, sizeof root);
     memcpy(root.magic, MAGIC, 8);
     root.format = FORMAT;
-    root.policy = policy;
-    root.isv_svn = self->isv_svn;
-    root.config_svn = self->config_svn;
-    memcpy(root.cpusvn, self->cpusvn, 16);
-    nsgx_random(root.key_id, sizeof root.key_id);
+    libos_choose_key(policy, &root.key);
 }
 
 /* Where the core has them; 0 when they are damaged. */
@@ -482,10 +460,8 @@ static bool find_last(uint32_t policy, uint8_t *memory, uint64_t least) {
     return false;
 }
 
-bool libos_store_start(uint8_t *memory) {
+static bool mount(uint32_t policy, uint8_t *memory) {
     uint64_t host[4];
-    uint32_t policy = w2c_core_storePolicy(libos_core());
-    if (policy == 0) return true;
     if (!open_host(host) || host[0] > INT32_MAX) {
         say("the image has a store, and the host gives none");
         return false;
@@ -518,4 +494,14 @@ bool libos_store_start(uint8_t *memory) {
         return false;
     }
     return true;
+}
+
+bool libos_store_start(uint8_t *memory) {
+    w2c_core *core = libos_core();
+    uint32_t policy = w2c_core_storePolicy(core);
+    if (policy == 0) return true;
+    bool good = (policy != LIBOS_KEY_PROVISIONED || libos_provision(memory + w2c_core_storeKeyAt(core), w2c_core_storeKeyBytes(core))) &&
+                mount(policy, memory);
+    libos_forget_key();
+    return good;
 }

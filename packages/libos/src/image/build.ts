@@ -29,9 +29,10 @@ import type { RootContents } from '../run/root.js';
 import { BOOT_FIXED_PLACES, BOOT_JIT, BOOT_NO_HOST_SIGNALS, BOOT_VERBOSE, bootPage } from './boot.js';
 import { type Binary, type Collected, collect, type MountPlace } from './collect.js';
 import type { Layers } from './layers.js';
-import { buildRoot, type RootEntry, type StoreKey } from './manifest.js';
+import { buildRoot, type RootEntry } from './manifest.js';
 import { type Placed, placeProgram, rewriteForLoading, roundUp } from './place.js';
 import { encodePolicy, type ProgramPolicy } from './policy.js';
+import type { StoreKey } from './store-key.js';
 
 const PAGE = 4096;
 const RW = (PT_REG << 8) | SECINFO_R | SECINFO_W;

@@ -4,7 +4,8 @@ import { isElf, type Program, readProgram } from '../elf/program.js';
 import { libosError } from '../errors.js';
 import { companionsOf } from './companions.js';
 import { Layers } from './layers.js';
-import type { RootEntry, StoreKey } from './manifest.js';
+import type { RootEntry } from './manifest.js';
+import type { StoreKey } from './store-key.js';
 
 /** Where Debian's glibc looks, and where its musl does. */
 const LIBRARY_FOLDERS = [

@@ -6,6 +6,7 @@ import { appFacts } from './app-facts.js';
 import { type AppImage, openAppImage } from './app-read.js';
 import type { ProgramPolicy } from './policy.js';
 import { digestFile, readRoot } from './root-read.js';
+import type { StoreKey } from './store-key.js';
 
 const ATTRIBUTES_DEBUG = 2n;
 
@@ -21,6 +22,8 @@ export interface InspectedFile {
   readonly inPlace?: boolean;
   /** Of a place for a folder of the host: whether it may be changed. */
   readonly mount?: 'ro' | 'rw';
+  /** Of the folder of the store: whose key it has. */
+  readonly store?: StoreKey;
 }
 
 /** An image of a program. hex is in lower case. */
@@ -77,13 +80,14 @@ function inspect(app: AppImage): InspectedImage {
   if (!signatureValid) damage.push('the signature is not valid');
   if (!signatureMatches) damage.push('the signature is of other pages');
   const files = readRoot(app.path, image.read(boot.manifestStart, boot.manifestSize)).map((file) => {
-    const { kind, size, target, inPlace, mount } = file;
+    const { kind, size, target, inPlace, mount, store } = file;
     const entry = { path: file.path, kind, mode: file.mode.toString(8), size };
     if (kind !== 'file')
       return {
         ...entry,
         ...(target === undefined ? {} : { target }),
         ...(mount === undefined ? {} : { mount }),
+        ...(store === undefined ? {} : { store }),
       };
     const { sha256, intact } = digestFile(file, root);
     if (!intact) damage.push(`${file.path} is not the file that was measured`);

@@ -5,20 +5,24 @@
  *     u8 kind  u8 flags  u16 mode  u32 path bytes  u64 size  u64 time (ns)  u64 offset in the root  u64 image offset
  *     u64 image bytes  u32 target bytes  u32 digests  u32 code pages  u32 code bytes  path  target  (padding to 8)  digests
  *
+ * Of a store whose key is provisioned, what stands as the target is who provisions it (store-key.ts).
+ *
  * Code is what calls of a binary were made to jump to: it belongs behind so many pages of the binary in memory, and stands behind the
  * contents, under the same digests.
  */
 import { createHash } from 'node:crypto';
+import { encodeSource, type StoreKey } from './store-key.js';
 
 /** First word, and bytes of an entry's head. */
 export const SIGNATURE = 0x314d534e;
 export const ENTRY_BYTES = 64;
 const READ_ONLY = 1;
 const IMAGE_TAKEN = 2;
-const STORE = 4;
-const STORE_SIGNER = 8;
+export const STORE = 4;
+export const STORE_SIGNER = 8;
 const MOUNT = 16;
 const MOUNT_WRITABLE = 32;
+export const STORE_PROVISIONED = 64;
 
 /** Bytes under one digest; native/src/host.c and core/fs/inode.ts know it too. */
 export const ROOT_BLOCK = 65536;
@@ -43,9 +47,6 @@ export interface RootEntry {
   /** What belongs behind the binary, and the pages before it. */
   readonly code?: { readonly pages: number; readonly bytes: Uint8Array };
 }
-
-/** Who can read a store: this image alone, or images of the same signer and product with the same or a higher SVN. */
-export type StoreKey = 'mrenclave' | 'mrsigner';
 
 /** The description and the bytes that it describes. */
 export interface BuiltRoot {
@@ -77,7 +78,8 @@ export function buildRoot(entries: readonly RootEntry[]): BuiltRoot {
   let offset = 0;
   for (const entry of sorted) {
     const path = Buffer.from(entry.path, 'utf8');
-    const target = Buffer.from(entry.target ?? '', 'utf8');
+    const target =
+      typeof entry.store === 'object' ? encodeSource(entry.store) : Buffer.from(entry.target ?? '', 'utf8');
     const bytes = entry.bytes ?? new Uint8Array(0);
     const code = entry.code?.bytes ?? new Uint8Array(0);
     const whole = code.length === 0 ? bytes : Buffer.concat([bytes, code]);
@@ -85,7 +87,8 @@ export function buildRoot(entries: readonly RootEntry[]): BuiltRoot {
     const head = Buffer.alloc(ENTRY_BYTES);
     head[0] = KIND[entry.kind];
     head[1] = (entry.writable ? 0 : READ_ONLY) | (entry.image?.taken ? IMAGE_TAKEN : 0);
-    if (entry.store) head[1] |= entry.store === 'mrsigner' ? STORE | STORE_SIGNER : STORE;
+    if (entry.store) head[1] |= STORE | (entry.store === 'mrsigner' ? STORE_SIGNER : 0);
+    if (typeof entry.store === 'object') head[1] |= STORE_PROVISIONED;
     if (entry.mount) head[1] |= entry.mount === 'rw' ? MOUNT | MOUNT_WRITABLE : MOUNT;
     head.writeUInt16LE(entry.mode & 0o7777, 2);
     head.writeUInt32LE(path.length, 4);

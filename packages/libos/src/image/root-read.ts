@@ -2,7 +2,8 @@
 import { createHash } from 'node:crypto';
 import type { RootSource } from '../run/root.js';
 import { malformed } from './app-format.js';
-import { ENTRY_BYTES, ROOT_BLOCK, SIGNATURE } from './manifest.js';
+import { ENTRY_BYTES, ROOT_BLOCK, SIGNATURE, STORE, STORE_PROVISIONED, STORE_SIGNER } from './manifest.js';
+import { decodeSource, type StoreKey } from './store-key.js';
 
 const KINDS = ['', 'file', 'folder', 'link', 'start'] as const;
 const MOUNT = 16;
@@ -25,6 +26,14 @@ export interface RootFile {
   readonly inPlace: boolean;
   /** Of a place for a folder of the host. */
   readonly mount?: 'ro' | 'rw';
+  /** Of the folder of the store: whose key it has. */
+  readonly store?: StoreKey;
+}
+
+/** Whose key a store has; undefined for what is none. */
+function storeKey(flags: number, source: Buffer): StoreKey | undefined {
+  if ((flags & STORE_PROVISIONED) !== 0) return decodeSource(source);
+  return (flags & STORE_SIGNER) !== 0 ? 'mrsigner' : 'mrenclave';
 }
 
 /** The entries of a description. @throws APP_IMAGE_MALFORMED */
@@ -42,15 +51,19 @@ export function readRoot(path: string, bytes: Uint8Array): RootFile[] {
     const end = tail + digests * DIGEST;
     const kind = KINDS[data[at]];
     if (end > data.length || !kind) throw wrong();
-    const target = data.toString('utf8', names + pathBytes, names + pathBytes + targetBytes);
+    const target = data.subarray(names + pathBytes, names + pathBytes + targetBytes);
+    const flags = data[at + 1];
+    const store = (flags & STORE) === 0 ? undefined : storeKey(flags, target);
+    if ((flags & STORE) !== 0 && store === undefined) throw wrong();
     files.push({
       path: data.toString('utf8', names, names + pathBytes),
       kind,
       mode: data.readUInt16LE(at + 2),
       size: Number(data.readBigUInt64LE(at + 8)),
       code: data.readUInt32LE(at + 60),
-      ...(kind === 'link' ? { target } : {}),
-      ...((data[at + 1] & MOUNT) !== 0 ? { mount: (data[at + 1] & MOUNT_WRITABLE) !== 0 ? 'rw' : 'ro' } : {}),
+      ...(kind === 'link' ? { target: target.toString('utf8') } : {}),
+      ...((flags & MOUNT) !== 0 ? { mount: (flags & MOUNT_WRITABLE) !== 0 ? 'rw' : 'ro' } : {}),
+      ...(store === undefined ? {} : { store }),
       offset: Number(data.readBigUInt64LE(at + 24)),
       blocks: Array.from({ length: digests }, (_, k) =>
         data.subarray(tail + k * DIGEST, tail + (k + 1) * DIGEST),

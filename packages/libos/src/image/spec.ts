@@ -5,7 +5,7 @@ import { parse } from 'yaml';
 import { z } from 'zod';
 import { libosError } from '../errors.js';
 import type { MountPlace } from './collect.js';
-import type { StoreKey } from './manifest.js';
+import { KEY_NAME, type StoreKey } from './store-key.js';
 
 const LIMIT = 2 ** 20;
 const UNITS: Readonly<Record<string, number>> = Object.freeze({ K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 });
@@ -38,6 +38,11 @@ const size = z.union([z.number(), z.string()]).transform((value, context) => {
 });
 const path = z.string().min(1);
 
+const storeKey = z.union([
+  z.enum(['mrenclave', 'mrsigner']),
+  z.strictObject({ provisioned: z.string().regex(KEY_NAME), server: z.string() }),
+]);
+
 const schema = z.strictObject({
   version: z.literal(1).optional(),
   entry: path.optional(),
@@ -61,7 +66,7 @@ const schema = z.strictObject({
   stack: size.optional(),
   jit: z.boolean().optional(),
   hostSignals: z.boolean().optional(),
-  store: z.strictObject({ path, key: z.enum(['mrenclave', 'mrsigner']).optional() }).optional(),
+  store: z.strictObject({ path, key: storeKey.optional() }).optional(),
   mount: z.array(z.strictObject({ path, writable: z.boolean().default(false) })).optional(),
   start: path.optional(),
   productId: z.number().int().min(0).max(65535).optional(),

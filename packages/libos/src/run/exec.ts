@@ -11,6 +11,7 @@ import { HostMounts, type MountOptions, noMounts } from './mounts/host-mounts.js
 import { HostIo, type IoCounters, type Transport } from './net/host-io.js';
 import type { NetMode } from './net/policy.js';
 import { pageHandlers } from './pages.js';
+import { type Provision, provisionHandlers } from './provision.js';
 import { HostStore, noStore, type StoreOptions, type StoreVersion } from './store/host-store.js';
 import { type ThreadSource, threadHandlers } from './threads.js';
 
@@ -38,6 +39,8 @@ export interface RunOptions {
   readonly mounts?: readonly MountOptions[];
   /** Where an image that has a store keeps it. */
   readonly store?: StoreOptions;
+  /** Of an image whose store has a key server's key: who carries messages to that server. */
+  readonly provision?: Provision;
   /** Called when the program is about to run. */
   readonly onStart?: (program: RunningProgram) => void;
   /** Called when its first process is stopped, by SIGSTOP or a signal of job control; SIGCONT continues it. */
@@ -100,6 +103,7 @@ export async function runProgram(cvm: Cvm, program: ProgramImage, options: RunOp
         ...(store?.handlers() ?? noStore),
         ...(mounts?.handlers() ?? noMounts),
         ...attestationHandlers(connection),
+        ...provisionHandlers(options.provision, (text) => options.onNote?.(text)),
       },
       driver: io.driver(LIBOS_INTERFACE.ocalls.findIndex(({ name }) => name === 'host_io')),
       ocallBufferBytes: 192 * 1024,

@@ -114,5 +114,6 @@ export const LIBOS_INTERFACE = Object.freeze({
     },
     { name: 'host_attest', params: [{ name: 'report', type: 'bytes' }], returns: 'bytes' },
     { name: 'stopped', params: [], returns: 'void' },
+    { name: 'host_provision', params: [{ name: 'message', type: 'bytes' }], returns: 'bytes' },
   ],
 } as const);
