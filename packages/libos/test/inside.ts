@@ -15,6 +15,9 @@ import { hostFacts, hostHandlers } from '../src/run/host.js';
 import { HostIo } from '../src/run/net/host-io.js';
 import { pageHandlers } from '../src/run/pages.js';
 
+/** A program that takes longer hangs: it is ended, so that its test shows how far it came. */
+const LONGEST_MS = process.env.NSGX_SOAK === '1' ? 0 : 90_000;
+
 /** How a program ended, and what it wrote. */
 export interface Ran extends RunResult {
   readonly stdout: string;
@@ -56,15 +59,25 @@ export class Inside implements AsyncDisposable {
       openSync(file('err'), 'w'),
     ] as const;
     const notes: string[] = [];
+    let watchdog: NodeJS.Timeout | undefined;
     try {
       const result = await runProgram(this.#cvm, image, {
         ...{ argv, environment, key: this.#key, descriptors: [...descriptors] },
         ...more,
         onNote: (text) => notes.push(text),
+        onStart: (program) => {
+          if (LONGEST_MS > 0)
+            watchdog = setTimeout(() => {
+              notes.push(`ended after ${LONGEST_MS} ms`);
+              program.signal('SIGKILL');
+            }, LONGEST_MS);
+          more.onStart?.(program);
+        },
       });
       const stdout = readFileSync(file('out'), 'latin1');
       return { ...result, stdout, stderr: readFileSync(file('err'), 'latin1'), notes };
     } finally {
+      clearTimeout(watchdog);
       for (const fd of descriptors) closeSync(fd);
       rmSync(at, { recursive: true, force: true });
     }

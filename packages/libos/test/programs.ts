@@ -23,9 +23,18 @@ export function compileWith(compiler: string, name: string, ...options: string[]
   return out;
 }
 
+/** A program that takes longer hangs. */
+const LONGEST_MS = 90_000;
+
 /** What a program does on this machine. */
 export function native(path: string, args: readonly string[], env: Record<string, string> = {}, input = '') {
-  const result = spawnSync(path, args, { encoding: 'utf8', env, input });
+  const result = spawnSync(path, args, {
+    encoding: 'utf8',
+    env,
+    input,
+    timeout: LONGEST_MS,
+    killSignal: 'SIGKILL',
+  });
   const signals: Record<string, number> = { SIGABRT: 6, SIGPIPE: 13, SIGILL: 4, SIGSEGV: 11 };
   const status = result.signal === null ? (result.status ?? -1) : 128 + (signals[result.signal] ?? 0);
   return { status, stdout: result.stdout, stderr: result.stderr };

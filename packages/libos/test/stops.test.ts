@@ -54,5 +54,5 @@ test('the host is told that the first process is stopped, and continues it', asy
       setTimeout(() => assert.ok(program!.signal('SIGCONT')), 50);
     },
   });
-  assert.deepEqual([stdout, status, stops], ['stopped for a while 1, and again 1\n', 0, 2]);
+  assert.deepEqual([stdout, status, stops], ['continued 1, had stood still 1, and then 2, 1\n', 0, 2]);
 });
