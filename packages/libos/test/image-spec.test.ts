@@ -72,7 +72,15 @@ test('a specification in YAML or JSON; what it cannot say is named', () => {
     [full.hostSignals, full.store, full.jit],
     [false, { path: '/var/lib/app', key: 'mrsigner' }, true],
   );
+  const server = `02${'a'.repeat(64)}`;
+  const provisioned = `store: { path: /data, key: { provisioned: app.1, server: ${server}, address: "keys:7300" } }`;
+  assert.deepEqual(readSpec(file('keys.yaml', provisioned)).store, {
+    path: '/data',
+    key: { provisioned: 'app.1', server, address: 'keys:7300' },
+  });
   for (const [text, what] of [
+    ['store: { path: /data, key: provisioned }', /store.key/],
+    ['store: { path: /data, key: { provisioned: "a b", server: x } }', /store.key/],
     ['entry: /bin/app\nmemroy: 1M', /memroy/],
     ['memory: lots', /memory: is a size/],
     ['memory: 200', /memory: cannot be 200 bytes: did you mean 200M\?/],

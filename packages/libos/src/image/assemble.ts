@@ -141,11 +141,13 @@ export function buildAppImage(path: string, spec: ImageSpec, options: AssembleOp
   const assembled = assembleImage(spec, options);
   const { program, sigstruct } = assembled;
   const { rewritten, trapping } = program;
+  const key = spec.store?.key;
   writeAppImage(path, program, sigstruct, {
     entry: spec.entry,
     rewritten,
     trapping,
     mounts: spec.mount ?? [],
+    ...(typeof key === 'object' && key.address !== undefined ? { keyServer: key.address } : {}),
   });
   return assembled;
 }

@@ -40,7 +40,11 @@ const path = z.string().min(1);
 
 const storeKey = z.union([
   z.enum(['mrenclave', 'mrsigner']),
-  z.strictObject({ provisioned: z.string().regex(KEY_NAME), server: z.string() }),
+  z.strictObject({
+    provisioned: z.string().regex(KEY_NAME),
+    server: z.string(),
+    address: z.string().optional(),
+  }),
 ]);
 
 const schema = z.strictObject({

@@ -8,6 +8,8 @@ export interface ProvisionedKey {
   readonly provisioned: string;
   /** The server's public key, as `nsgx keyserver` says it: a compressed point of P-256, 66 hexadecimal digits. */
   readonly server: string;
+  /** `HOST:PORT` where it listens. Images say it, but it is not measured: who runs one may name another place. */
+  readonly address?: string;
 }
 
 /**

@@ -33,9 +33,12 @@ function fileCells(file: InspectedFile): string[] {
 }
 
 /** A name, and what is particular about it. */
-function noted({ inPlace, mount, kind }: InspectedFile, name: string): string {
+function noted({ inPlace, mount, kind, store }: InspectedFile, name: string): string {
   if (kind === 'start') return `${name} (it starts here)`;
   if (mount !== undefined) return `${name} (a folder of the host, ${mount})`;
+  if (typeof store === 'object')
+    return `${name} (the store: key ${store.provisioned} of key server ${store.server})`;
+  if (store !== undefined) return `${name} (the store: key of ${store})`;
   return inPlace ? `${name} (in place)` : name;
 }
 

@@ -16,7 +16,6 @@ import {
   type ProgramPolicy,
   type RunResult,
   runProgram,
-  type StoreKey,
   TRANSPORTS,
   type Transport,
 } from '@nestedsgx/libos/run';
@@ -28,6 +27,7 @@ import { type MachineOptions, openMachine, withMachineOptions } from '../machine
 import { checkMounts, parseMount, parseStart } from '../mount-options.js';
 import type { ActionWrapper, CommandModule } from '../program.js';
 import { announce } from '../running.js';
+import { provisionOf, type StoreRunOptions, storeKeyOf, storeOf, withStoreKey } from '../store-options.js';
 import { ExitWith, reportError, type Terminal, UsageError } from '../terminal.js';
 
 const MIB = 2 ** 20;
@@ -42,7 +42,7 @@ const STATUS: Readonly<Record<string, number>> = {
 const PASSED = ['TERM', 'LANG', 'LC_ALL', 'TZ'];
 const USUAL = ['PATH=/usr/local/bin:/usr/bin:/bin', 'HOME=/'];
 
-interface ExecOptions extends MachineOptions {
+interface ExecOptions extends MachineOptions, StoreRunOptions {
   copy: string[];
   env: string[];
   memory?: string;
@@ -54,9 +54,6 @@ interface ExecOptions extends MachineOptions {
   net?: NetMode;
   mount: string[];
   cwd?: string;
-  store?: string;
-  storeKey?: StoreKey;
-  storeVersion?: string;
   stats?: boolean;
   verbose?: boolean;
   jit?: boolean;
@@ -69,13 +66,15 @@ interface Prepared {
   readonly argv: readonly string[];
   readonly environment: readonly string[];
   readonly sites: string;
+  /** Where the key server of its store listens, if the image says so. */
+  readonly keyServer?: string;
   close(): void;
 }
 
 export const execCommand: CommandModule = {
   name: 'exec',
   register(program: Command, act: ActionWrapper): void {
-    withMachineOptions(
+    const command = withMachineOptions(
       program
         .command('exec')
         .description('run a program of this machine, or an image of one, in an enclave, unmodified')
@@ -107,13 +106,9 @@ export const execCommand: CommandModule = {
       .option(
         '--store <dir[:/path]>',
         'keep what it writes below /path (default: /data), encrypted, in a folder of this machine',
-      )
-      .addOption(
-        new Option('--store-key <who>', 'who can read the store (default: mrenclave)').choices([
-          'mrenclave',
-          'mrsigner',
-        ]),
-      )
+      );
+    withStoreKey(command)
+      .option('--provision <host:port>', 'where the key server of its store listens (nsgx keyserver)')
       .option(
         '--store-version <n>',
         'refuse a store older than this commit; helps if who runs this command is trusted, not against its machine',
@@ -167,24 +162,6 @@ function inherited(policy?: ProgramPolicy): string[] {
     .map((name) => `${name}=${process.env[name]}`);
 }
 
-/** The folder of this machine, the one inside, and the commit that is asked for. */
-function storeOf(options: ExecOptions): { path: string; inside?: string; version?: bigint } | undefined {
-  const { store, storeVersion } = options;
-  if (store === undefined) {
-    if (storeVersion === undefined && options.storeKey === undefined) return undefined;
-    throw new UsageError('--store-version and --store-key say something of --store, which is not given');
-  }
-  const [, outside, inside] = /^(.+?)(?::(\/.*))?$/.exec(store) ?? [];
-  if (outside === undefined) throw new UsageError('--store takes a folder, or DIR:/PATH');
-  if (storeVersion !== undefined && !/^\d{1,18}$/.test(storeVersion))
-    throw new UsageError(`--store-version is a number, not "${storeVersion}"`);
-  return {
-    path: resolve(outside),
-    inside,
-    version: storeVersion === undefined ? undefined : BigInt(storeVersion),
-  };
-}
-
 /** Unless this process was started so that places do not change: setarch(8) -R, personality(2). */
 function mayRandomize(): boolean {
   try {
@@ -218,7 +195,8 @@ async function fromMachine(
     ...(options.cwd === undefined ? {} : { start: parseStart(options.cwd) }),
   };
   const { inside } = storeOf(options) ?? {};
-  const store = options.store === undefined ? undefined : { path: inside ?? '/data', key: options.storeKey };
+  const storeKey = storeKeyOf(options);
+  const store = options.store === undefined ? undefined : { path: inside ?? '/data', key: storeKey };
   const key = await execKey(options.key);
   const kept = new KeptImages(join(defaultStateDir(), 'images'));
   const identity = [{ ...request, ...places, store }, createHash('sha256').update(key).digest('hex')];
@@ -256,11 +234,14 @@ function fromImage(
     throw new UsageError(
       'where the program of an image starts is measured with it: `start` of nsgx image build --spec',
     );
-  if (storeOf(options)?.inside !== undefined || options.storeKey !== undefined)
+  if (storeOf(options)?.inside !== undefined || storeKeyOf(options) !== undefined)
     throw new UsageError('where an image has its store, and its key, is measured with it: give --store DIR');
   const app = openAppImage(path);
   try {
-    const places = (app.description as { mounts?: MountPlace[] }).mounts ?? [];
+    const { mounts: places = [], keyServer } = app.description as {
+      mounts?: MountPlace[];
+      keyServer?: string;
+    };
     checkMounts(options.mount.map(parseMount), places).forEach(note);
     const { policy } = appFacts(app);
     const { policy: kind, values } = policy.arguments;
@@ -269,7 +250,8 @@ function fromImage(
     const usual = policy.environment === 'any' ? USUAL : [];
     const environment = [...usual, ...inherited(policy), ...variables(options.env)];
     checkPolicy(policy, argv, environment);
-    return { program: app, argv, environment, sites: sitesOf(app.description), close: () => app.close() };
+    const sites = sitesOf(app.description);
+    return { program: app, argv, environment, sites, keyServer, close: () => app.close() };
   } catch (error) {
     app.close();
     throw error;
@@ -316,6 +298,7 @@ async function runExec(
       net: options.net,
       mounts: options.mount.map(parseMount),
       store: storeOf(options),
+      provision: provisionOf(options.provision, prepared.keyServer),
       onNote: note,
       onStart: (program) => {
         stopForwarding = forwardSignals(program);

@@ -14,12 +14,12 @@ import {
   sizeFault,
   withDefaults,
 } from '@nestedsgx/libos';
-import type { StoreKey } from '@nestedsgx/libos/run';
 import { defaultStateDir } from '@nestedsgx/sdk';
-import { Command, Option } from 'commander';
+import { Command } from 'commander';
 import { execKey } from '../exec-key.js';
 import { inspectedLines } from '../image-lines.js';
 import type { ActionWrapper, CommandModule } from '../program.js';
+import { type StoreKeyOptions, storeKeyOf, withStoreKey } from '../store-options.js';
 import { Refused, type Terminal, UsageError } from '../terminal.js';
 
 const BUILD_HELP = `
@@ -32,7 +32,7 @@ Examples:
   $ nsgx image build -o app.img --occlum Occlum.json --entry /bin/app
   $ nsgx image build -o app.img --spec app.yaml`;
 
-interface BuildOptions {
+interface BuildOptions extends StoreKeyOptions {
   output: string;
   entry?: string;
   copy: string[];
@@ -44,8 +44,6 @@ interface BuildOptions {
   argPolicy?: string;
   memory?: string;
   jit?: boolean;
-  store?: string;
-  storeKey?: StoreKey;
   hostSignals: boolean;
   files?: string;
   stack?: string;
@@ -85,7 +83,7 @@ export const imageCommand: CommandModule = {
 
 function buildCommand(act: ActionWrapper): Command {
   const all = (value: string, list: string[]) => [...list, value];
-  return new Command('build')
+  const build = new Command('build')
     .description('collect a program with its libraries and files into one signed image')
     .argument('[arguments...]', 'arguments of the program, behind --')
     .requiredOption('-o, --output <file>', 'the image')
@@ -108,13 +106,8 @@ function buildCommand(act: ActionWrapper): Command {
     .option(
       '--store </path>',
       'keep what it writes below this folder, encrypted, where nsgx exec --store says',
-    )
-    .addOption(
-      new Option('--store-key <who>', 'who can read the store (default: mrenclave)').choices([
-        'mrenclave',
-        'mrsigner',
-      ]),
-    )
+    );
+  return withStoreKey(build)
     .option('--no-host-signals', 'ignore signals of its host')
     .option('--jit', 'let it execute what it has written: JIT compilers')
     .option('--product-id <n>', 'ISVPRODID')
@@ -145,8 +138,7 @@ function specOfOptions(args: readonly string[], options: BuildOptions): ImageSpe
   const { argPolicy: policy } = options;
   if (policy !== undefined && policy !== 'any' && policy !== 'fixed' && policy !== 'prefix')
     throw new UsageError(`--arg-policy is any, fixed or prefix, not "${policy}"`);
-  if (options.storeKey !== undefined && options.store === undefined)
-    throw new UsageError('--store-key says something of --store, which is not given');
+  const key = storeKeyOf(options);
   return {
     entry: options.entry,
     copy: options.copy.map((text) => parseCopy(text)),
@@ -164,7 +156,7 @@ function specOfOptions(args: readonly string[], options: BuildOptions): ImageSpe
     files: size(options.files, '--files'),
     stack: size(options.stack, '--stack'),
     jit: options.jit,
-    store: options.store === undefined ? undefined : { path: options.store, key: options.storeKey },
+    store: options.store === undefined ? undefined : { path: options.store, key },
     hostSignals: options.hostSignals ? undefined : false,
     productId: number(options.productId, '--product-id'),
     svn: number(options.svn, '--svn'),

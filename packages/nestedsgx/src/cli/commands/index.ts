@@ -18,6 +18,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<CommandModule>>> = {
   attest: async () => (await import('./attest.js')).attestCommand,
   verify: async () => (await import('./verify.js')).verifyCommand,
   collateral: async () => (await import('./collateral.js')).collateralCommand,
+  keyserver: async () => (await import('./keyserver.js')).keyserverCommand,
   attack: async () => (await import('./attack.js')).attackCommand,
   simulate: async () => (await import('./simulate.js')).simulateCommand,
   conformance: async () => (await import('./conformance.js')).conformanceCommand,
