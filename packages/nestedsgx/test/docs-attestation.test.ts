@@ -162,7 +162,7 @@ function blocks(): string[] {
 }
 
 test('the programs shown import what there is', async () => {
-  assert.equal(blocks().length, 2);
+  assert.equal(blocks().length, 3);
   for (const [, names, module_] of blocks()
     .join('')
     .matchAll(/^import \{ (.*) \} from '(.*)';$/gm)) {
