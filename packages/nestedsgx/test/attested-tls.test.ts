@@ -176,8 +176,41 @@ test('redis serves TLS that shows which enclave it is', {
   server.kill('SIGTERM');
   await ended;
   assert.ok(told.includes(measurementOf(certificate)), told);
+});
 
+/** Starts Debian's `openssl s_server`, with its standard input open. */
+function openssl(port: number, ...how: string[]): ChildProcess {
+  const files = ['-cert', CERTIFICATE, '-key', KEY];
+  return serve('openssl', 's_server', '-accept', `127.0.0.1:${port}`, ...files, ...how);
+}
+
+test('openssl s_server serves pages, and what is typed, under the certificate', async () => {
+  const port = await freePort();
+  const pages = openssl(port, '-www');
+  const { certificate } = await ask(port, 'GET / HTTP/1.0\r\n\r\n', /^HTTP\/1\.0 200 ok.*Ciphers supported/s);
+  const policy = policyFor(certificate);
+  const file = join(folder, 'openssl-policy.json');
+  writeFileSync(file, JSON.stringify(policy));
+  const { status, stdout, stderr } = nsgx('verify', `tls://127.0.0.1:${port}`, '--policy', file);
+  assert.equal(status, 0, stdout + stderr);
+  await ask(port, 'GET / HTTP/1.0\r\n\r\n', /^HTTP\/1\.0 200 ok/);
+  pages.kill('SIGKILL');
   await forgeries(certificate, policy);
+
+  // It waits for its standard input and its client at once, and ends where that input ends, as natively: so one that is started
+  // without input serves nobody.
+  const second = await freePort();
+  const typed = openssl(second);
+  typed.stdout!.on('data', (data) => {
+    if (String(data).includes('asked')) typed.stdin!.write('answered\n');
+  });
+  const again = await ask(second, 'asked\n', /^answered\n$/);
+  assert.equal((await verifyCertificate(again.certificate, { policy })).verdict, 'accepted');
+  const ended = new Promise<number | null>((resolve) => typed.once('exit', resolve));
+  await ask(second, 'asked\n', /^answered\n$/);
+  typed.stdin!.end();
+  connect({ port: second, host: '127.0.0.1', rejectUnauthorized: false }).on('error', () => {});
+  assert.equal(await ended, 0);
 });
 
 function failures(verdict: Awaited<ReturnType<typeof verifyCertificate>>): string[] {
