@@ -11,6 +11,7 @@ export const LIBOS_ERRORS = Object.freeze({
     'The program is linked for a fixed address, where no enclave can lie on this machine.',
   LIBOS_HOST_EXHAUSTED: 'The host has no descriptors or no memory for the threads of a program.',
   PROGRAM_TOO_LARGE: 'The program, its files and its memory do not fit an enclave.',
+  PROGRAM_NOT_STARTED: 'The library OS refused to start a program, for the reason it gives.',
   APP_IMAGE_UNREADABLE: 'An image of a program cannot be read.',
   APP_IMAGE_MALFORMED: 'A file is no image of a program, or is damaged.',
   APP_IMAGE_VERSION: 'An image of a program has another version than this reads.',

@@ -280,7 +280,7 @@ test('the enclave holds its host to the policy', async () => {
   for (const [at, argv, environment] of refused)
     await assert.rejects(
       runFile(at, argv, environment),
-      { code: 'ENCLAVE_STATUS' },
+      { code: 'PROGRAM_NOT_STARTED' },
       `${argv} ${environment}`.slice(0, 60),
     );
 });

@@ -61,7 +61,7 @@ async function step(
     status = result.status;
     stored = result.store?.version;
   } catch (error) {
-    if ((error as { code?: string }).code !== 'ENCLAVE_STATUS') throw error;
+    if ((error as { code?: string }).code !== 'PROGRAM_NOT_STARTED') throw error;
   } finally {
     for (const fd of descriptors) closeSync(fd);
   }

@@ -189,7 +189,7 @@ test('openssl s_server serves pages, and what is typed, under the certificate', 
   const pages = openssl(port, '-www');
   const { certificate } = await ask(port, 'GET / HTTP/1.0\r\n\r\n', /^HTTP\/1\.0 200 ok.*Ciphers supported/s);
   const policy = policyFor(certificate);
-  const file = join(folder, 'openssl-policy.json');
+  const file = join(folder, 'policy.json');
   writeFileSync(file, JSON.stringify(policy));
   const { status, stdout, stderr } = nsgx('verify', `tls://127.0.0.1:${port}`, '--policy', file);
   assert.equal(status, 0, stdout + stderr);
@@ -299,7 +299,7 @@ async function forgeries(genuine: Buffer, policy: PolicyDocument): Promise<void>
   );
   let shown = '';
   child.stdout.on('data', (data) => (shown += data));
-  const status = await new Promise((resolve) => child.once('exit', resolve));
+  const status = await new Promise((resolve) => child.once('close', resolve));
   server.close();
   assert.notEqual(status, 0);
   assert.match(shown, /certificate\.key-claim +FAILED/);

@@ -97,7 +97,7 @@ async function run(
     });
     status = result.status;
   } catch (error) {
-    if ((error as { code?: string }).code !== 'ENCLAVE_STATUS') throw error;
+    if ((error as { code?: string }).code !== 'PROGRAM_NOT_STARTED') throw error;
   } finally {
     for (const fd of descriptors) closeSync(fd);
   }
@@ -148,6 +148,27 @@ test('keys of other names are others, and so are those of the processor', async 
   refused(await run(READ, store, undefined, { image: own }), /another program/, 'EGETKEY');
   assert.notEqual(measured(named), measured(image), 'the name is measured');
   assert.notEqual(measured(build({ server: new Master(randomBytes(32)).publicKey })), measured(image));
+});
+
+test('a policy of the signer gives a key to its next image, and to no lower version', async () => {
+  const { nested } = await policyFor(image);
+  decisions.length = 0;
+  await run(WRITE, newStore(), server.conversation());
+  const mrsigner = [decisions[0]!.mrsigner!];
+  const bySigner = (minIsvSvn: number) =>
+    new KeyServer({
+      master: MASTER,
+      rules: {
+        version: 1,
+        keys: { [NAME]: { version: 1, nested: { ...nested, mrenclave: [], mrsigner, minIsvSvn } } },
+      },
+    });
+  const store = newStore();
+  assert.equal((await run(WRITE, store, bySigner(0).conversation())).status, 0);
+  const next = build({ stack: 2 ** 21 });
+  assert.notEqual(measured(next), measured(image));
+  assert.equal((await run(READ, store, bySigner(0).conversation(), { image: next })).stdout, 'kept\n');
+  refused(await run(READ, store, bySigner(1).conversation()), /enclave\.isv-svn/, 'a lower version');
 });
 
 test('the server refuses enclaves that its policy does not name, and says why', async () => {

@@ -1,7 +1,8 @@
 /** Running a program in an enclave. */
 import type { SigningKey } from '@nestedsgx/image/node';
 import { signImage } from '@nestedsgx/image/node';
-import type { Cvm, Enclave } from '@nestedsgx/sdk';
+import { type Cvm, type Enclave, EnclaveStatusError } from '@nestedsgx/sdk';
+import { libosError } from '../errors.js';
 import type { ProgramImage } from '../image/build.js';
 import { Attention } from './attend.js';
 import { attestationHandlers } from './attestation.js';
@@ -20,6 +21,9 @@ const MAX_THREADS = 66;
 
 /** What EAUG adds at once: programs ask for memory in pieces of 132 KiB and more. */
 const GROW_PAGES = 256;
+
+/** What the library OS fails with when it does not start the program (native/src/start.c). */
+const NOT_STARTED = 126;
 
 /** How a program is run. */
 export interface RunOptions {
@@ -78,12 +82,17 @@ function strings(list: readonly string[]): Uint8Array {
 
 /**
  * Signs (what is not signed), loads and runs a program; ends with it.
- * @throws the errors of `Cvm.load`, `signImage` and of the call (EnclaveFault, ENCLAVE_LOST, ENCLAVE_CRASHED)
+ * @throws PROGRAM_NOT_STARTED with the library OS's reason; the errors of `Cvm.load`, `signImage` and of the call (EnclaveFault, ENCLAVE_LOST, ENCLAVE_CRASHED)
  */
 export async function runProgram(cvm: Cvm, program: ProgramImage, options: RunOptions): Promise<RunResult> {
   const sigstruct = program.image.sigstruct ?? signImage(program.image, options.key!, program.signOptions);
   const { descriptors } = options;
   const { connection } = await cvm.guest();
+  let lastNote = 'what it was told to run with is not what its image allows';
+  const onNote = (text: string): void => {
+    lastNote = text;
+    options.onNote?.(text);
+  };
   const io = new HostIo(connection.memory, { descriptors, transport: options.io, net: options.net });
   const threads = new ProgramThreads();
   let left = true;
@@ -94,7 +103,7 @@ export async function runProgram(cvm: Cvm, program: ProgramImage, options: RunOp
     mounts = options.mounts && new HostMounts(options.mounts, io);
     await using enclave = await cvm.load({ sgxs: program.image, sig: sigstruct }, LIBOS_INTERFACE, {
       ocalls: {
-        ...hostHandlers({ root: program.root, descriptors, onNote: options.onNote }),
+        ...hostHandlers({ root: program.root, descriptors, onNote }),
         ...threadHandlers(() => threads, threads.over.signal),
         ...threads.attention.handlers(),
         stopped: () => options.onStop?.(),
@@ -103,7 +112,7 @@ export async function runProgram(cvm: Cvm, program: ProgramImage, options: RunOp
         ...(store?.handlers() ?? noStore),
         ...(mounts?.handlers() ?? noMounts),
         ...attestationHandlers(connection),
-        ...provisionHandlers(options.provision, (text) => options.onNote?.(text)),
+        ...provisionHandlers(options.provision, onNote),
       },
       driver: io.driver(LIBOS_INTERFACE.ocalls.findIndex(({ name }) => name === 'host_io')),
       ocallBufferBytes: 192 * 1024,
@@ -128,6 +137,10 @@ export async function runProgram(cvm: Cvm, program: ProgramImage, options: RunOp
       const traps = aex['#UD'] ?? 0;
       const mrenclave = Buffer.from(enclave.mrenclave).toString('hex');
       return { status, mrenclave, exceptions, traps, ocalls, io: io.counters(), store: store?.version };
+    } catch (error) {
+      throw error instanceof EnclaveStatusError && error.failure === NOT_STARTED
+        ? notStarted(lastNote, error)
+        : error;
     } finally {
       threads.attention.stop();
       threads.over.abort();
@@ -141,6 +154,13 @@ export async function runProgram(cvm: Cvm, program: ProgramImage, options: RunOp
     // A thread that does not come back may still use it.
     if (left) io.close();
   }
+}
+
+function notStarted(reason: string, cause: Error): Error {
+  return libosError('PROGRAM_NOT_STARTED', `the program was not started: ${reason}`, {
+    cause,
+    advice: 'What was noted before says more; docs/TROUBLESHOOTING.md says what to do.',
+  });
 }
 
 /** The threads of a program, each inside on a TCS of its own. */
