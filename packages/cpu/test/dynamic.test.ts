@@ -64,7 +64,10 @@ function access(enclave: TestEnclave, offset: number, how: number): number | str
   return exit.kind === 'AEX' ? `#${exit.vector}` : '';
 }
 
-/** The runner's mappings inside the ELRANGE as Linux reports them; null where that is hidden from this user. */
+/**
+ * The runner's mappings inside the ELRANGE as Linux reports them; null where that is hidden from this user. Neighbours that
+ * differ by being locked in memory count as one.
+ */
 function linuxMappings(enclave: TestEnclave, size: number = AT.SIZE): { at: number; prot: string }[] | null {
   let text: string;
   try {
@@ -77,7 +80,8 @@ function linuxMappings(enclave: TestEnclave, size: number = AT.SIZE): { at: numb
     .map((line) => /^([0-9a-f]+)-[0-9a-f]+ (...)/.exec(line))
     .filter((match) => match !== null)
     .map((match) => ({ at: Number.parseInt(match[1]!, 16) - enclave.base, prot: match[2]! }))
-    .filter(({ at }) => at >= 0 && at < size);
+    .filter(({ at }) => at >= 0 && at < size)
+    .filter(({ prot }, i, all) => prot !== all[i - 1]?.prot);
 }
 
 function random(seed: number): (limit: number) => number {

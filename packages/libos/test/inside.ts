@@ -42,6 +42,11 @@ export class Inside implements AsyncDisposable {
     return new Inside(cvm, privateKeyPem);
   }
 
+  /** The machine's process. */
+  get pid(): number {
+    return this.#cvm.pid as number;
+  }
+
   /** Runs an image with files for its descriptors. @throws the errors of `runProgram` */
   async run(
     image: ProgramImage,

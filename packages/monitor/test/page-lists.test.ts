@@ -244,6 +244,26 @@ test('SET_PTE changes what threads may do, never beyond the EPCM; contents stay'
   assert.equal(rights(5), undefined, 'blocked pages are not mapped');
 });
 
+test('SET_PTE of what is so already brings pages back that the processor has lost', () => {
+  const { w, running } = launched();
+  const at = (n: number, allowed: number) => BASE + n * 4096 + allowed;
+  const page = (n: number, w: boolean, x: boolean) => ({ offset: n * 4096, length: 4096, r: true, w, x });
+  assert.equal(pte(w, [at(4, R), at(5, 0)]).done, 2);
+  assert.deepEqual(running.renewed, []);
+  assert.equal(pte(w, [at(4, R)]).done, 1);
+  assert.deepEqual(running.renewed, [page(4, false, false)], 'with the rights that it has');
+  running.renewed.length = 0;
+  assert.equal(pte(w, [at(5, 0)]).done, 1);
+  assert.deepEqual(running.renewed, [], 'nobody may use it');
+  must(w.block(4));
+  assert.equal(pte(w, [at(4, R)]).done, 1);
+  assert.deepEqual(running.renewed, [], 'nor a blocked one');
+  running.renew = () => {
+    throw Object.assign(new Error('no'), { code: 'EIO' });
+  };
+  assert.equal(tripped(pte(w, [at(2, R | W | X)]).outcome), 'SET_PTE.mapping-available');
+});
+
 test('a right that cannot be taken away ends the enclave', () => {
   const { w, enclave, running } = launched();
   running.unmap = () => {

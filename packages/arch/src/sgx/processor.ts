@@ -117,6 +117,11 @@ export interface RunningEnclave {
   protect(range: PageRange): void;
   /** Takes W away from mapped pages (`on`), or gives it back. */
   writeProtect(offset: number, length: number, on: boolean): void;
+  /**
+   * Brings mapped pages back that the processor has lost by itself: Linux takes pages out of a process's tables when it
+   * reclaims memory, and a fault there is nothing that the enclave or its driver should ever see. Permissions stay.
+   */
+  renew(range: PageRange): void;
   /** Takes pages away from the threads. `discarded`: the memory holds no contents for them any more. */
   unmap(offset: number, length: number, discarded?: boolean): void;
   kick(thread: number): void;

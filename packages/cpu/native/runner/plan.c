@@ -6,6 +6,8 @@
 #define MAP_PRIVATE_ANONYMOUS 0x22u
 #define MAP_FIXED_NOREPLACE 0x100000u
 #define MADV_POPULATE_READ 22
+#define MLOCK2_CALL 325
+#define MLOCK_ONFAULT 1
 #define UFFD_CALL 323
 #define UFFD_FLAGS (02000000u | 04000u | 1u) /* O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY */
 #define UFFDIO_API 0xc018aa3ful
@@ -160,6 +162,12 @@ s64 plan_apply(int *files, u64 plan_bytes, struct started *out, int *userfault) 
     }
     if ((m[i].flags & MAP_FLAG_USERFAULT) && fault_file >= 0) {
       error = userfault_register(fault_file, m[i].address, m[i].length);
+      /*
+       * The kernel takes pages out of the tables when it reclaims memory, and each then faults. The driver has them brought
+       * back (guest, paging/fault.ts), but an exit must find its SSA: what is there from the start stays, as far as
+       * RLIMIT_MEMLOCK goes.
+       */
+      if (m[i].flags & MAP_FLAG_POPULATE) start_call(MLOCK2_CALL, m[i].address, m[i].length, MLOCK_ONFAULT, 0, 0, 0);
       /* So that a page without W has none, whatever the runner's own mprotect is used for later. */
       if (error >= 0 && (m[i].flags & MAP_FLAG_POPULATE) && !(m[i].flags & MAP_FLAG_W))
         error = userfault_write_protect(fault_file, m[i].address, m[i].length);

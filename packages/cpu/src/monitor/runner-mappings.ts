@@ -13,6 +13,21 @@ const X = 4;
 const ENOMEM = 12;
 
 /**
+ * Does something with a range that the kernel only does within one mapping: it refuses where a mapping that is locked in
+ * memory meets one that is not, which is nowhere written down, and then each half is tried.
+ */
+function inParts(offset: number, length: number, change: (offset: number, length: number) => void): void {
+  try {
+    change(offset, length);
+  } catch (error) {
+    if (!(error instanceof OsError) || error.code !== 'ENOENT' || length <= PAGE) throw error;
+    const half = Math.floor(length / 2 / PAGE) * PAGE;
+    inParts(offset, half, change);
+    inParts(offset + half, length - half, change);
+  }
+}
+
+/**
  * Carries a change of protection out in the runner. Returns an errno or 0.
  *
  * @throws CpuError ENCLAVE_STOPPED when the runner does not answer: the enclave is lost then
@@ -68,17 +83,18 @@ export class RunnerMappings {
 
   /** Pages of one mapping become present; the kernel takes no range that spans more. */
   #appear(uffd: number, offset: number, length: number, writeProtect: boolean): void {
-    // Some were there already: with what permission, is not known.
-    if (this.#present(uffd, offset, length, writeProtect) < length / PAGE)
-      uffdWriteProtect(uffd, this.#base + offset, length, writeProtect);
+    inParts(offset, length, (at, bytes) => {
+      // Some were there already: with what permission, is not known.
+      if (this.#present(uffd, at, bytes, writeProtect) < bytes / PAGE)
+        uffdWriteProtect(uffd, this.#base + at, bytes, writeProtect);
+    });
   }
 
   #writeProtect(uffd: number, offset: number, length: number, on: boolean): void {
-    if (this.#protections.uniform(offset, length) !== null)
-      uffdWriteProtect(uffd, this.#base + offset, length, on);
+    const change = (at: number, bytes: number) => uffdWriteProtect(uffd, this.#base + at, bytes, on);
+    if (this.#protections.uniform(offset, length) !== null) inParts(offset, length, change);
     else
-      for (const part of this.#protections.parts(offset, length))
-        uffdWriteProtect(uffd, this.#base + part.offset, part.length, on);
+      for (const part of this.#protections.parts(offset, length)) inParts(part.offset, part.length, change);
   }
 
   /** Makes absent pages present; returns how many were absent. */
@@ -124,6 +140,14 @@ export class RunnerMappings {
     }
     if (this.#uffd === null) this.#settle(range);
     else if (w) this.#writeProtect(this.#uffd, offset, length, false);
+  }
+
+  /** Makes pages present again, with the permissions that they have. */
+  renew({ offset, length, w }: PageRange): void {
+    this.#check(offset, length);
+    if (this.#uffd === null) return;
+    for (const part of this.#protections.parts(offset, length))
+      this.#appear(this.#uffd, part.offset, part.length, !w);
   }
 
   writeProtect(offset: number, length: number, on: boolean): void {

@@ -221,6 +221,12 @@ export class NativeEnclave implements RunningEnclave {
     this.#mappings.writeProtect(offset, length, on);
   }
 
+  /** Brings mapped pages back that the kernel took out of the runner's tables. @throws CpuError ENCLAVE_STOPPED; OsError */
+  renew(range: PageRange): void {
+    this.#alive();
+    this.#mappings.renew(range);
+  }
+
   #alive(): void {
     if (this.#stopped) throw new CpuError('ENCLAVE_STOPPED', 'The enclave was stopped.');
   }

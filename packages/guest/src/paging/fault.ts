@@ -51,6 +51,8 @@ interface ThreadFaults {
   changes: number;
   same: number;
   at: number;
+  /** The page was asked for once more. */
+  renewed: boolean;
   /** Next page of a scan, and how many pages it gets at once. */
   next: number;
   ahead: number;
@@ -153,7 +155,7 @@ export class FaultHandler implements FaultServer {
   #thread(gate: number): ThreadFaults {
     let thread = this.#threads[gate];
     if (thread === undefined) {
-      thread = { offset: -1, changes: 0, same: 0, at: 0, next: -1, ahead: 1 };
+      thread = { offset: -1, changes: 0, same: 0, at: 0, renewed: false, next: -1, ahead: 1 };
       this.#threads[gate] = thread;
     }
     return thread;
@@ -177,8 +179,14 @@ export class FaultHandler implements FaultServer {
     if (errorCode & PF_SGX) return false;
     if (this.#unblock(offset)) return true;
     const now = performance.now();
-    if (thread.offset !== offset || now - thread.at > ROW_MS) thread.same = 0;
-    else if (thread.changes === supply.changes || ++thread.same >= MAX_SAME) {
+    if (thread.offset !== offset || now - thread.at > ROW_MS) {
+      thread.same = 0;
+      thread.renewed = false;
+    } else if (!thread.renewed) {
+      // What the machine itself has lost comes back.
+      thread.renewed = true;
+      supply.renew(file, offset);
+    } else if (thread.changes === supply.changes || ++thread.same >= MAX_SAME) {
       thread.offset = -1;
       return false;
     }
@@ -218,6 +226,7 @@ export class FaultHandler implements FaultServer {
     thread.changes = this.#file.device.supply.changes;
     thread.at = performance.now();
     thread.same = 0;
+    thread.renewed = true;
     return done > 0;
   }
 

@@ -153,6 +153,11 @@ export class EpcSupply {
     this.changes++;
   }
 
+  /** Makes a page present again that should be: the processor may have lost it. */
+  renew(file: SgxEnclaveFile, offset: number): void {
+    this.calls.setPte(file.secs, [file.base + offset], PTE_ALL);
+  }
+
   /** Forgets an enclave whose pages have been removed. */
   forget(file: SgxEnclaveFile): void {
     this.#list?.forget(file);

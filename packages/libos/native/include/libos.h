@@ -83,7 +83,7 @@ bool libos_want_zero(uint64_t address, uint64_t length);
 /* Pages that are not there are not to come. */
 void libos_unwant(uint64_t address, uint64_t length);
 /* A page was used: true when it is there now, for such a use. */
-bool libos_page_wanted(uint64_t address, bool write);
+bool libos_page_wanted(uint64_t address, bool write, bool absent);
 
 /* The first page of a range that is there, or is not; its end when there is none. */
 uint64_t libos_next_page(uint64_t address, uint64_t end, bool present);

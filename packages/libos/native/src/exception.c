@@ -8,6 +8,10 @@
 #define SYSCALL_OPCODE 0x050f
 #define CPUID_OPCODE 0xa20f
 #define SYS_RT_SIGRETURN 15
+#define PF_PRESENT 1u
+#define PF_WRITE 2u
+#define PF_EXECUTE 16u
+#define PF_SGX 0x8000u
 #define SIGILL 4
 #define SIGTRAP 5
 #define SIGFPE 8
@@ -57,8 +61,9 @@ static bool emulate(nsgx_exception *exception) {
 
 /* Memory that comes when it is used, by something else than execution. */
 static bool first_use(const nsgx_exception *exception) {
-    return exception->vector == NSGX_VECTOR_PF && exception->has_address && (exception->error_code & 16) == 0 &&
-           libos_page_wanted(exception->address, (exception->error_code & 2) != 0);
+    return exception->vector == NSGX_VECTOR_PF && exception->has_address && (exception->error_code & PF_EXECUTE) == 0 &&
+           libos_page_wanted(exception->address, (exception->error_code & PF_WRITE) != 0,
+                             (exception->error_code & (PF_PRESENT | PF_SGX)) == 0);
 }
 
 _Static_assert(offsetof(nsgx_exception, registers) == 0 && offsetof(nsgx_exception, xstate) == 256, "entry.S");

@@ -191,7 +191,7 @@ static bool wanted(const struct libos_boot *boot, uint64_t offset) {
 
 static bool is_sealed(const struct libos_boot *boot, uint64_t offset) { return libos_page_is(boot, LIBOS_SEALED, offset); }
 
-bool libos_page_wanted(uint64_t address, bool write) {
+bool libos_page_wanted(uint64_t address, bool write, bool absent) {
     const struct libos_boot *boot = libos_boot();
     if (!lazy(address, 1)) return false;
     uint64_t offset = offset_of(address), from = offset, count = 1;
@@ -216,11 +216,11 @@ bool libos_page_wanted(uint64_t address, bool write) {
         for (uint64_t i = 0; good && i < count; i++) *wanted_bits(boot, from + i * PAGE) &= (uint8_t)~bit_of(from + i * PAGE);
         scan_next = from + count * PAGE;
     } else {
-        /* Another thread may have been quicker: what is there can be read and written, unless the host took it. */
+        /* Another thread may have been quicker, or the machine has lost what is there: its driver brings it with the next fault. */
         static uint64_t last, times;
         times = offset == last ? times + 1 : 0;
         last = offset;
-        good = (*made_bits(boot, offset) & bit_of(offset)) != 0 && times < QUICKER;
+        good = (absent ? there(boot, offset) : (*made_bits(boot, offset) & bit_of(offset)) != 0) && times < QUICKER;
     }
     give();
     return good;

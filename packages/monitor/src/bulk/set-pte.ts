@@ -1,8 +1,11 @@
-/** SET_PTE: what the guest's page table allows on pages of an enclave. Contents stay; threads never get more than EPCM and RMP allow. */
+/**
+ * SET_PTE: what the guest's page table allows on pages of an enclave. Contents stay; threads never get more than EPCM and RMP
+ * allow. Entries that say what the table says already bring pages back that the processor has lost by itself.
+ */
 import { checkList, DONE, trip } from '../leaf/checks.js';
 import type { EnclaveRecord } from '../state/enclave.js';
 import { EPCM_RWX } from '../state/epcm.js';
-import { installRun } from '../state/mapping.js';
+import { installRun, renewRun } from '../state/mapping.js';
 import { type FrameOwner, type MonitorState, u64ToNumber } from '../state/state.js';
 import type { BulkOutcome } from './add-range.js';
 import { isRefusal, LIST_ROWS, type ListOperands, openList } from './page-list.js';
@@ -34,12 +37,14 @@ export function setPte(s: MonitorState, owner: FrameOwner, operands: ListOperand
   let start = 0;
   let first = -1;
   let runs = 0;
+  let renews = false;
   for (let i = 0; i <= count; i++) {
     const entry = i < count ? u64ToNumber(bytes, i * ENTRY) : 0;
     const low = entry % PAGE;
     const offset = entry - low - enclave.base;
     if (i > start && (i === count || offset !== first + (i - start) * PAGE)) {
-      if (!installRun(s, enclave, first, (i - start) * PAGE))
+      const length = (i - start) * PAGE;
+      if (!installRun(s, enclave, first, length) || (renews && !renewRun(s, enclave, first, length)))
         return { outcome: trip(C, 'mapping-available'), done: start };
       start = i;
       runs++;
@@ -51,8 +56,13 @@ export function setPte(s: MonitorState, owner: FrameOwner, operands: ListOperand
       if (i > start) installRun(s, enclave, first, (i - start) * PAGE);
       return { outcome: trip(C, refused), done: i };
     }
-    if (i === start) first = offset;
-    s.epcm.setPte(pageAt(enclave, offset), low);
+    if (i === start) {
+      first = offset;
+      renews = false;
+    }
+    const frame = pageAt(enclave, offset);
+    if (s.epcm.pte(frame) === low) renews = true;
+    s.epcm.setPte(frame, low);
   }
   return { outcome: DONE, done: count };
 }

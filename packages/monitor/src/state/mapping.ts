@@ -82,6 +82,22 @@ export function installRun(s: MonitorState, enclave: EnclaveRecord, offset: numb
   return apply(s, enclave, start, offset + length - start, from, to) && done;
 }
 
+/**
+ * Brings pages back that the processor has lost by itself, with the rights that they have. False when it could not: then they
+ * fault as before.
+ */
+export function renewRun(s: MonitorState, enclave: EnclaveRecord, offset: number, length: number): boolean {
+  const { running } = enclave;
+  if (running === null || running.lost !== null) return true;
+  let done = true;
+  for (let at = offset; at < offset + length; at += PAGE) {
+    const frame = enclave.pages.get(at / PAGE);
+    const rights = frame < 0 ? 0 : s.epcm.mapped(frame);
+    if (rights !== 0) done = available(() => running.renew(rangeOf(at, PAGE, rights)), s.failures) && done;
+  }
+  return done;
+}
+
 /** How many of `count` pages, in frames that follow `frame`, {@link runningRights} treats as the first. */
 function alikePages(
   s: MonitorState,

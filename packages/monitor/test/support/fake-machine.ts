@@ -259,6 +259,10 @@ export class FakeRunning implements RunningEnclave {
   protect(range: PageRange): void {
     this.map(range);
   }
+  renewed: PageRange[] = [];
+  renew(range: PageRange): void {
+    this.renewed.push(range);
+  }
   writeProtect(offset: number, length: number, on: boolean): void {
     for (let at = offset; at < offset + length; at += 4096) {
       const rights = this.rights.get(at)?.replace('w', '');

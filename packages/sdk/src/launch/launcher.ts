@@ -6,9 +6,11 @@ import { ControlSocket } from '@nestedsgx/guest';
 import {
   close,
   connectUnix,
+  getRlimit,
   listenUnix,
   pidfdSignal,
   pollFds,
+  setRlimit,
   socketpair,
   spawn,
   waitPid,
@@ -95,6 +97,7 @@ async function launchOnce(options: LaunchOptions): Promise<LaunchedCvm> {
     if (complete.listen !== undefined) fds.push([LAUNCH_FDS.listener, keep(listenAt(complete.listen))]);
     if (tracer !== null) fds.push([LAUNCH_FDS.tracer, tracer]);
     const { pid, pidfd } = start(complete, fds);
+    limitLocked(pid, complete.lockMemory);
     // The child has its own now; while its end of the socket is open here, its end would go unnoticed.
     for (const fd of opened.splice(0)) close(fd);
     try {
@@ -159,6 +162,18 @@ function start(options: CompleteLaunchOptions, fds: [number, number][]): { pid: 
     closeSync(input);
     if (output !== null) closeSync(output);
   }
+}
+
+/** How much the machine and its runners may lock: as much as is allowed to this account, or nothing. */
+function limitLocked(pid: number, wanted: boolean): void {
+  const { hard } = getRlimit('MEMLOCK');
+  for (const limit of wanted ? [Number.POSITIVE_INFINITY, hard] : [0])
+    try {
+      setRlimit('MEMLOCK', limit, limit, pid);
+      return;
+    } catch {
+      // It stays as it is: pages that the kernel takes are brought back.
+    }
 }
 
 function openOutput(stderr: CompleteLaunchOptions['stderr']): number | null {

@@ -31,6 +31,7 @@ const schema = z.strictObject({
     .max(32)
     .optional(),
   hostDescriptors: z.boolean().optional(),
+  lockMemory: z.boolean().optional(),
   user: z.strictObject({ uid: z.number().int().min(0), gid: z.number().int().min(0) }).optional(),
   stderr: z
     .union([z.literal('inherit'), z.literal('ignore'), z.strictObject({ file: z.string().min(1) })])
@@ -52,6 +53,8 @@ const schema = z.strictObject({
  * - `patch` rewrite ENCLU sites to jump to the gate; `launchSigners` the only MRSIGNERs that EINIT
  *   accepts (hex; measured; none: any signer)
  * - `hostDescriptors` whether enclaves may be loaded with host descriptors at all (default true)
+ * - `lockMemory` keep pages of enclaves in RAM, as far as this account may (default true; RLIMIT_MEMLOCK): what the kernel takes
+ *   out of a process has to be brought back by the machine, page by page
  * - `lifetime` `host` (default): ends with this process; `service`: lives until stopped. `listen`: Unix socket to serve
  * - `stderr` of the machine's process: inherited (default), ignored, or appended to a file
  */
@@ -77,6 +80,7 @@ export interface CompleteLaunchOptions {
   stderr: 'inherit' | 'ignore' | { file: string };
   listen?: { path: string; mode: number };
   installation?: Record<string, string>;
+  lockMemory: boolean;
   timeoutMs: number;
 }
 
@@ -112,6 +116,7 @@ export function completeOptions(options: LaunchOptions = {}): CompleteLaunchOpti
     stderr: given.stderr ?? 'inherit',
     listen: given.listen,
     installation: given.installation,
+    lockMemory: given.lockMemory ?? true,
     timeoutMs: given.timeoutMs ?? 20_000,
   };
 }

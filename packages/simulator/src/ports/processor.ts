@@ -109,6 +109,8 @@ export class SimRunning implements RunningEnclave {
   protect(range: PageRange): void {
     this.map(range);
   }
+  /** Nothing gets lost here. */
+  renew(): void {}
   writeProtect(offset: number, length: number, on: boolean): void {
     for (let at = offset; at < offset + length; at += PAGE) {
       const rights = this.rights.get(at / PAGE);
