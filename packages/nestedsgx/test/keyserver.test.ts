@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { createCipheriv, createECDH, createHash, hkdfSync, randomBytes } from 'node:crypto';
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
-import { connect } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -374,6 +374,39 @@ test('over the network, with limits', async () => {
   }
   const away = await run(READ, newStore(), carrier('127.0.0.1', port));
   refused(away, /the key server cannot be asked: 127\.0\.0\.1:\d+: .*ECONNREFUSED/, 'nobody there');
+});
+
+test('servers that do not answer, end the connection, or answer without end', async () => {
+  const cases: readonly [string, (socket: Socket) => void, RegExp][] = [
+    ['silence', () => {}, /no answer in 0\.5 s/],
+    ['an end', (socket) => socket.once('data', () => socket.end()), /it ended the connection/],
+    ['half an answer', (socket) => socket.end(Buffer.from('0000002801', 'hex')), /it ended the connection/],
+    ['a length of 2 GiB', (socket) => socket.write(Buffer.from('7fffffff', 'hex')), /1024 is the limit/],
+    ['noise', (socket) => socket.write(Buffer.alloc(2 ** 20, 0x11)), /is the limit/],
+  ];
+  for (const [what, behave, note] of cases) {
+    const sockets: Socket[] = [];
+    const listener = createServer((socket) => {
+      sockets.push(socket.on('error', () => {}));
+      behave(socket);
+    });
+    await new Promise<void>((done) => listener.listen(0, '127.0.0.1', done));
+    const { port } = listener.address() as { port: number };
+    refused(await run(WRITE, newStore(), carrier('127.0.0.1', port, 500)), note, what);
+    for (const socket of sockets) socket.destroy();
+    await new Promise((done) => listener.close(done));
+  }
+});
+
+test('whatever is sent to a server, it answers with a refusal', async () => {
+  for (let seed = 0; seed < 300; seed++) {
+    const converse = server.conversation();
+    for (let turn = 0; turn < 3; turn++) {
+      const bytes = randomBytes(seed % 2 === 0 ? 8 + (seed % 200) : seed);
+      if (seed % 2 === 0) bytes.write(`NSGXKS1${String.fromCharCode(1 + ((seed >> 1) % 6))}`, 'latin1');
+      assert.equal((await converse(bytes))[7], 5, bytes.toString('hex'));
+    }
+  }
 });
 
 test('rules and masters say what is wrong with them', () => {
