@@ -9,7 +9,12 @@
 #define YIELDS 8u          /* turns left to others, then a thread sleeps */
 #define NAP_NS 200000
 #define AWAKE_MOST 16384u /* pauses before a thread sleeps outside */
-#define AWAKE_LEAST 64u
+#define AWAKE_LEAST 8u
+/* Two threads that wait for each other both sleep, once one has, since waking takes longer than the other stays awake. So now
+ * and then one stays awake for as long as that takes; where it is in vain, as on one CPU, ever more rarely. */
+#define AWAKE_TRIAL 4096u
+#define TRIAL_MOST 1024u
+#define TRIAL_LEAST 16u
 #define OVERLOOK 128u      /* pauses before a thread that a signal waits for is interrupted */
 
 enum { RUNNING, AWAKE, ASLEEP, WOKEN };
@@ -31,6 +36,8 @@ static nsgx_registers kept[LIBOS_THREADS][KEPT];
 static uint32_t kept_count[LIBOS_THREADS];
 static uint32_t sleeping[LIBOS_THREADS];
 static uint32_t patience[LIBOS_THREADS];
+/* Waits until a thread's next trial, and from that to the one behind it. */
+static uint32_t trial_in[LIBOS_THREADS], trial_every[LIBOS_THREADS];
 static volatile uint32_t lock_word;
 
 extern w2c_core *libos_core(void);
@@ -128,23 +135,33 @@ static bool change(uint32_t slot, uint32_t from, uint32_t to) {
     return __atomic_compare_exchange_n(&sleeping[slot], &from, to, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
+static bool woken_within(uint32_t slot, uint32_t pauses) {
+    for (uint32_t i = 0; i < pauses; i++) {
+        if (__atomic_load_n(&sleeping[slot], __ATOMIC_ACQUIRE) == WOKEN) return true;
+        pause_once();
+    }
+    return false;
+}
+
 /* Whether it was woken while awake. Waiting so pays where the waker runs on another CPU and is quick. */
 static bool stay_awake(uint32_t slot) {
     uint32_t limit = patience[slot] < AWAKE_LEAST ? AWAKE_LEAST : patience[slot];
-    for (uint32_t i = 0; i < limit; i++) {
-        if (__atomic_load_n(&sleeping[slot], __ATOMIC_ACQUIRE) == WOKEN) {
-            if (limit < AWAKE_MOST) patience[slot] = limit * 2;
-            return true;
-        }
-        pause_once();
+    if (limit < AWAKE_TRIAL && trial_in[slot]-- == 0) {
+        bool pays = woken_within(slot, AWAKE_TRIAL);
+        uint32_t every = trial_every[slot];
+        trial_every[slot] = pays || every < TRIAL_LEAST ? TRIAL_LEAST : every < TRIAL_MOST ? every * 2 : TRIAL_MOST;
+        trial_in[slot] = trial_every[slot];
+        if (pays) patience[slot] = AWAKE_TRIAL;
+        return pays;
     }
-    patience[slot] = limit / 2;
-    return false;
+    bool woken = woken_within(slot, limit);
+    patience[slot] = !woken ? limit / 2 : limit < AWAKE_MOST ? limit * 2 : limit;
+    return woken;
 }
 
 void libos_sleep(uint32_t slot, uint64_t until) {
     if (change(slot, RUNNING, AWAKE) && !stay_awake(slot) && change(slot, AWAKE, ASLEEP)) {
-        uint64_t now = libos_clock_now(1);
+        uint64_t now = until == UINT64_MAX ? 0 : libos_clock_now(1);
         if (now < until) libos_host_park(slot, until == UINT64_MAX ? -1 : (int64_t)(until - now));
     }
     __atomic_store_n(&sleeping[slot], RUNNING, __ATOMIC_RELEASE);
