@@ -24,7 +24,9 @@ const EPOLLET: u32 = 1 << 31;
 const REPORTED: u32 = 0x27ff;
 /** What the host is told of a watch. */
 const TOLD: u32 = REPORTED | EPOLLEXCLUSIVE | EPOLLONESHOT | EPOLLET;
-const MAX_EVENTS: u64 = 1024;
+const MAX_EVENTS: u64 = 65536;
+/** As many the host can tell at once. */
+const MAX_HOSTS: u64 = 1024;
 const EVENT: u64 = 12;
 const MAX_DEPTH = 5;
 const ADD: u32 = 1;
@@ -264,6 +266,7 @@ function wait(epoll: u64, user: u64, most: u64, timeout: u64): i64 {
   const set = epollOf(file);
   if (set === null || <i32>most <= 0) return EINVAL;
   const limit = min(<u64>(<u32>most), MAX_EVENTS);
+  const told = min(limit, MAX_HOSTS);
   const outside = set.outside.size > 0 || set.hostFd >= 0;
   const until = set.inside.length === 0 ? NEVER : forget(set);
   const asked = answered(OP_EPOLL_WAIT);
@@ -280,16 +283,16 @@ function wait(epoll: u64, user: u64, most: u64, timeout: u64): i64 {
     const end = min(deadline(timeout), until);
     if (!outside) return park(end);
     if (deliverable() !== 0) return EINTR;
-    return request(OP_EPOLL_WAIT, set.hostFd, area(), limit, <u64>waitUntil(end), 0, 0);
+    return request(OP_EPOLL_WAIT, set.hostFd, area(), told, <u64>waitUntil(end), 0, 0);
   }
   // The host first: what happens inside is told once only, and this is not the last time that the call is made.
   if (set.inside.length > 0) {
-    if (timeout === 0 || set.any()) return request(OP_EPOLL_WAIT, set.hostFd, area(), limit, 0, 0, 0);
+    if (timeout === 0 || set.any()) return request(OP_EPOLL_WAIT, set.hostFd, area(), told, 0, 0, 0);
     set.watchAll();
   }
   // A signal that the mask of this call lets through comes behind what has happened already.
   const waits = timeout !== 0 && deliverable() === 0;
-  return request(OP_EPOLL_WAIT, set.hostFd, area(), limit, waits ? <u64>waitUntil(min(deadline(timeout), until)) : 0, 0, 0);
+  return request(OP_EPOLL_WAIT, set.hostFd, area(), told, waits ? <u64>waitUntil(min(deadline(timeout), until)) : 0, 0, 0);
 }
 
 export function sysEpollWait(epoll: u64, user: u64, most: u64, timeout: u64): i64 {

@@ -20,7 +20,9 @@ const POLLNVAL: u32 = 32;
 const POLLRDNORM: u32 = 64;
 const POLLWRNORM: u32 = 256;
 const ALWAYS: u32 = POLLERR | POLLHUP;
-const MAX_POLL: u64 = 1024;
+const MAX_POLL: u64 = 65536;
+/** As many the host can be asked about at once. */
+const MAX_HOSTS: u32 = 1024;
 const MILLI: u64 = 1_000_000;
 const NANO: u64 = 1_000_000_000;
 
@@ -96,9 +98,11 @@ export function deadlineOf(file: OpenFile): u64 {
 let hosts: u32 = 0;
 let told: u32 = 0;
 let until: u64 = NEVER;
+let tooMany: bool = false;
 
 function begin(): void {
   hosts = 0;
+  tooMany = false;
   told = answered(OP_POLL) && current.waitResult >= 0 ? <u32>load<u64>(current.request, 16) : 0;
   until = NEVER;
 }
@@ -109,6 +113,10 @@ function look(file: OpenFile, wanted: u32): u32 {
   until = min(until, deadlineOf(file));
   const fd = hostOf(file);
   if (fd < 0) return state;
+  if (hosts === MAX_HOSTS) {
+    tooMany = true;
+    return state;
+  }
   const at = area() + <usize>hosts * 8;
   if (hosts < told && load<i32>(at) === fd) state |= <u32>load<u16>(at, 6) & (wanted | ALWAYS);
   store<i32>(at, fd);
@@ -163,6 +171,7 @@ function poll(user: u64, count: u64, timeout: u64): i64 {
     store<u16>(scratch, <u16>state);
     if (!copyOut(at + 6, scratch, 2)) return EFAULT;
   }
+  if (tooMany) return EINVAL;
   if (over(found, timeout)) return found;
   if (found === 0 && timeout !== 0)
     for (let i: u64 = 0; i < count; i++) {

@@ -117,7 +117,7 @@ describe('a working set four times the EPC', () => {
     assert.equal(e.ecalls.total(), 8000n);
     // A thread counts as inside from the request on and until its answer is seen: several tries, on a busy machine.
     const { kicks } = device.supply.counters;
-    for (let tries = 0; tries < 20 && device.supply.counters.kicks === kicks; tries++) {
+    for (let tries = 0; tries < 60 && device.supply.counters.kicks === kicks; tries++) {
       let done = false;
       const long = e.async.spin(60_000_000).finally(() => {
         done = true;

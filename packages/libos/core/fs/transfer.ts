@@ -326,7 +326,11 @@ export function sysSendfile(to: u64, from: u64, position: u64, count: u64): i64 
   if (!inode.isFile || !target.inode.isFile || target.pipe !== null) return EINVAL;
   if (source.hostFd >= 0 || target.hostFd >= 0 || isAttestation(target.inode)) return EINVAL;
   let at = source.position;
-  if (position !== 0) at = loadU64(position);
+  if (position !== 0) {
+    at = loadU64(position);
+    if (failure !== 0) return failure;
+  }
+  if (<i64>at < 0) return EINVAL;
   if (at >= inode.size) return 0;
   const waiting = inode.need(at, min(min(count, inode.size - at), STEP));
   if (waiting !== 0) return waiting;
@@ -352,6 +356,7 @@ function sendOut(target: OpenFile, source: OpenFile, position: u64, count: u64):
     at = loadU64(position);
     if (failure !== 0) return failure;
   }
+  if (<i64>at < 0) return EINVAL;
   if (ownAnswered()) {
     const sent = current.waitResult;
     if (sent >= 0) {

@@ -11,7 +11,7 @@ import { current } from '../task/thread';
 import { enforce, GUARD } from './enforce';
 import { isMappedAgain, mapFile, unmapFiles } from './files';
 import { imageOf } from './images';
-import { high, low, place } from './places';
+import { arenaBytes, high, low, place } from './places';
 import { jit } from './protect';
 import { freed, later, onItsWay } from './return';
 import { contest, cut, insert, othersHave, overlaps, own, PAGE, Region, strangersHave, up } from './space';
@@ -23,6 +23,7 @@ const MAP_SHARED: u32 = 1;
 const MAP_TYPE: u32 = 3;
 const MAP_FIXED: u32 = 0x10;
 const MAP_ANONYMOUS: u32 = 0x20;
+const MAP_NORESERVE: u32 = 0x4000;
 const MAP_FIXED_NOREPLACE: u32 = 0x100000;
 
 export function sysMmap(hint: u64, given: u64, prot: u64, flags64: u64, fd: u64, offset: u64): i64 {
@@ -34,6 +35,9 @@ export function sysMmap(hint: u64, given: u64, prot: u64, flags64: u64, fd: u64,
   if (length === 0 || length > high) return ENOMEM;
   const fixed = (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) !== 0;
   if (fixed && (hint & (PAGE - 1)) !== 0) return EINVAL;
+  // Places are memory here. Of a C library's arenas, 64 MiB for every thread, a few would leave none for stacks, and it does without.
+  const reserves = (flags & (MAP_NORESERVE | MAP_ANONYMOUS)) === (MAP_NORESERVE | MAP_ANONYMOUS) && protection === 0;
+  if (reserves && !fixed && !jit && length >= arenaBytes() / 16) return ENOMEM;
 
   if (current.filling !== 0) return filled(fill(fd, current.filling, current.fillingBytes, length, offset), length, protection);
   let inode: Inode | null = null;

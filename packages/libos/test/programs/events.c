@@ -1,5 +1,7 @@
 #include "check.h"
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
 
@@ -13,6 +15,30 @@ static int wait_all(int epoll, int timeout) {
 }
 
 static void handler(int signal) { printf("handler %d\n", signal); }
+
+/* More descriptors than a select can have. */
+static void many(void) {
+    enum { MANY = 1500 };
+    static struct pollfd fds[MANY];
+    static struct epoll_event events[MANY];
+    struct rlimit limit;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    int epoll = epoll_create1(0), made = 0;
+    for (int i = 0; i < MANY; i++) {
+        fds[i] = (struct pollfd){eventfd(i % 2, EFD_NONBLOCK), POLLIN, 0};
+        struct epoll_event event = {EPOLLIN, {.fd = i}};
+        if (fds[i].fd >= 0 && epoll_ctl(epoll, EPOLL_CTL_ADD, fds[i].fd, &event) == 0) made++;
+    }
+    SHOW(made);
+    SHOW(poll(fds, MANY, 0));
+    SHOW(fds[MANY - 1].revents);
+    SHOW(fds[MANY - 2].revents);
+    for (int i = 0; i < MANY; i += 2) eventfd_write(fds[i].fd, 1);
+    SHOW(epoll_wait(epoll, events, MANY, 0));
+    SHOW(poll(fds, 1u << 30, 0));
+}
 
 int main(int argc, char **argv) {
     int ends[2], epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -112,5 +138,6 @@ int main(int argc, char **argv) {
     SHOW(from);
     SHOW(pread(other, buffer, 64, 0));
     printf("%.5s\n", buffer);
+    many();
     return 0;
 }

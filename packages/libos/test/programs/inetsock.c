@@ -189,6 +189,8 @@ int main(void) {
     int file = open("/tmp/sent-file", O_RDWR | O_CREAT | O_TRUNC, 0600);
     SHOW(write(file, "contents of a file", 18));
     off_t at = 9;
+    off_t before = -1;
+    SHOW(sendfile(server, file, &before, 100));
     SHOW(sendfile(server, file, &at, 100));
     SHOW(at);
     state("sent", client);
