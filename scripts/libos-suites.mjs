@@ -57,6 +57,13 @@ async function run(suite) {
   return cases.map((one, i) => ({ ...one, ...outcomes[i] }));
 }
 
+/** An invocation in so many characters, its end too: which module of Python's tests it runs is said there. */
+function brief(text, length) {
+  if (text.length <= length) return text;
+  const half = Math.floor(length / 2) - 1;
+  return `${text.slice(0, half)} … ${text.slice(-half)}`;
+}
+
 const cell = (text) => text.replaceAll('|', '\\|').replaceAll('\n', ' ').replaceAll(folder, 'FOLDER');
 const lines = [];
 const details = [];
@@ -79,8 +86,8 @@ for (const suite of SUITES) {
   for (const { program, args, kind, text } of results)
     if (kind === 'differs') {
       const said = args.join(' ').replaceAll('\n', ' ');
-      console.log(`  ${program} ${said.slice(0, 100)}: ${text}`);
-      details.push(`| ${cell(`${program} ${said}`).slice(0, 90)} | ${cell(text)} |`);
+      console.log(`  ${program} ${brief(said, 100)}: ${text}`);
+      details.push(`| ${brief(cell(`${program} ${said}`), 90)} | ${cell(text)} |`);
     }
 }
 rmSync(folder, { recursive: true, force: true });
